@@ -1,0 +1,70 @@
+# Two commands do everything: `make sandbox` and `make test`. The rest is listed by `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENVS := service-test device-test sandbox-test
+# What a shell or an outer virtual environment set for itself must not reach ours.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/installed ## install ansible and what the playbooks need into .venv
+
+.PHONY: sandbox
+sandbox: setup ## deploy everything on this machine and send readings through it
+	@ansible-playbook site.yml
+
+.PHONY: sandbox-down
+sandbox-down: setup ## stop the sandbox and leave nothing of it behind
+	@ansible-playbook playbooks/sandbox_down.yml
+
+.PHONY: sandbox-status
+sandbox-status: ## show the sandbox's parts
+	@sandbox/control status
+
+.PHONY: sandbox-logs
+sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
+	@sandbox/control tail -f $(PART)
+
+.PHONY: test
+test: setup ## check, test, deploy to a sandbox of its own, and count
+	@$(PYTHON) tests/run.py
+
+.PHONY: lint
+lint: setup $(VENVS:%=build/venv/%/installed) ## check style and types only
+	@$(PYTHON) tests/run.py --only lint
+
+.PHONY: docs
+docs: setup ## write the generated parts of the READMEs
+	@python tests/docs.py --write
+
+.PHONY: lock
+lock: ## resolve requirements/*.in again
+	@requirements/lock
+
+# A venv counts as made once its marker is there: interrupted installs are made again from nothing.
+.venv/installed: requirements/controller.txt
+	@$(call make_venv,.venv,requirements/controller.txt)
+
+build/venv/%/installed: requirements/%.txt
+	@$(call make_venv,build/venv/$*,$<)
+
+define make_venv
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }; \
+	echo "Installing $(2) into $(1)"; \
+	$(PYTHON) -m venv --clear $(1); \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2); \
+	touch $(1)/installed
+endef
