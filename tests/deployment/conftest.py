@@ -1,0 +1,84 @@
+"""What the checks of a standing sandbox share: foreign clients, and ways to run our playbooks.
+
+Everything here looks at the deployment from outside: boto3, kubectl, HTTPS by the domain's name,
+and an MQTT client that is not ours.
+"""
+
+import base64
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+STATE = Path("/var/lib/iot-receiver-sandbox")
+REGION = "us-east-2"
+ENDPOINT = "http://10.213.0.1:4566"
+DOMAIN = "ingest.sandbox.test"
+TABLE = "iot-receiver"
+
+
+@dataclass(frozen=True)
+class Recap:
+    """The end of a playbook's run: its status, its output, and the sums of its recap's columns."""
+
+    status: int
+    output: str
+    changed: int
+    failed: int
+
+
+@pytest.fixture(scope="session")
+def playbook() -> Callable[..., Recap]:
+    """Runs a playbook as a person would, from the checkout's root."""
+
+    def run(*arguments: str, limit: int = 600) -> Recap:
+        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+        done = subprocess.run(["ansible-playbook", *arguments], cwd=ROOT, env=environment, text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
+        output = done.stdout + done.stderr
+        sums = {key: sum(int(number) for number in re.findall(rf"{key}=(\d+)", output))
+                for key in ("changed", "failed", "unreachable")}
+        return Recap(done.returncode, output, sums["changed"], sums["failed"] + sums["unreachable"])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def aws() -> Callable[[str], Any]:
+    """A boto3 client of the emulated account, by service name."""
+    session = boto3.Session(
+        aws_access_key_id="outsider", aws_secret_access_key="outsider", region_name=REGION
+    )
+
+    def client(service: str) -> Any:
+        return session.client(service, endpoint_url=ENDPOINT)  # type: ignore[call-overload]
+
+    return client
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Callable[..., Any]:
+    """kubectl with the sandbox's kubeconfig; answers are parsed JSON."""
+    program = next(iter(sorted(Path("/var/cache/iot-receiver-sandbox/bin").glob("*/kubectl"))))
+
+    def run(*arguments: str) -> Any:
+        done = subprocess.run([str(program), f"--kubeconfig={STATE}/kubeconfig", *arguments, "-o", "json"],
+                              text=True, capture_output=True, timeout=60, check=True)
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def secret(kubectl: Callable[..., Any]) -> str:
+    """The shared secret that the receiver accepts."""
+    data = kubectl("get", "secret", "iot-receiver", "-n", "apps")["data"]
+    return base64.b64decode(data["current"]).decode()
