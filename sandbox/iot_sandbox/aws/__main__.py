@@ -1,0 +1,59 @@
+"""Start the emulated AWS endpoint: `iot-sandbox-aws --host 127.0.0.1 --port 4566`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from iot_sandbox.aws import settings
+
+log = logging.getLogger("iot_sandbox.aws")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal says stop; the exit status is 2 for unusable settings."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=4566, help="port to listen on (default: 4566)")
+    parser.add_argument("--verbose", action="store_true", help="log every request")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("werkzeug").setLevel(logging.INFO if options.verbose else logging.WARNING)
+    try:
+        config = settings.current()
+    except settings.SettingsError as error:
+        log.error("%s", error)  # noqa: TRY400
+        return 2
+    prepare_moto(config.account_id)
+    # moto reads its own variables when it is imported.
+    from werkzeug.serving import make_server  # noqa: PLC0415
+
+    from iot_sandbox.aws.app import Application  # noqa: PLC0415
+    from moto.moto_server.werkzeug_app import MotoRequestHandler  # noqa: PLC0415
+
+    server = make_server(
+        options.host, options.port, Application(config), threaded=True, request_handler=MotoRequestHandler
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    log.info("emulated AWS listens on http://%s:%s", options.host, options.port)
+    server.serve_forever()
+    return 0
+
+
+def prepare_moto(account_id: str) -> None:
+    """Set what moto reads from the environment at import; what is set already stands."""
+    os.environ.setdefault("MOTO_ACCOUNT_ID", account_id)
+    os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    # The user's own profile and endpoints are for clients; a server that read them could call real AWS.
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(AWS_EC2_METADATA_DISABLED="true", AWS_ACCESS_KEY_ID="moto", AWS_SECRET_ACCESS_KEY="moto")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

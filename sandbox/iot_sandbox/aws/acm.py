@@ -1,0 +1,201 @@
+"""ACM whose certificates are signed by the sandbox's CA and laid out for the load balancer.
+
+A certificate is issued once its validation records stand in Route 53, as on AWS:
+https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+from moto.acm import models, urls
+from moto.acm.models import AWSCertificateManagerBackend, CertBundle
+from moto.core.utils import utcnow
+from moto.route53.models import route53_backends
+from moto.utilities.utils import get_partition
+
+from iot_sandbox.aws import authority, settings
+
+LIFETIME = timedelta(days=395)  # https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html
+NAME_LENGTH = 64  # of a certificate's common name (X.520)
+
+
+def write_for_load_balancer(folder: Path | None, arn: str, certificate: bytes, chain: bytes, key: bytes) -> None:
+    """Write certificate, chain and key as `<certificate id>.pem`, mode 0600, in one step."""
+    if not folder:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{arn.rpartition('/')[2]}.pem"
+    draft = target.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(b"\n".join(part.strip() for part in (certificate, chain, key) if part.strip()) + b"\n")
+    draft.replace(target)
+
+
+class IssuedBundle(CertBundle):
+    """A certificate that ACM issues: pending until its names are validated."""
+
+    dns_names: tuple[str, ...] = ()
+    validation_method = "DNS"
+    region = ""
+    account_id = ""
+    issued_at: datetime | None = None
+
+    @classmethod
+    def request(
+        cls, names: Sequence[str], account_id: str, region: str, method: str, options: dict[str, Any] | None
+    ) -> IssuedBundle:
+        """Sign a certificate for the names; it counts as issued only after check() found them validated."""
+        ca = authority.load(settings.current().ca_dir)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        common_name = [x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= NAME_LENGTH else []
+        certificate = ca.sign_server(x509.Name(common_name), key.public_key(), datetime.now(UTC) + LIFETIME, names)
+        bundle = cls(
+            account_id,
+            certificate.public_bytes(serialization.Encoding.PEM),
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            region=region,
+            cert_type="AMAZON_ISSUED",
+            cert_status="PENDING_VALIDATION",
+            cert_options=options,
+        )
+        bundle.chain = ca.pem.encode()
+        bundle.dns_names = tuple(names)
+        bundle.common_name = names[0]
+        bundle.account_id, bundle.region, bundle.validation_method = account_id, region, method
+        return bundle
+
+    def check(self) -> None:
+        """Bring the status up to date; the first time all names are validated, the load balancer gets its file."""
+        if self.status == "PENDING_VALIDATION" and all(self.validated(name) for name in self.dns_names):
+            self.status = "ISSUED"
+            self.issued_at = utcnow()
+            write_for_load_balancer(settings.current().acm_dir, self.arn, self.cert, self.chain, self.key)
+        elif self.status != "PENDING_VALIDATION":
+            super().check()
+
+    def validated(self, name: str) -> bool:
+        """Whether the name's validation record stands in Route 53; mail is taken as answered at once."""
+        if self.validation_method != "DNS":
+            return True
+        wanted, value = validation_record(self.account_id, name)
+        for zone in route53_backends[self.account_id][get_partition(self.region)].zones.values():
+            for record in zone.rrsets:
+                values = [str(v).rstrip(".") for v in record.records]
+                if record.name.rstrip(".") == wanted.rstrip(".") and record.type == "CNAME":
+                    return value.rstrip(".") in values
+        return False
+
+    def describe(self) -> dict[str, Any]:
+        """DescribeCertificate's answer."""
+        answer = super().describe()
+        certificate = answer["Certificate"]
+        certificate["DomainName"] = self.dns_names[0]
+        certificate["SubjectAlternativeNames"] = list(self.dns_names)
+        certificate["RenewalEligibility"] = "ELIGIBLE" if self.status == "ISSUED" and self.in_use_by else "INELIGIBLE"
+        certificate["DomainValidationOptions"] = [self._validation_option(name) for name in self.dns_names]
+        certificate["IssuedAt"] = self.issued_at
+        if self.status == "PENDING_VALIDATION":
+            # Only an issued certificate has these.
+            for member in ("IssuedAt", "NotBefore", "NotAfter", "Serial", "Issuer"):
+                certificate.pop(member, None)
+        return answer
+
+    def _validation_option(self, name: str) -> dict[str, Any]:
+        option: dict[str, Any] = {
+            "DomainName": name,
+            "ValidationDomain": name,
+            "ValidationMethod": self.validation_method,
+            "ValidationStatus": "SUCCESS" if self.validated(name) else "PENDING_VALIDATION",
+        }
+        if self.validation_method == "DNS":
+            record, value = validation_record(self.account_id, name)
+            option["ResourceRecord"] = {"Name": record, "Type": "CNAME", "Value": value}
+        return option
+
+
+def validation_record(account_id: str, name: str) -> tuple[str, str]:
+    """Name and value of a domain's validation CNAME: the same for every request of the account.
+
+    A wildcard shares its parent's record.
+    """
+    domain = name.removeprefix("*.")
+    digest = hashlib.sha256(f"{account_id}/{domain}".encode()).hexdigest()
+    letters = digest[32:42].translate(str.maketrans("0123456789", "ghijklmnop"))
+    return f"_{digest[:32]}.{domain}.", f"_{digest[32:64]}.{letters}.acm-validations.aws."
+
+
+class SandboxACMBackend(AWSCertificateManagerBackend):
+    """ACM of one account and region."""
+
+    validation_method = "DNS"
+
+    @property
+    def _url_module(self) -> ModuleType:
+        return urls
+
+    def request_certificate(
+        self,
+        domain_name: str,
+        idempotency_token: str,
+        subject_alt_names: list[str],
+        tags: list[dict[str, str]],
+        cert_authority_arn: str | None = None,
+        cert_options: dict[str, Any] | None = None,
+    ) -> str:
+        """RequestCertificate; private authorities are moto's own business."""
+        if cert_authority_arn:
+            return super().request_certificate(
+                domain_name, idempotency_token, subject_alt_names, tags, cert_authority_arn, cert_options
+            )
+        if idempotency_token is not None:
+            known = self._get_arn_from_idempotency_token(idempotency_token)
+            if known in self._certificates:
+                return str(known)
+        names = list(dict.fromkeys([domain_name, *(subject_alt_names or [])]))
+        options = {"CertificateTransparencyLoggingPreference": "ENABLED", "Export": "DISABLED", **(cert_options or {})}
+        bundle = IssuedBundle.request(names, self.account_id, self.region_name, self.validation_method, options)
+        if tags:
+            bundle.tags.add(tags)
+        self._certificates[bundle.arn] = bundle
+        if idempotency_token is not None:
+            self._set_idempotency_token_arn(idempotency_token, bundle.arn)
+        return bundle.arn
+
+    def import_certificate(
+        self,
+        certificate: bytes,
+        private_key: bytes,
+        chain: bytes | None,
+        arn: str | None,
+        tags: list[dict[str, str]],
+    ) -> str:
+        """ImportCertificate; an imported chain is served as it was given."""
+        imported = super().import_certificate(certificate, private_key, chain, arn, tags)
+        write_for_load_balancer(settings.current().acm_dir, imported, certificate, chain or b"", private_key)
+        return imported
+
+    def delete_certificate(self, arn: str) -> None:
+        """DeleteCertificate."""
+        super().delete_certificate(arn)
+        folder = settings.current().acm_dir
+        if folder:
+            (folder / f"{arn.rpartition('/')[2]}.pem").unlink(missing_ok=True)
+
+
+def install() -> None:
+    """Put the extended backend in the place of moto's."""
+    models.acm_backends.backend = SandboxACMBackend

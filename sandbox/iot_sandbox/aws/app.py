@@ -1,0 +1,123 @@
+"""The whole endpoint as one WSGI application: the sandbox's own paths, DynamoDB, and moto for the rest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import unquote
+
+from moto.iot.exceptions import IoTClientError
+from moto.iot.models import iot_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from iot_sandbox.aws import acm, dynamodb, eks, errors
+from iot_sandbox.aws.errors import Answer
+from iot_sandbox.aws.iot import responses as iot
+from iot_sandbox.aws.iot.backend import SandboxIoTBackend
+from iot_sandbox.aws.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+CONFIRM = "/confirmdestination/"
+REGION = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/")
+
+
+class _Moto(DomainDispatcherApplication):
+    """moto's server, saying plainly which service it does not have."""
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        backend = super().get_backend_for_host(host)
+        if backend is None and host is not None:
+            raise errors.UnknownServiceError(host)
+        return backend
+
+
+class Application:
+    """WSGI application; made once per process."""
+
+    def __init__(self, config: Settings) -> None:
+        for service in (iot, eks, acm):
+            service.install()
+        self._config = config
+        self._identity = uuid.uuid4().hex
+        self._moto = _Moto(create_backend_app)
+        self._dynamodb = dynamodb.DynamoDB(config.dynamodb_url, config.account_id) if config.dynamodb_url else None
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        answer = self._own(environ)
+        if answer is None:
+            return self._by_moto(environ, start_response)
+        return _send(answer, start_response)
+
+    def _own(self, environ: Environ) -> Answer | None:
+        path = environ.get("PATH_INFO", "")
+        if path == "/sandbox/identity":
+            return _plain({"identity": self._identity})
+        if path == "/sandbox/health":
+            return _plain({"status": "ok", "identity": self._identity})
+        if path.startswith(CONFIRM) and not environ.get("HTTP_AUTHORIZATION"):
+            return self._confirm(unquote(path.removeprefix(CONFIRM)))
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if self._dynamodb and dynamodb.TARGET.fullmatch(target):
+            found = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
+            headers = {k[5:].replace("_", "-"): str(v) for k, v in environ.items() if k.startswith("HTTP_")}
+            headers["Content-Type"] = environ.get("CONTENT_TYPE", "")
+            return self._dynamodb.handle(target, found.group(1) if found else "us-east-1", headers, _body(environ))
+        return None
+
+    def _confirm(self, token: str) -> Answer:
+        """The unsigned GET of a confirmation message's enableUrl, which names no account."""
+        for _, _, backend in iot_backends.iter_backends():
+            if isinstance(backend, SandboxIoTBackend):
+                try:
+                    backend.destinations.confirm(token)
+                except IoTClientError:
+                    continue
+                return _plain({})
+        return _plain({"message": "The confirmation token is invalid or has expired"}, 400)
+
+    def _by_moto(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+            started.append((status, headers))
+
+        call = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')}"
+        try:
+            body = b"".join(self._moto(environ, start))
+            status, headers = started[-1]
+        except NotImplementedError as error:
+            return _send(errors.unknown_call(environ, str(error)), start_response)
+        except errors.UnknownServiceError as error:
+            return _send(errors.unknown_call(environ, f"{error}: {call}"), start_response)
+        except Exception as error:
+            log.exception("%s failed", call)
+            return _send(errors.internal_error(environ, repr(error)), start_response)
+        # Flask's own page stands for a path that moto does not route; moto answers an unknown REST call with nothing.
+        html = any(k.lower() == "content-type" and v.startswith("text/html") for k, v in headers)
+        if status.startswith("404") and errors.service_of(environ) not in errors.XML_SERVICES and (html or not body):
+            return _send(errors.unknown_call(environ, call), start_response)
+        start_response(status, headers)
+        return [body]
+
+
+def _body(environ: Environ) -> bytes:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    return bytes(environ["wsgi.input"].read(length)) if length else b""
+
+
+def _plain(content: dict[str, Any], status: int = 200) -> Answer:
+    return Answer(status, (("Content-Type", "application/json"),), json.dumps(content).encode())
+
+
+def _send(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+    headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+    start_response(answer.status_line, headers)
+    return [answer.body]

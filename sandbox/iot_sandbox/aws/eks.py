@@ -1,0 +1,187 @@
+"""EKS that answers with the real cluster's API server and runs an instance for each of its nodes.
+
+https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeCluster.html
+https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html (the cluster's security group)
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from functools import cache
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
+from moto.eks import urls
+from moto.eks.models import Cluster
+from moto.eks.responses import EKSResponse
+
+from iot_sandbox.aws import kubernetes, nodes, settings
+
+log = logging.getLogger(__name__)
+DEFAULT_VERSION = "1.34"
+
+
+@cache
+def provider_ids() -> nodes.ProviderIds | None:
+    """The one task that identifies nodes; None where no kubeconfig is configured."""
+    kubeconfig = settings.current().kubeconfig
+    return nodes.ProviderIds(kubeconfig) if kubeconfig else None
+
+
+def issuer(region: str, account_id: str, name: str) -> str:
+    """The cluster's OpenID Connect issuer: as configured, else the API server's own, else one as EKS names it."""
+    config = settings.current()
+    if config.kubernetes_issuer:
+        return config.kubernetes_issuer
+    if config.kubeconfig:
+        try:
+            discovery = kubernetes.load(config.kubeconfig).call("GET", "/.well-known/openid-configuration")
+            return str(discovery["issuer"])
+        except kubernetes.KubernetesError as error:
+            log.info("the cluster's issuer is not known yet: %s", error)
+    identity = hashlib.sha256(f"{account_id}/{region}/{name}".encode()).hexdigest()[:32].upper()
+    return f"https://oidc.eks.{region}.amazonaws.com/id/{identity}"
+
+
+class SandboxEKSResponse(EKSResponse):
+    """One request to EKS."""
+
+    def create_cluster(self) -> ActionResult:
+        """CreateCluster: answers with what was asked, and makes the cluster's security group."""
+        result = super().create_cluster()
+        cluster: Any = self.eks_backend.clusters[self._get_param("name")]
+        access = self._get_param("accessConfig") or {}
+        cluster.access_config = {
+            "authenticationMode": access.get("authenticationMode", "CONFIG_MAP"),
+            "bootstrapClusterCreatorAdminPermissions": access.get("bootstrapClusterCreatorAdminPermissions", True),
+        }
+        cluster.upgrade_policy = self._get_param("upgradePolicy") or {"supportType": "EXTENDED"}
+        cluster.zonal_shift_config = self._get_param("zonalShiftConfig") or {"enabled": False}
+        cluster.deletion_protection = bool(self._get_param("deletionProtection"))
+        cluster.health = {"issues": []}
+        cluster.version = self._get_param("version") or DEFAULT_VERSION
+        cluster.identity = {"oidc": {"issuer": issuer(self.region, self.current_account, cluster.name)}}
+        network = dict(self._get_param("kubernetesNetworkConfig") or {})
+        cluster.kubernetes_network_config = {
+            "serviceIpv4Cidr": "172.20.0.0/16",
+            "ipFamily": "ipv4",
+            "elasticLoadBalancing": {"enabled": False},
+            **network,
+        }
+        self._place(cluster)
+        self._point_at_real_cluster(cluster)
+        return result
+
+    def describe_cluster(self) -> ActionResult:
+        """DescribeCluster."""
+        cluster = self.eks_backend.describe_cluster(name=self._get_param("name"))
+        self._point_at_real_cluster(cluster)
+        return ActionResult({"cluster": cluster})
+
+    def delete_cluster(self) -> ActionResult:
+        """DeleteCluster: its security group goes with it."""
+        cluster = self.eks_backend.clusters.get(self._get_param("name"))
+        result = super().delete_cluster()
+        group = cluster.resources_vpc_config.get("clusterSecurityGroupId") if cluster else None
+        if group:
+            self._ec2().delete_security_group(group_id=group)
+        return result
+
+    def create_nodegroup(self) -> ActionResult:
+        """CreateNodegroup: runs an instance for each real node that has none yet."""
+        result = super().create_nodegroup()
+        cluster = self.eks_backend.clusters[self._get_param("name")]
+        group: Any = cluster.nodegroups[self._get_param("nodegroupName")]
+        group.remote_access = self._get_param("remoteAccess")
+        group.update_config = self._get_param("updateConfig") or {"maxUnavailable": 1}
+        group.node_repair_config = self._get_param("nodeRepairConfig")
+        group.version = self._get_param("version") or cluster.version
+        group.release_version = self._get_param("releaseVersion") or f"{group.version}.0-sandbox"
+        group.ami_type = self._get_param("amiType") or "AL2023_x86_64_STANDARD"
+        group.disk_size = self._get_int_param("diskSize", 20)
+        group.health = {"issues": []}
+        if not group.remote_access:
+            group.resources.pop("remoteAccessSecurityGroup", None)
+        self._run_instances(cluster, group)
+        return result
+
+    def delete_nodegroup(self) -> ActionResult:
+        """DeleteNodegroup: its instances are terminated."""
+        cluster = self.eks_backend.clusters.get(self._get_param("name"))
+        group: Any = cluster.nodegroups.get(self._get_param("nodegroupName")) if cluster else None
+        result = super().delete_nodegroup()
+        for instance in getattr(group, "sandbox_instances", ()):
+            self._ec2().terminate_instances([instance.instance_id])
+        return result
+
+    def _ec2(self) -> Any:
+        return ec2_backends[self.current_account][self.region]
+
+    def _place(self, cluster: Any) -> None:
+        """Fill in what AWS adds to the cluster's network: defaults, the VPC and a security group of its own."""
+        network = {
+            "endpointPublicAccess": True,
+            "endpointPrivateAccess": False,
+            "publicAccessCidrs": ["0.0.0.0/0"],
+            "securityGroupIds": [],
+            **cluster.resources_vpc_config,
+        }
+        cluster.resources_vpc_config = network
+        known = [s for s in self._ec2().describe_subnets() if s.id in network.get("subnetIds", [])]
+        if not known:
+            return
+        network["vpcId"] = known[0].vpc_id
+        tag = f"kubernetes.io/cluster/{cluster.name}"
+        group = self._ec2().create_security_group(
+            f"eks-cluster-sg-{cluster.name}-{hashlib.sha256(cluster.arn.encode()).hexdigest()[:8]}",
+            "EKS created security group applied to the cluster's network interfaces and managed nodes",
+            vpc_id=known[0].vpc_id,
+            tags={tag: "owned", "aws:eks:cluster-name": cluster.name, "Name": f"eks-cluster-sg-{cluster.name}"},
+        )
+        network["clusterSecurityGroupId"] = group.id
+
+    def _point_at_real_cluster(self, cluster: Cluster) -> None:
+        config = settings.current()
+        if config.kubernetes_endpoint:
+            cluster.endpoint = config.kubernetes_endpoint
+        if config.kubernetes_ca_file and config.kubernetes_ca_file.exists():
+            cluster.certificate_authority = {
+                "data": base64.b64encode(config.kubernetes_ca_file.read_bytes()).decode()
+            }
+
+    def _run_instances(self, cluster: Any, group: Any) -> None:
+        taken = {i.node_name for g in cluster.nodegroups.values() for i in getattr(g, "sandbox_instances", ())}
+        subnets = [s for s in self._ec2().describe_subnets() if s.id in (group.subnets or [])]
+        security_group = cluster.resources_vpc_config.get("clusterSecurityGroupId")
+        group.sandbox_instances = []
+        if not subnets or not security_group:
+            return
+        group.sandbox_instances = [
+            nodes.run_instance(
+                self._ec2(),
+                cluster.name,
+                node,
+                subnets,
+                [security_group],
+                (group.instance_types or ["t3.medium"])[0],
+                {
+                    f"kubernetes.io/cluster/{cluster.name}": "owned",
+                    "eks:cluster-name": cluster.name,
+                    "eks:nodegroup-name": group.nodegroup_name,
+                },
+            )
+            for node in settings.current().kubernetes_nodes
+            if node.name not in taken
+        ]
+        identities = provider_ids()
+        if identities:
+            identities.add(group.sandbox_instances)
+
+
+def install() -> None:
+    """Put the extended calls in the place of moto's."""
+    for path in urls.url_paths:
+        urls.url_paths[path] = SandboxEKSResponse.dispatch

@@ -1,0 +1,220 @@
+"""moto's IoT backend with destinations, an authority for certificates, strict rules, and tags."""
+
+from __future__ import annotations
+
+import json
+import re
+from threading import RLock, Thread
+from types import ModuleType
+from typing import Any
+
+from moto.core.utils import utcnow
+from moto.iam.models import iam_backends
+from moto.iot import urls
+from moto.iot.exceptions import (
+    CertificateStateException,
+    InvalidRequestException,
+    IoTClientError,
+    ResourceAlreadyExistsException,
+)
+from moto.iot.models import FakeCertificate, FakeEndpoint, FakePolicy, FakePolicyVersion, IoTBackend
+
+from iot_sandbox.aws import authority, settings
+from iot_sandbox.aws.iot import certificates, challenge, rules
+from iot_sandbox.aws.iot.destinations import AccessDeniedError, Destination, Destinations
+
+RULE_NAME = re.compile(r"[a-zA-Z0-9_]{1,128}")
+
+
+class MalformedPolicyError(IoTClientError):
+    """The policy document is no JSON object with statements."""
+
+    def __init__(self) -> None:
+        super().__init__("MalformedPolicyException", "Policy document is Malformed")
+
+
+class SandboxIoTBackend(IoTBackend):
+    """AWS IoT of one account and region."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        config = settings.current()
+        self.tags: dict[str, dict[str, str]] = {}
+        self.rule_lock = RLock()
+        self.destinations = Destinations(
+            f"arn:{self.partition}:iot:{region_name}:{account_id}",
+            self._start_challenge,
+            config.iot_token_lifetime,
+            config.iot_deletion_time,
+        )
+
+    @property
+    def _url_module(self) -> ModuleType:
+        # moto derives its routes from the module that a backend is defined in.
+        return urls
+
+    # --- endpoint
+
+    def describe_endpoint(self, endpoint_type: str) -> FakeEndpoint:
+        """One stable address per type: the broker's certificate and /etc/hosts carry it."""
+        endpoint = FakeEndpoint(endpoint_type, self.region_name)
+        _, _, rest = endpoint.endpoint.partition(".")
+        suffix = "-ats" if endpoint_type == "iot:Data-ATS" else ""
+        endpoint.endpoint = f"{settings.current().iot_endpoint_prefix}{suffix}.{rest}"
+        return endpoint
+
+    # --- destinations
+
+    def _start_challenge(self, destination: Destination) -> None:
+        Thread(target=self._challenge, args=(destination, destination.token), daemon=True).start()
+
+    def _challenge(self, destination: Destination, token: str) -> None:
+        config = settings.current()
+        base = config.public_url or f"https://iot.{self.region_name}.amazonaws.com"
+        message = challenge.Challenge(
+            destination.confirmation_url, destination.arn, token, f"{base}/confirmdestination/{token}"
+        )
+        try:
+            challenge.send(message, config.ca_bundle, config.iot_challenge_timeout)
+        except challenge.ChallengeError as error:
+            self.destinations.fail(destination, token, str(error))
+
+    # --- certificates
+
+    def create_keys_and_certificate(self, set_as_active: bool) -> tuple[FakeCertificate, dict[str, str]]:
+        """CreateKeysAndCertificate."""
+        pem, keys = certificates.new_key_and_certificate(authority.load(settings.current().ca_dir))
+        return self._add_certificate(pem, "ACTIVE" if set_as_active else "INACTIVE"), keys
+
+    def create_certificate_from_csr(self, csr: str, set_as_active: bool) -> FakeCertificate:
+        """CreateCertificateFromCsr."""
+        pem = certificates.certificate_for_request(authority.load(settings.current().ca_dir), csr)
+        return self._add_certificate(pem, "ACTIVE" if set_as_active else "INACTIVE")
+
+    def register_certificate(
+        self, certificate_pem: str, ca_certificate_pem: str | None, set_as_active: bool, status: str
+    ) -> FakeCertificate:
+        """RegisterCertificate."""
+        ca_id = self._find_ca_certificate(ca_certificate_pem)
+        return self._add_certificate(certificate_pem, "ACTIVE" if set_as_active else status or "INACTIVE", ca_id)
+
+    def register_certificate_without_ca(self, certificate_pem: str, status: str) -> FakeCertificate:
+        """RegisterCertificateWithoutCA."""
+        return self._add_certificate(certificate_pem, status or "INACTIVE")
+
+    def update_certificate(self, certificate_id: str, new_status: str) -> None:
+        """UpdateCertificate: the API's other statuses are AWS's own and cannot be set."""
+        certificate = self.describe_certificate(certificate_id)
+        if new_status not in certificates.SETTABLE:
+            raise CertificateStateException(f"The status {new_status} cannot be set.", certificate_id)
+        certificate.status = new_status
+        certificate.last_modified_date = utcnow()
+
+    def _add_certificate(self, pem: str, status: str, ca_id: str | None = None) -> FakeCertificate:
+        certificate = certificates.Certificate(pem, status, self.account_id, self.region_name, ca_id)
+        if certificate.certificate_id in self.certificates:
+            raise ResourceAlreadyExistsException(
+                "The certificate is already provisioned or registered", certificate.certificate_id, certificate.arn
+            )
+        self.certificates[certificate.certificate_id] = certificate
+        return certificate
+
+    # --- policies
+
+    def create_policy(self, policy_name: str, policy_document: Any) -> FakePolicy:
+        """CreatePolicy."""
+        _check_policy(policy_document)
+        return super().create_policy(policy_name, policy_document)
+
+    def create_policy_version(self, policy_name: str, policy_document: Any, set_as_default: bool) -> FakePolicyVersion:
+        """CreatePolicyVersion; the sixth version is refused (moto does that)."""
+        _check_policy(policy_document)
+        return super().create_policy_version(policy_name, policy_document, set_as_default)
+
+    # --- rules
+
+    def get_topic_rule(self, rule_name: str) -> dict[str, Any]:
+        """GetTopicRule."""
+        self._known_rule(rule_name)
+        return super().get_topic_rule(rule_name)
+
+    def put_topic_rule(self, rule_name: str, payload: dict[str, Any], replace: bool) -> rules.Rule:
+        """CreateTopicRule and ReplaceTopicRule: all is checked before anything changes.
+
+        An HTTP action without a destination makes one, as on AWS (API_HttpAction: "if this is a new
+        destination, a new TopicRuleDestination is created if possible").
+        """
+        if not RULE_NAME.fullmatch(rule_name):
+            raise InvalidRequestException(f"ruleName must match ^[a-zA-Z0-9_]+$, got {rule_name!r}")
+        with self.rule_lock:
+            if replace:
+                self._known_rule(rule_name)
+            elif rule_name in self.rules:
+                raise ResourceAlreadyExistsException(
+                    "Rule with given name already exists", "", self.rules[rule_name].arn
+                )
+            rules.check(payload, self._iot_may_assume)
+            for url in rules.http_confirmation_urls(payload):
+                if not self.destinations.find(url):
+                    self.destinations.create({"httpUrlConfiguration": {"confirmationUrl": url}})
+            old = self.rules.get(rule_name)
+            rule = rules.Rule(
+                rule_name=rule_name,
+                description=payload.get("description") or "",
+                created_at=old.created_at if old else utcnow(),
+                rule_disabled=bool(payload.get("ruleDisabled")),
+                topic_pattern=rules.topic_pattern(payload["sql"]),
+                actions=list(payload.get("actions") or []),
+                error_action=dict(payload.get("errorAction") or {}),
+                sql=payload["sql"],
+                aws_iot_sql_version=payload.get("awsIotSqlVersion") or "2015-10-08",
+                account_id=self.account_id,
+                region_name=self.region_name,
+            )
+            self.rules[rule_name] = rule
+            return rule
+
+    def delete_topic_rule(self, rule_name: str) -> None:
+        """DeleteTopicRule."""
+        self._known_rule(rule_name)
+        super().delete_topic_rule(rule_name)
+
+    def enable_topic_rule(self, rule_name: str) -> None:
+        """EnableTopicRule."""
+        self._known_rule(rule_name)
+        super().enable_topic_rule(rule_name)
+
+    def disable_topic_rule(self, rule_name: str) -> None:
+        """DisableTopicRule."""
+        self._known_rule(rule_name)
+        super().disable_topic_rule(rule_name)
+
+    def _known_rule(self, rule_name: str) -> None:
+        if rule_name not in self.rules:
+            raise AccessDeniedError("topic rule", rule_name)
+
+    def _iot_may_assume(self, role_arn: str) -> bool:
+        for role in iam_backends[self.account_id][self.partition].roles.values():
+            if role.arn == role_arn:
+                return trusts_service(role.assume_role_policy_document, "iot.amazonaws.com")
+        return False
+
+
+def trusts_service(trust_policy: str, service: str) -> bool:
+    """Whether a role's trust policy (JSON) lets an AWS service assume the role."""
+    statements = json.loads(trust_policy).get("Statement", [])
+    for statement in [statements] if isinstance(statements, dict) else statements:
+        principal = statement.get("Principal", {})
+        services = principal.get("Service", []) if isinstance(principal, dict) else [service]
+        if statement.get("Effect") == "Allow" and service in ([services] if isinstance(services, str) else services):
+            return True
+    return False
+
+
+def _check_policy(document: Any) -> None:
+    try:
+        parsed = json.loads(document) if isinstance(document, str) else document
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict) or not parsed.get("Statement"):
+        raise MalformedPolicyError

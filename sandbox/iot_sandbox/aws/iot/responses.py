@@ -1,0 +1,187 @@
+"""AWS IoT's calls that moto lacks or answers otherwise, on the wire."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+from urllib.parse import parse_qsl, unquote
+
+from moto.core.responses import TYPE_RESPONSE, ActionResult, EmptyResult
+from moto.iot import models, urls
+from moto.iot.exceptions import InvalidRequestException, ResourceNotFoundException
+from moto.iot.responses import IoTResponse
+
+from iot_sandbox.aws.iot.backend import SandboxIoTBackend
+
+# Calls that take tags, and the member of their answer that names the tagged resource.
+TAGGED_ON_CREATION = {
+    "CreatePolicy": "policyArn",
+    "CreateThingType": "thingTypeArn",
+    "CreateThingGroup": "thingGroupArn",
+    "CreateBillingGroup": "billingGroupArn",
+    "CreateRoleAlias": "roleAliasArn",
+    "CreateJob": "jobArn",
+    "CreateDomainConfiguration": "domainConfigurationArn",
+    "RegisterCACertificate": "certificateArn",
+}
+PAGE = 100
+
+
+class SandboxIoTResponse(IoTResponse):
+    """One request to AWS IoT."""
+
+    @property
+    def iot_backend(self) -> SandboxIoTBackend:
+        """The account's and region's backend."""
+        return cast(SandboxIoTBackend, super().iot_backend)
+
+    def call_action(self) -> TYPE_RESPONSE:
+        """Run the call, then keep the tags that came with a creation."""
+        status, headers, body = super().call_action()
+        arn_member = TAGGED_ON_CREATION.get(self._get_action() or "")
+        if arn_member and status == 200:
+            arn = json.loads(body)[arn_member]
+            self.iot_backend.tags[arn] = _tags(self._get_param("tags") or [])
+        return status, headers, body
+
+    # --- destinations
+
+    def create_topic_rule_destination(self) -> ActionResult:
+        """CreateTopicRuleDestination."""
+        destination = self.iot_backend.destinations.create(self._get_param("destinationConfiguration"))
+        return ActionResult({"topicRuleDestination": destination.description()})
+
+    def get_topic_rule_destination(self) -> ActionResult:
+        """GetTopicRuleDestination."""
+        destination = self.iot_backend.destinations.get(self._arn())
+        return ActionResult({"topicRuleDestination": destination.description()})
+
+    def list_topic_rule_destinations(self) -> ActionResult:
+        """ListTopicRuleDestinations."""
+        page, token = self._page([d.summary() for d in self.iot_backend.destinations.all()])
+        return ActionResult({"destinationSummaries": page, "nextToken": token})
+
+    def update_topic_rule_destination(self) -> ActionResult:
+        """UpdateTopicRuleDestination."""
+        self.iot_backend.destinations.update(self._get_param("arn"), self._get_param("status"))
+        return EmptyResult()
+
+    def delete_topic_rule_destination(self) -> ActionResult:
+        """DeleteTopicRuleDestination."""
+        self.iot_backend.destinations.delete(self._arn())
+        return EmptyResult()
+
+    def confirm_topic_rule_destination(self) -> ActionResult:
+        """ConfirmTopicRuleDestination."""
+        self.iot_backend.destinations.confirm(unquote(self.path.partition("/confirmdestination/")[2]))
+        return EmptyResult()
+
+    def _arn(self) -> str:
+        return unquote(self.path.partition("/destinations/")[2])
+
+    # --- rules
+
+    def create_topic_rule(self) -> ActionResult:
+        """CreateTopicRule; its tags come in a header."""
+        rule = self.iot_backend.put_topic_rule(self._get_param("ruleName"), self._payload(), replace=False)
+        self.iot_backend.tags[rule.arn] = dict(parse_qsl(self.headers.get("x-amz-tagging") or "", True))
+        return EmptyResult()
+
+    def replace_topic_rule(self) -> ActionResult:
+        """ReplaceTopicRule; tags stay."""
+        self.iot_backend.put_topic_rule(self._get_param("ruleName"), self._payload(), replace=True)
+        return EmptyResult()
+
+    def list_topic_rules(self) -> ActionResult:
+        """ListTopicRules."""
+        topic = self._get_param("topic")
+        disabled = self._get_bool_param("ruleDisabled")
+        found = [
+            rule
+            for rule in self.iot_backend.list_topic_rules()
+            if topic in (None, rule["topicPattern"]) and disabled in (None, rule["ruleDisabled"])
+        ]
+        page, token = self._page(found)
+        return ActionResult({"rules": page, "nextToken": token})
+
+    def _payload(self) -> dict[str, Any]:
+        try:
+            payload = json.loads(self.body)
+        except ValueError:
+            payload = None
+        if not isinstance(payload, dict):
+            raise InvalidRequestException("topicRulePayload is required")
+        return payload
+
+    # --- certificates
+
+    def create_certificate_from_csr(self) -> ActionResult:
+        """CreateCertificateFromCsr; moto takes the text "false" of setAsActive for true."""
+        certificate = self.iot_backend.create_certificate_from_csr(
+            self._get_param("certificateSigningRequest"), bool(self._get_bool_param("setAsActive"))
+        )
+        return ActionResult(
+            {
+                "certificateId": certificate.certificate_id,
+                "certificateArn": certificate.arn,
+                "certificatePem": certificate.certificate_pem,
+            }
+        )
+
+    # --- tags: https://docs.aws.amazon.com/iot/latest/developerguide/tagging-iot.html
+
+    def tag_resource(self) -> ActionResult:
+        """TagResource."""
+        self._tagged().update(_tags(self._get_param("tags") or []))
+        return EmptyResult()
+
+    def untag_resource(self) -> ActionResult:
+        """UntagResource."""
+        tags = self._tagged()
+        for key in self._get_param("tagKeys") or []:
+            tags.pop(key, None)
+        return EmptyResult()
+
+    def list_tags_for_resource(self) -> ActionResult:
+        """ListTagsForResource."""
+        return ActionResult({"tags": [{"Key": k, "Value": v} for k, v in sorted(self._tagged().items())]})
+
+    def _tagged(self) -> dict[str, str]:
+        arn = self._get_param("resourceArn") or ""
+        if not self._exists(arn):
+            raise ResourceNotFoundException(f"The resource {arn} does not exist")
+        return self.iot_backend.tags.setdefault(arn, {})
+
+    def _exists(self, arn: str) -> bool:
+        backend = self.iot_backend
+        kind, _, name = arn.partition(":".join(arn.split(":")[:5]) + ":")[2].partition("/")
+        known: dict[str, Any] = {
+            "rule": backend.rules,
+            "policy": backend.policies,
+            "thingtype": backend.thing_types,
+            "billinggroup": backend.billing_groups,
+            "rolealias": backend.role_aliases,
+            "cacert": backend.ca_certificates,
+        }
+        if kind == "thingtype":
+            return any(t.arn == arn for t in backend.thing_types.values())
+        return name in known[kind] if kind in known else arn in backend.tags or arn in backend.thing_groups
+
+    # --- shared
+
+    def _page(self, items: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
+        start = self._get_param("nextToken") or "0"
+        if not str(start).isdigit():
+            raise InvalidRequestException("nextToken is not valid")
+        end = int(start) + int(self._get_param("maxResults") or PAGE)
+        return items[int(start) : end], str(end) if end < len(items) else None
+
+
+def _tags(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in tags}
+
+
+def install() -> None:
+    """Put the extended backend and calls in the place of moto's."""
+    models.iot_backends.backend = SandboxIoTBackend
+    urls.url_paths["{0}/.*$"] = SandboxIoTResponse.dispatch

@@ -1,0 +1,114 @@
+"""Where the emulated account is and what it stands beside, read from the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from ipaddress import IPv4Network
+from pathlib import Path
+
+
+class SettingsError(ValueError):
+    """A variable of the environment has a value that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class KubernetesNode:
+    """A node of the real cluster that stands for an EC2 instance."""
+
+    name: str
+    zone: str
+    pod_range: IPv4Network
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The emulator's settings; a part that is not configured answers as plain moto does.
+
+    Durations are in seconds.
+    """
+
+    account_id: str = "123456789012"
+    public_url: str = ""
+    credentials_file: Path | None = None
+    ca_dir: Path = Path("ca")
+    ca_bundle: Path | None = None
+    acm_dir: Path | None = None
+    iot_endpoint_prefix: str = "sandbox"
+    iot_challenge_timeout: float = 10.0
+    iot_token_lifetime: float = 3 * 24 * 3600.0
+    iot_deletion_time: float = 2.0
+    dynamodb_url: str = ""
+    kubernetes_endpoint: str = ""
+    kubernetes_ca_file: Path | None = None
+    kubernetes_issuer: str = ""
+    kubeconfig: Path | None = None
+    kubernetes_nodes: tuple[KubernetesNode, ...] = field(default=())
+    registry_url: str = ""
+    registry_token_file: Path | None = None
+    health_check_interval: float = 1.0
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name, "")
+    return Path(value) if value else None
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    value = environment.get(name, "")
+    try:
+        return float(value) if value else default
+    except ValueError:
+        raise SettingsError(f"{name}={value!r}: give a number of seconds") from None
+
+
+def parse_nodes(text: str) -> tuple[KubernetesNode, ...]:
+    """Read `[{name, zone, pod_range}, …]`, given as JSON or as the path of a JSON file."""
+    if not text:
+        return ()
+    try:
+        items = json.loads(text if text.lstrip().startswith("[") else Path(text).read_text(encoding="utf-8"))
+        return tuple(KubernetesNode(i["name"], i["zone"], IPv4Network(i["pod_range"])) for i in items)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"SANDBOX_KUBERNETES_NODES={text!r}: give [{{name, zone, pod_range}}] as JSON or a file of it: {error!r}"
+        ) from error
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Settings from `SANDBOX_*` variables.
+
+    Raises SettingsError for a value that cannot be used.
+    """
+    default = Settings()
+    ca_dir = _path(environment, "SANDBOX_CA_DIR") or default.ca_dir
+    return Settings(
+        account_id=environment.get("SANDBOX_AWS_ACCOUNT_ID") or default.account_id,
+        public_url=environment.get("SANDBOX_PUBLIC_URL", "").rstrip("/"),
+        credentials_file=_path(environment, "SANDBOX_CREDENTIALS_FILE"),
+        ca_dir=ca_dir,
+        ca_bundle=_path(environment, "SANDBOX_CA_BUNDLE"),
+        acm_dir=_path(environment, "SANDBOX_ACM_DIR"),
+        iot_endpoint_prefix=environment.get("SANDBOX_IOT_ENDPOINT_PREFIX") or default.iot_endpoint_prefix,
+        iot_challenge_timeout=_seconds(environment, "SANDBOX_IOT_CHALLENGE_TIMEOUT", default.iot_challenge_timeout),
+        iot_token_lifetime=_seconds(environment, "SANDBOX_IOT_TOKEN_LIFETIME", default.iot_token_lifetime),
+        iot_deletion_time=_seconds(environment, "SANDBOX_IOT_DELETION_TIME", default.iot_deletion_time),
+        dynamodb_url=environment.get("SANDBOX_DYNAMODB_URL", "").rstrip("/"),
+        kubernetes_endpoint=environment.get("SANDBOX_KUBERNETES_ENDPOINT", "").rstrip("/"),
+        kubernetes_ca_file=_path(environment, "SANDBOX_KUBERNETES_CA_FILE"),
+        kubernetes_issuer=environment.get("SANDBOX_KUBERNETES_ISSUER", "").rstrip("/"),
+        kubeconfig=_path(environment, "SANDBOX_KUBECONFIG"),
+        kubernetes_nodes=parse_nodes(environment.get("SANDBOX_KUBERNETES_NODES", "")),
+        registry_url=environment.get("SANDBOX_REGISTRY_URL", "").rstrip("/"),
+        registry_token_file=_path(environment, "SANDBOX_REGISTRY_TOKEN_FILE"),
+        health_check_interval=_seconds(environment, "SANDBOX_HEALTH_CHECK_INTERVAL", default.health_check_interval),
+    )
+
+
+@cache
+def current() -> Settings:
+    """The settings of this process."""
+    return read(os.environ)
