@@ -1,0 +1,70 @@
+"""Certificates, policies and things as the IoT API has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from iot_sandbox.broker.policy import Thing
+from iot_sandbox.broker.table import Certificate
+
+if TYPE_CHECKING:
+    from mypy_boto3_iot import IoTClient
+
+THINGS_PER_ROUND = 50
+"""Attachments can only be asked for one certificate at a time, so a round looks at a part of a large fleet."""
+
+
+def pages(call: Callable[..., Any], key: str, token: str = "nextMarker", **arguments: Any) -> Iterator[Any]:  # noqa: S107
+    """The items of all pages of a call; ``token`` names what both answer and request call the next page."""
+    while True:
+        answer = call(**arguments)
+        yield from answer.get(key, [])
+        if not answer.get(token):
+            return
+        arguments["marker" if token == "nextMarker" else token] = answer[token]  # noqa: S105
+
+
+class Registry:
+    """Reads what the broker must know, a round at a time.
+
+    Things of certificates seen for the first time are read at once, those of the others in turn.
+    """
+
+    def __init__(self, client: IoTClient) -> None:
+        self._client = client
+        self._things: dict[str, dict[str, Thing]] = {}
+        self._turn: list[str] = []
+
+    def read(self) -> list[Certificate]:
+        """All active certificates; raises botocore's errors when the API does not answer."""
+        listed = pages(self._client.list_certificates, "certificates", pageSize=250)
+        active = {c["certificateArn"]: c["certificateId"] for c in listed if c["status"] == "ACTIVE"}
+        documents = self._documents()
+        self._read_things(set(active))
+        return [
+            Certificate(identifier, tuple(documents.get(arn, ())), self._things[arn])
+            for arn, identifier in active.items()
+        ]
+
+    def _documents(self) -> dict[str, list[str]]:
+        """Policy documents (their default version) by the ARN they are attached to."""
+        documents: dict[str, list[str]] = {}
+        for policy in pages(self._client.list_policies, "policies", pageSize=250):
+            name = policy["policyName"]
+            document = self._client.get_policy(policyName=name)["policyDocument"]
+            for target in pages(self._client.list_targets_for_policy, "targets", policyName=name, pageSize=250):
+                documents.setdefault(target, []).append(document)
+        return documents
+
+    def _read_things(self, active: set[str]) -> None:
+        self._things = {arn: things for arn, things in self._things.items() if arn in active}
+        self._turn = [arn for arn in self._turn if arn in active] or list(self._things)
+        due, self._turn = self._turn[:THINGS_PER_ROUND], self._turn[THINGS_PER_ROUND:]
+        for arn in active.difference(self._things).union(due):
+            names = pages(self._client.list_principal_things, "things", "nextToken", principal=arn)
+            self._things[arn] = {name: self._thing(name) for name in names}
+
+    def _thing(self, name: str) -> Thing:
+        thing = self._client.describe_thing(thingName=name)
+        return Thing(name, thing.get("thingTypeName"), thing.get("attributes", {}))

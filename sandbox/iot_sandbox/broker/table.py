@@ -1,0 +1,46 @@
+"""The table of policies that the broker's plugin reads; ``plugin/policies.c`` describes its lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from iot_sandbox.broker.policy import Connection, Rule, Thing, rules
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """An active certificate (id: SHA-256 of its DER in hex), the policies (JSON) and things attached to it."""
+
+    id: str
+    documents: tuple[str, ...] = ()
+    things: Mapping[str, Thing] = field(default_factory=dict)
+
+
+def render(certificates: Iterable[Certificate], arn_prefix: str) -> str:
+    """The table's text; ``arn_prefix`` is what an IoT ARN starts with: ``arn:aws:iot:<region>:<account>:``."""
+    lines = ["iot-policies 1", f"prefix\t{arn_prefix}"]
+    for certificate in sorted(certificates, key=lambda c: c.id):
+        lines.append(f"certificate\t{certificate.id}")
+        for name, thing in sorted(certificate.things.items()):
+            lines.append(f"client\t{name}")
+            lines.extend(map(_line, rules(certificate.documents, Connection(certificate.id, thing))))
+        lines.append("client")
+        lines.extend(map(_line, rules(certificate.documents, Connection(certificate.id))))
+    return "\n".join(lines) + "\n"
+
+
+def _line(rule: Rule) -> str:
+    return f"{'deny' if rule.deny else 'allow'}\t{rule.actions}\t{rule.pattern}"
+
+
+def write(path: Path, text: str) -> bool:
+    """Puts the table in place in one step; tells whether it had to change."""
+    if path.exists() and path.read_text() == text:
+        return False
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    os.replace(beside, path)
+    return True
