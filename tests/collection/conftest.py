@@ -1,0 +1,94 @@
+"""Makes Ansible's modules importable and callable in this process, against an emulated AWS of the tests' own."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+ROOT = Path(__file__).resolve().parents[2]
+_AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
+
+MODULES = "ansible_collections.iotweb.aws_iot.plugins.modules"
+# Keys that are a part of no other text: Ansible masks them wherever they occur in a result.
+CREDENTIALS = {"access_key": "AKIATESTSOFMODULES00", "secret_key": "4e5c0b7a9d2f4163a8e0b6c1d7f3925e8a4b6c0d"}
+Run = Callable[..., dict[str, Any]]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _certificate_authority(folder: Path) -> None:
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    files = ["-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.crt")]
+    subprocess.run(["openssl", "req", "-x509", *curve, *files, "-days", "2", "-subj", "/CN=Test CA"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session", name="endpoint")
+def _endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an emulated AWS that lives as long as the tests."""
+    python = Path(os.environ.get("SANDBOX_PYTHON", ROOT / "build/venv/sandbox-test/bin/python"))
+    if not python.exists():
+        pytest.fail(f"{python} is missing: make build/venv/sandbox-test/installed")
+    folder, port = tmp_path_factory.mktemp("aws"), _free_port()
+    _certificate_authority(folder)
+    places = {"SANDBOX_CA_DIR": folder, "SANDBOX_CA_BUNDLE": folder / "ca.crt", "SANDBOX_ACM_DIR": folder / "acm"}
+    environment = os.environ | {name: str(place) for name, place in places.items()} | {"PYTHONPATH": str(ROOT / "sandbox")}
+    command = [str(python), "-m", "iot_sandbox.aws", "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server:
+        try:
+            yield _answering(f"http://127.0.0.1:{port}", server, folder / "log")
+        finally:
+            server.terminate()
+
+
+def _answering(url: str, server: "subprocess.Popen[bytes]", log: Path) -> str:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/sandbox/health", timeout=2):
+                return url
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"the emulated AWS did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(name="run")
+def _run(endpoint: str) -> Run:
+    """Call a module with options and return its result; one that failed has `failed`."""
+    connection = {**CREDENTIALS, "region": "us-east-2", "endpoint_url": endpoint}
+
+    def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
+        printed = StringIO()
+        arguments = {**connection, **options, "_ansible_check_mode": check, "_ansible_diff": True}
+        with patch_module_args(arguments), redirect_stdout(printed), pytest.raises(SystemExit):
+            import_module(f"{MODULES}.{module}").main()
+        result: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
+        return result
+
+    return run
+
+
+@pytest.fixture(name="aws")
+def _aws(endpoint: str) -> Callable[[str], Any]:
+    """A boto3 client of the emulated account, by service name."""
+    import boto3  # noqa: PLC0415 - after the finder, as Ansible's own modules do
+
+    keys = {"aws_access_key_id": CREDENTIALS["access_key"], "aws_secret_access_key": CREDENTIALS["secret_key"]}
+    session = boto3.Session(**keys, region_name="us-east-2")
+    return lambda service: session.client(service, endpoint_url=endpoint)

@@ -1,0 +1,212 @@
+"""The pure parts of the modules: what is, what should be, the difference."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from ansible_collections.iotweb.aws_iot.plugins.module_utils import topic_rule
+from ansible_collections.iotweb.aws_iot.plugins.modules import (
+    iot_certificate,
+    iot_policy,
+    iot_thing,
+    iot_topic_rule,
+)
+from ansible_collections.iotweb.aws_iot.plugins.modules import iot_topic_rule_destination as destination
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+THING = {"thing_name": "a", "thing_type_name": "old", "attributes": {"room": "1", "floor": "2"}}
+UNASKED = {"name": "a", "thing_type_name": None, "attributes": None, "purge_attributes": True}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {}),
+        ({"attributes": {"room": 1, "floor": "2"}}, {}),
+        ({"attributes": {"room": "9"}}, {"attributePayload": {"attributes": {"room": "9"}, "merge": False}}),
+        ({"attributes": {"room": "9"}, "purge_attributes": False},
+         {"attributePayload": {"attributes": {"room": "9", "floor": "2"}, "merge": False}}),
+        ({"thing_type_name": "new"}, {"thingTypeName": "new"}),
+        ({"thing_type_name": ""}, {"removeThingType": True}),
+    ],
+)  # fmt: skip
+def test_a_thing_is_updated_only_where_it_differs(asked: dict[str, Any], expected: dict[str, Any]) -> None:
+    wanted = iot_thing.desired(THING, UNASKED | asked)
+    assert iot_thing.update(THING, wanted) == {"thingName": "a"} | expected
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"} | changes]}
+
+
+def test_policy_documents_are_compared_by_meaning() -> None:
+    single = document(Action="iot:Connect") | {"Statement": document()["Statement"][0]}
+    assert iot_policy.same(document(), document(Action=["iot:Connect"]))
+    assert iot_policy.same(document(), single)
+    assert iot_policy.same(document(Action=["a", "b"]), document(Action=["b", "a"]))
+    assert not iot_policy.same(document(), document(Effect="Deny"))
+    assert not iot_policy.same(document(), document(Condition={"Bool": {"iot:Connection.Thing.IsAttached": "true"}}))
+
+
+def versions(default: int, count: int) -> list[dict[str, Any]]:
+    return [{"versionId": str(number), "isDefaultVersion": number == default} for number in range(8, 8 + count)]
+
+
+def test_the_oldest_version_makes_room_but_never_the_default() -> None:
+    assert iot_policy.version_to_remove(versions(8, 4)) is None
+    assert iot_policy.version_to_remove(versions(12, 5)) == "8"
+    assert iot_policy.version_to_remove(versions(8, 5)) == "9"  # 10 is newer than 9, though smaller as text
+
+
+def pair() -> tuple[str, str]:
+    """A CSR and a certificate for the same new key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now).not_valid_after(now + dt.timedelta(days=1)).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = serialization.Encoding.PEM
+    return csr.public_bytes(pem).decode(), certificate.public_bytes(pem).decode()
+
+
+def one(number: int, status: str, pem: str = "") -> dict[str, Any]:
+    return {"certificateId": f"c{number}", "status": status, "certificatePem": pem}
+
+
+def test_a_certificate_is_found_by_the_key_of_its_csr() -> None:
+    (csr, mine), (other_csr, other) = pair(), pair()
+    key = iot_certificate.csr_key(csr)
+    held = [one(1, "ACTIVE", other), one(2, "INACTIVE", mine), one(3, "ACTIVE", mine)]
+    assert iot_certificate.chosen(held, key, "active") == held[2]
+    assert iot_certificate.chosen(held[:2], key, "active") == held[1]
+    assert iot_certificate.chosen(held[:1], key, "active") is None
+    assert iot_certificate.csr_key(other_csr) == iot_certificate.certificate_key(other)
+
+
+def test_without_a_csr_the_one_that_counts_is_meant() -> None:
+    revoked, active = one(1, "REVOKED"), one(2, "ACTIVE")
+    assert iot_certificate.chosen([revoked, active], None, "active") == active
+    assert iot_certificate.chosen([revoked], None, "active") is None
+    assert iot_certificate.chosen([revoked], None, "absent") == revoked
+    assert iot_certificate.chosen([revoked, one(3, "REVOKED")], None, "revoked") == revoked
+    with pytest.raises(iot_certificate.NotOne, match="c2, c3"):
+        iot_certificate.chosen([active, one(3, "INACTIVE")], None, "active")
+
+
+def test_attachments_that_nobody_asked_about_stay() -> None:
+    current = {"status": "ACTIVE", "things": ["b"], "policies": ["p", "q"]}
+    params = {"state": "inactive", "thing_name": "a", "policies": None, "purge_policies": True}
+    assert iot_certificate.desired(current, params) == {"status": "INACTIVE", "things": ["a", "b"], "policies": ["p", "q"]}
+    params |= {"policies": ["r"]}
+    assert iot_certificate.desired(current, params)["policies"] == ["r"]
+    params |= {"purge_policies": False}
+    assert iot_certificate.desired(current, params)["policies"] == ["p", "q", "r"]
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "unanswered", "step"),
+    [
+        (None, "enabled", 0, "create"),
+        ("ENABLED", "enabled", 99, "done"),
+        ("IN_PROGRESS", "enabled", 29, "wait"),
+        ("IN_PROGRESS", "enabled", 30, "IN_PROGRESS"),
+        ("ERROR", "enabled", 0, "IN_PROGRESS"),
+        ("DISABLED", "enabled", 0, "ENABLED"),
+        ("DELETING", "enabled", 99, "wait"),
+        (None, "disabled", 0, "create"),
+        ("ENABLED", "disabled", 0, "DISABLED"),
+        ("DISABLED", "disabled", 0, "done"),
+        (None, "absent", 0, "done"),
+        ("ERROR", "absent", 0, "delete"),
+        ("DELETING", "absent", 0, "wait"),
+    ],
+)
+def test_each_status_has_its_next_step(status: str | None, state: str, unanswered: float, step: str) -> None:
+    current = {"status": status} if status else None
+    assert destination.next_step(current, state, unanswered, 30) == step
+
+
+def summary(arn: str, status: str, created: int, url: str = "https://a/ingest") -> dict[str, Any]:
+    return {"arn": arn, "status": status, "httpUrlSummary": {"confirmationUrl": url}, "createdAt": dt.datetime.fromtimestamp(created, dt.UTC)}
+
+
+def test_a_destination_is_found_by_its_url_and_the_usable_one_first() -> None:
+    held = [summary("1", "DELETING", 1), summary("2", "ERROR", 2), summary("3", "ENABLED", 3),
+            summary("4", "ENABLED", 0, "https://a/ingest2"), {"arn": "5", "status": "ENABLED", "vpcDestinationSummary": {}}]  # fmt: skip
+    assert [found["arn"] for found in destination.of_url(held, "https://a/ingest")] == ["3", "2", "1"]
+
+
+def test_runs_at_once_agree_on_the_oldest_destination() -> None:
+    held = [summary("b", "IN_PROGRESS", 2), summary("a", "ENABLED", 3), summary("c", "DELETING", 1)]
+    assert destination.oldest(held, "https://a/ingest") == "b"
+    assert destination.oldest([], "https://a/ingest") is None
+
+
+RULE: dict[str, Any] = {
+    "sql": "SELECT * FROM 'things/telemetry'",
+    "actions": [{"http": {"url": "https://a/ingest", "headers": [{"key": "X", "value": "1"}, {"key": "A", "value": "2"}]}}],
+    "ruleDisabled": False,
+    "awsIotSqlVersion": "2016-03-23",
+}
+
+
+def with_http(**changes: Any) -> dict[str, Any]:
+    return RULE | {"actions": [{"http": RULE["actions"][0]["http"] | changes}]}
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        RULE | {"description": "", "errorAction": None, "createdAt": "2026-01-01", "ruleName": "r"},
+        RULE | {"sql": "SELECT *\n  FROM   'things/telemetry'\n"},
+        with_http(confirmationUrl="https://a/ingest", enableBatching=False, auth=None),
+        with_http(headers=list(reversed(RULE["actions"][0]["http"]["headers"]))),
+    ],
+)
+def test_what_aws_fills_in_is_no_difference(same: dict[str, Any]) -> None:
+    assert topic_rule.difference(same, RULE) == "nothing"
+    assert topic_rule.difference(RULE, same) == "nothing"
+
+
+def test_batching_is_compared_with_its_defaults_written_out() -> None:
+    asked = with_http(enableBatching=True, batchConfig={"maxBatchSize": 10})
+    told = with_http(enableBatching=True, batchConfig={"maxBatchOpenMs": 20, "maxBatchSize": 10, "maxBatchSizeBytes": 5120,
+                                                       "batchAcrossTopics": False})  # fmt: skip
+    assert topic_rule.difference(told, asked) == "nothing"
+    assert topic_rule.difference(told, with_http(enableBatching=True, batchConfig={"maxBatchOpenMs": 50})) == "replace"
+    assert topic_rule.difference(told, RULE) == "replace"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        RULE | {"sql": "SELECT * FROM 'things/ telemetry'"},  # white space within quotes is part of the topic
+        RULE | {"awsIotSqlVersion": "2015-10-08"},
+        RULE | {"errorAction": {"sqs": {"queueUrl": "q", "roleArn": "r"}}},
+        RULE | {"actions": RULE["actions"] * 2},
+        with_http(url="https://b/ingest"),
+        with_http(headers=[{"key": "X", "value": "other"}]),
+    ],
+)
+def test_a_real_difference_replaces_the_rule(changed: dict[str, Any]) -> None:
+    assert topic_rule.difference(RULE, changed) == "replace"
+    assert topic_rule.difference(changed, RULE) == "replace"
+
+
+def test_switching_a_rule_needs_no_replacement() -> None:
+    off = RULE | {"ruleDisabled": True}
+    assert topic_rule.difference(RULE, off) == "disable"
+    assert topic_rule.difference(off, RULE) == "enable"
+    assert topic_rule.difference(off, RULE | {"description": "x"}) == "replace"
+    assert topic_rule.difference(None, RULE) == "create"
+
+
+def test_the_payload_says_what_the_options_ask() -> None:
+    params = {"sql": " SELECT 1 \n", "description": "d", "actions": [], "enabled": False, "sql_version": "v", "error_action": None}
+    assert iot_topic_rule.payload(params) == {"sql": "SELECT 1", "description": "d", "actions": [], "ruleDisabled": True, "awsIotSqlVersion": "v"}
