@@ -1,0 +1,67 @@
+"""Runs the receiver: `iot-receiver`, or `python -m iot_receiver`."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import uvloop
+from aiohttp import web
+
+from iot_receiver import keys
+from iot_receiver.app import init_app
+from iot_receiver.logs import configure, event
+from iot_receiver.secrets import SecretsError
+from iot_receiver.settings import Settings, SettingsError
+
+CLOSING_SECONDS = 5.0  # for connections in use to end with an answer instead of by us
+FINISH_SECONDS = 10.0  # for requests under way; their deadline is far shorter
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; a process that can't start says why, and ends with 2."""
+    try:
+        settings = Settings.from_environment(os.environ)
+        configure(settings.log_level)
+        app = init_app(settings)
+    except (SettingsError, SecretsError) as error:
+        sys.stderr.write(f"iot-receiver can't start:\n{error}\n")
+        return 2
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(app))
+    return 0
+
+
+async def serve(app: web.Application) -> None:
+    """Serve until told to stop, then until the load balancer has turned away, then finish."""
+    settings, lifecycle = app[keys.SETTINGS], app[keys.LIFECYCLE]
+    loop = asyncio.get_running_loop()
+    runner = web.AppRunner(
+        app,
+        access_log=None,  # costs as much as the handler
+        keepalive_timeout=settings.keepalive,
+        shutdown_timeout=FINISH_SECONDS,
+        auto_decompress=False,  # no encoded body is taken, so none is unpacked
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=4_096)
+    await site.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lifecycle.stop)
+    event("started", "the receiver listens", port=settings.port, table=settings.table_name)
+
+    await lifecycle.stop_requested.wait()
+    event("stopping", "serving on until the load balancer has turned away")
+    await asyncio.sleep(settings.deregistration_delay)
+
+    lifecycle.closing = True
+    await site.stop()
+    deadline = loop.time() + CLOSING_SECONDS
+    while runner.server and runner.server.connections and loop.time() < deadline:  # noqa: ASYNC110 - aiohttp has no event for it
+        await asyncio.sleep(0.05)
+    await runner.cleanup()
+    event("stopped", "every request was answered")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

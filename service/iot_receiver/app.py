@@ -1,0 +1,118 @@
+"""The application: which parts there are, how they are opened and closed, and which path leads where."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from aiobotocore.session import AioSession, get_session
+from aiohttp import web
+
+from iot_receiver import keys
+from iot_receiver.confirmation import Confirmation
+from iot_receiver.credentials import Credentials
+from iot_receiver.dead_letters import DeadLetters
+from iot_receiver.dynamodb import BatchWriter
+from iot_receiver.ingest import MAX_BODY, Ingest
+from iot_receiver.lifecycle import Lifecycle
+from iot_receiver.messages import MessageParser
+from iot_receiver.metrics import Exposition, Metrics
+from iot_receiver.problems import problems
+from iot_receiver.secrets import Secrets
+from iot_receiver.settings import Settings
+from iot_receiver.store import Store
+
+SESSION = web.AppKey("session", AioSession)
+
+
+def init_app(settings: Settings) -> web.Application:
+    """Make the application; it opens nothing before it is started.
+
+    Raises:
+        SecretsError: when there is no secret to begin with.
+    """
+    session = get_session()
+    credentials = Credentials(session)
+    lifecycle = Lifecycle(credentials)
+    secrets = Secrets(settings.secrets_dir)
+    secrets.load()
+
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[lifecycle.close_when_done, problems])
+    app[SESSION] = session
+    app[keys.SETTINGS] = settings
+    app[keys.METRICS] = Metrics()
+    app[keys.CREDENTIALS] = credentials
+    app[keys.LIFECYCLE] = lifecycle
+    app[keys.SECRETS] = secrets
+    app[keys.PARSER] = MessageParser(settings)
+    app.cleanup_ctx.extend([watched_secrets, fresh_credentials, store, dead_letters, confirmation, started])
+
+    ingest = Ingest(app)
+    exposition = Exposition(app[keys.METRICS], public=settings.metrics_public)
+    app.router.add_post("/ingest", ingest.post)
+    app.router.add_post("/ingest/", ingest.post)  # IoT Core confirms at the URL, a slash, and the token
+    app.router.add_get("/metrics", exposition.get)
+    app.router.add_get("/readyz", lifecycle.readyz)
+    app.router.add_get("/livez", lifecycle.livez)
+    return app
+
+
+async def watched_secrets(app: web.Application) -> AsyncIterator[None]:
+    """The secrets follow their folder."""
+    async for _ in _in_background(app[keys.SECRETS].watch()):
+        yield
+
+
+async def fresh_credentials(app: web.Application) -> AsyncIterator[None]:
+    """AWS credentials are there, and stay valid."""
+    async for _ in _in_background(app[keys.CREDENTIALS].keep_fresh()):
+        yield
+
+
+async def store(app: web.Application) -> AsyncIterator[None]:
+    """Rows can be stored; at the end, those accepted are settled first."""
+    settings = app[keys.SETTINGS]
+    session = app[SESSION]
+    async with session.create_client("dynamodb", region_name=settings.aws_region) as client:
+        url = client.meta.endpoint_url
+    writer = BatchWriter(
+        url,
+        settings.aws_region,
+        settings.table_name,
+        app[keys.CREDENTIALS],
+        ca_bundle=session.get_config_variable("ca_bundle"),
+    )
+    async with writer:
+        app[keys.STORE] = Store(writer, app[keys.METRICS])
+        yield
+        await app[keys.STORE].drain()
+
+
+async def dead_letters(app: web.Application) -> AsyncIterator[None]:
+    """Invalid elements have a place to go to."""
+    settings = app[keys.SETTINGS]
+    async with DeadLetters(app[SESSION], settings.aws_region, settings.dead_letter_queue_url) as letters:
+        app[keys.DEAD_LETTERS] = letters
+        yield
+
+
+async def confirmation(app: web.Application) -> AsyncIterator[None]:
+    """Destinations can be confirmed."""
+    async with Confirmation(app[SESSION], app[keys.SETTINGS], app[keys.METRICS]) as confirms:
+        app[keys.CONFIRMATION] = confirms
+        yield
+
+
+async def started(app: web.Application) -> AsyncIterator[None]:
+    """Everything above is open: ready, as soon as there are credentials."""
+    app[keys.LIFECYCLE].started = True
+    yield
+    app[keys.LIFECYCLE].started = False
+
+
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

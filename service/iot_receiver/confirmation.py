@@ -1,0 +1,146 @@
+"""Confirms the topic rule destination that IoT Core asks about.
+
+The request carries no secret: anybody can send one. So nothing in it is trusted but the token, which goes
+into one signed call to IoT Core under this process's own role; `enableUrl` is never fetched.
+"""
+
+import re
+from collections import OrderedDict
+from contextlib import AbstractAsyncContextManager
+from hashlib import sha256
+from time import monotonic
+from typing import Any
+
+import msgspec
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from aiohttp import web
+from botocore.exceptions import BotoCoreError, ClientError
+
+from iot_receiver.bodies import read, too_slow
+from iot_receiver.logs import event, fault
+from iot_receiver.metrics import Metrics
+from iot_receiver.problems import problem, unavailable
+from iot_receiver.settings import Settings
+
+MESSAGE_TYPE = "x-amz-rules-engine-message-type"
+DESTINATION_ARN = "x-amz-rules-engine-destination-arn"
+CONFIRMATION = "DestinationConfirmation"
+
+BODY_BYTES = 16_384
+BURST = 5.0  # calls to IoT Core at once
+PER_SECOND = 0.2  # and from then on
+REMEMBERED = 256
+# URL-safe: the token becomes a part of the path of a signed request, and must not lead it elsewhere
+_TOKEN = re.compile(r"[A-Za-z0-9_=+~.-]{1,2048}")
+# IoT Core's own answers to a token that is false, expired or used
+_FALSE_TOKEN = frozenset({"InvalidRequestException", "ResourceNotFoundException", "UnauthorizedException"})
+
+
+class _Body(msgspec.Struct):
+    arn: str | None = None
+    token: str | None = msgspec.field(default=None, name="confirmationToken")
+
+
+class Confirmation:
+    """Answers destination confirmations; use within `async with`."""
+
+    def __init__(self, session: AioSession, settings: Settings, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._context: AbstractAsyncContextManager[Any] = session.create_client(
+            "iot",
+            region_name=settings.aws_region,
+            config=AioConfig(
+                connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1}
+            ),
+        )
+        self._client: Any = None
+        self._arn = re.compile(
+            rf"arn:aws[a-z-]*:iot:{re.escape(settings.aws_region)}:{settings.aws_account_id}"
+            r":ruledestination/http/[A-Za-z0-9-]{1,64}"
+        )
+        self._allowance = BURST
+        self._asked = monotonic()
+        self._answered: OrderedDict[bytes, bool] = OrderedDict()  # by digest of the token: was it true?
+
+    async def __aenter__(self) -> "Confirmation":
+        self._client = await self._context.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._context.__aexit__(None, None, None)
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        """Answer a request that says it is a confirmation."""
+        try:
+            body = await read(request, BODY_BYTES)
+        except TimeoutError:
+            return self._count("refused", too_slow())
+        token, reason = self._token(request, body)
+        if reason:
+            return self._count("refused", problem(403, reason))
+        known = self._answered.get(sha256(token.encode()).digest())
+        if known is False:
+            return self._count("refused", problem(403, "IoT Core did not accept this token"))
+        if not self._allowed():
+            if known:
+                return self._count("confirmed", web.json_response({"confirmed": True}))
+            return self._count(
+                "limited", problem(429, "too many confirmations at once", headers={"Retry-After": "5"})
+            )
+        return await self._call(token)
+
+    def _token(self, request: web.Request, body: bytes) -> tuple[str, str]:
+        """Read the token; the second part tells why there is none to be used."""
+        try:
+            content = msgspec.json.decode(body, type=_Body) if body else _Body()
+        except (ValueError, RecursionError):
+            return "", "the body is no confirmation"
+        tokens = {text for text in (request.query.get("confirmationToken"), content.token) if text}
+        if len(tokens) != 1:
+            return "", "there must be one confirmationToken, and one only"
+        token = tokens.pop()
+        if not _TOKEN.fullmatch(token) or ".." in token:
+            return "", "confirmationToken is no token of IoT Core"
+        arns = {text for text in (request.headers.get(DESTINATION_ARN), content.arn) if text is not None}
+        if not arns:
+            return "", "the destination's ARN is missing"
+        if not all(self._arn.fullmatch(arn) for arn in arns):
+            return "", "the destination is not one of this account and region"
+        return token, ""
+
+    async def _call(self, token: str) -> web.Response:
+        try:
+            await self._client.confirm_topic_rule_destination(confirmationToken=token)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in _FALSE_TOKEN:
+                self._remember(token, true=False)
+                return self._count("refused", problem(403, "IoT Core did not accept this token"))
+            fault("confirmation_failed", "IoT Core could not be asked to confirm", code=code)
+            return self._count("failed", unavailable("IoT Core could not be asked to confirm"))
+        except (BotoCoreError, OSError) as error:
+            fault("confirmation_failed", "IoT Core could not be asked to confirm", error=error)
+            return self._count("failed", unavailable("IoT Core could not be asked to confirm"))
+        event("destination_confirmed", "a topic rule destination was confirmed")
+        self._remember(token, true=True)
+        return self._count("confirmed", web.json_response({"confirmed": True}))
+
+    def _allowed(self) -> bool:
+        """Take one call out of the allowance, if there is one."""
+        now = monotonic()
+        self._allowance = min(BURST, self._allowance + (now - self._asked) * PER_SECOND)
+        self._asked = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _remember(self, token: str, *, true: bool) -> None:
+        self._answered[sha256(token.encode()).digest()] = true
+        if len(self._answered) > REMEMBERED:
+            self._answered.popitem(last=False)
+
+    def _count(self, outcome: str, response: web.Response) -> web.Response:
+        self._metrics.confirmations[outcome] += 1
+        return response

@@ -1,0 +1,92 @@
+"""Puts what is no reading on the dead-letter queue, with the reason, so that nothing is dropped unseen."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+
+from iot_receiver.logs import fault
+from iot_receiver.messages import Rejection
+
+BATCH_LETTERS = 10  # SendMessageBatch's limits
+BATCH_BYTES = 262_144
+
+
+class NotQueued(Exception):  # noqa: N818
+    """Not every message is on the queue."""
+
+
+class DeadLetters:
+    """Sends to one SQS queue, or nowhere; use within `async with`."""
+
+    def __init__(self, session: AioSession, region: str, queue_url: str | None) -> None:
+        self._queue_url = queue_url
+        self._context: AbstractAsyncContextManager[Any] = session.create_client(
+            "sqs",
+            region_name=region,
+            config=AioConfig(
+                connect_timeout=0.3, read_timeout=0.4, retries={"mode": "standard", "total_max_attempts": 2}
+            ),
+        )
+        self._client: Any = None
+
+    async def __aenter__(self) -> "DeadLetters":
+        if self._queue_url:
+            self._client = await self._context.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._client is not None:
+            await self._context.__aexit__(None, None, None)
+
+    def take(self, rejection: Rejection) -> bool:
+        """Say whether a message can go to the queue: there is one, and it is not too large for it."""
+        return self._client is not None and len(rejection.message) * 4 // 3 + 1_000 < BATCH_BYTES
+
+    async def send(self, rejections: Sequence[Rejection], received_at: str, deadline: float) -> None:
+        """Put messages that `take` accepts on the queue by `deadline` (the event loop's time).
+
+        Raises:
+            NotQueued: when one or more could not be put there.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                for batch in _batches([_letter(each, received_at) for each in rejections]):
+                    entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(batch)]
+                    answer = await self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+                    if answer.get("Failed"):
+                        fault("dead_letter_failed", "SQS refused a message", code=answer["Failed"][0]["Code"])
+                        raise NotQueued
+        except (BotoCoreError, ClientError, OSError) as error:  # a TimeoutError is an OSError
+            fault("dead_letter_failed", "the dead-letter queue can't be reached", error=error)
+            raise NotQueued from error
+
+
+def _letter(rejection: Rejection, received_at: str) -> str:
+    return msgspec.json.encode(
+        {
+            "source": "iot-receiver",
+            "reason": rejection.reason,
+            "receivedAt": received_at,
+            "base64Message": b64encode(rejection.message).decode(),
+        }
+    ).decode()
+
+
+def _batches(letters: Sequence[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for letter in letters:
+        if batch and (len(batch) == BATCH_LETTERS or size + len(letter) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(letter)
+        size += len(letter)
+    if batch:
+        yield batch

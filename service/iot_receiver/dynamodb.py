@@ -1,0 +1,181 @@
+"""The hot path to DynamoDB: BatchWriteItem with aiobotocore's signer and HTTP session, the body by hand.
+
+The ordinary client spends most of a small write on walking shapes and events. This does what it does for
+this one call: same endpoint, same signature, same session, its own retries left to the store. The tests
+hold it against the ordinary client.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.exceptions import BotoCoreError
+
+from iot_receiver.credentials import Credentials
+
+CONNECT_TIMEOUT = 0.3  # seconds
+ATTEMPT_TIMEOUT = 0.4  # seconds
+
+# DynamoDB developer guide, "Error handling": throttles may be sent again, these others never succeed.
+THROTTLES = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "ReplicatedWriteConflictException",
+    }
+)
+REFUSALS = frozenset(
+    {
+        "ValidationException",
+        "SerializationException",
+        "ItemCollectionSizeLimitExceededException",
+    }
+)
+
+Key = tuple[str, str]
+
+
+class WriteError(Exception):
+    """A call failed.
+
+    Attributes:
+        code: DynamoDB's name of the error, or the exception's.
+        refused: the items are at fault, or one of them is: the same call will fail again.
+        throttled: DynamoDB asks to come back later.
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.refused = code in REFUSALS
+        self.throttled = code in THROTTLES
+
+
+class _Text(msgspec.Struct, gc=False):
+    S: str
+
+
+class _Item(msgspec.Struct, gc=False):
+    device_id: _Text = msgspec.field(name="deviceId")
+    time: _Text = msgspec.field(name="Time")
+
+
+class _Put(msgspec.Struct, gc=False, rename="pascal"):
+    item: _Item
+
+
+class _Write(msgspec.Struct, gc=False, rename="pascal"):
+    put_request: _Put
+
+
+class _Answer(msgspec.Struct, gc=False, rename="pascal"):
+    unprocessed_items: dict[str, list[_Write]] = {}
+
+
+class _Fault(msgspec.Struct, gc=False):
+    type: str = msgspec.field(default="", name="__type")
+    message: str = ""
+    Message: str = ""
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_fault = msgspec.json.Decoder(_Fault).decode
+
+
+class BatchWriter:
+    """Calls BatchWriteItem for one table; use within `async with`."""
+
+    def __init__(
+        self, url: str, region: str, table: str, credentials: Credentials, *, ca_bundle: str | None = None
+    ) -> None:
+        self._url = url.rstrip("/") + "/"
+        self._region = region
+        self._table = table
+        self._head = b'{"RequestItems":{%b:[' % msgspec.json.encode(table)
+        self._credentials = credentials
+        # Any: the annotations know neither two timeouts nor a bundle's path, which botocore gives as well
+        arguments: dict[str, Any] = {
+            "verify": ca_bundle or True,
+            "timeout": (CONNECT_TIMEOUT, ATTEMPT_TIMEOUT),
+            "max_pool_connections": 64,
+        }
+        self._session: Any = AIOHTTPSession(**arguments)
+
+    async def __aenter__(self) -> "BatchWriter":
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._session.__aexit__(None, None, None)
+
+    def request(self, puts: Sequence[bytes]) -> AWSPreparedRequest:
+        """Build and sign the call.
+
+        Raises:
+            WriteError: when there are no credentials.
+        """
+        credentials = self._credentials.current
+        if credentials is None:
+            raise WriteError("NoCredentials")
+        request = AWSRequest(
+            "POST",
+            self._url,
+            headers={
+                "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
+                "Content-Type": "application/x-amz-json-1.0",
+            },
+            data=b"%b%b]}}" % (self._head, b",".join(puts)),
+        )
+        SigV4Auth(credentials, "dynamodb", self._region).add_auth(request)
+        return request.prepare()
+
+    async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109
+        """Write at most 25 items with different keys, each given as a PutRequest in JSON.
+
+        Args:
+            timeout: seconds, never more than ATTEMPT_TIMEOUT.
+
+        Returns:
+            The keys of those that DynamoDB did not process.
+
+        Raises:
+            WriteError: when none is known to be written.
+        """
+        request = self.request(puts)
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._session.send(request)
+                body: bytes = await response.content
+        except TimeoutError:
+            raise WriteError("Timeout") from None
+        except (BotoCoreError, OSError) as error:
+            raise WriteError(type(error).__name__) from error
+        checksum = response.headers.get("x-amz-crc32")
+        if checksum is not None and checksum != str(zlib.crc32(body)):
+            raise WriteError("ChecksumMismatch")
+        if response.status_code != 200:
+            raise _write_error(response.status_code, body)
+        if body in {b"{}", b'{"UnprocessedItems":{}}'}:
+            return []
+        try:
+            left = _decode_answer(body).unprocessed_items.get(self._table, [])
+        except ValueError:
+            raise WriteError("BrokenAnswer") from None
+        return [(write.put_request.item.device_id.S, write.put_request.item.time.S) for write in left]
+
+
+def _write_error(status: int, body: bytes) -> WriteError:
+    try:
+        fault = _decode_fault(body)
+    except ValueError:
+        fault = _Fault()
+    code = fault.type.rsplit("#", 1)[-1] or f"Http{status}"
+    # what a proxy or an overloaded front end answers is never the item's fault
+    return WriteError(code if status == 400 else f"Http{status}", fault.message or fault.Message)

@@ -1,0 +1,23 @@
+"""Where the application keeps what its handlers share."""
+
+from aiohttp import web
+
+from iot_receiver.confirmation import Confirmation
+from iot_receiver.credentials import Credentials
+from iot_receiver.dead_letters import DeadLetters
+from iot_receiver.lifecycle import Lifecycle
+from iot_receiver.messages import MessageParser
+from iot_receiver.metrics import Metrics
+from iot_receiver.secrets import Secrets
+from iot_receiver.settings import Settings
+from iot_receiver.store import Store
+
+SETTINGS = web.AppKey("settings", Settings)
+METRICS = web.AppKey("metrics", Metrics)
+LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
+SECRETS = web.AppKey("secrets", Secrets)
+CREDENTIALS = web.AppKey("credentials", Credentials)
+PARSER = web.AppKey("parser", MessageParser)
+STORE = web.AppKey("store", Store)
+DEAD_LETTERS = web.AppKey("dead_letters", DeadLetters)
+CONFIRMATION = web.AppKey("confirmation", Confirmation)

@@ -1,0 +1,52 @@
+"""Whether this process should be sent requests."""
+
+import asyncio
+
+from aiohttp import web
+
+from iot_receiver.credentials import Credentials
+from iot_receiver.problems import Handler, unavailable
+
+
+class Lifecycle:
+    """Ready means started, with credentials, and not stopping.
+
+    Attributes:
+        stopping: SIGTERM has come; requests are still served until the load balancer has turned away.
+        closing: nobody should send any more; each answer closes its connection.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self.started = False
+        self.stopping = False
+        self.closing = False
+        self.stop_requested = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are welcome."""
+        return self.started and not self.stopping and self._credentials.current is not None
+
+    def stop(self) -> None:
+        """Begin to stop (the handler of SIGTERM)."""
+        self.stopping = True
+        self.stop_requested.set()
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """GET /readyz."""
+        if self.ready:
+            return web.Response(text="ready\n")
+        return unavailable("stopping" if self.stopping else "starting: no AWS credentials yet")
+
+    async def livez(self, _: web.Request) -> web.Response:
+        """GET /livez: the event loop turns."""
+        return web.Response(text="alive\n")
+
+    @web.middleware
+    async def close_when_done(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Close each connection after its answer, once nobody should send any more."""
+        response = await handler(request)
+        if self.closing:
+            response.force_close()
+        return response

@@ -1,0 +1,243 @@
+"""From the body of a request to rows: parse, validate, and key each message by what it says itself."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Annotated
+
+import msgspec
+
+from iot_receiver import numbers, times
+from iot_receiver.settings import Settings
+
+MAX_MESSAGES = 1_000  # IoT Core batches at most 10; more than this is answered with 413
+_LONGEST_NUMBER = 512  # characters; DynamoDB's widest number has 168
+
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+_ABSENT = msgspec.Raw(b"null")
+
+
+class Reading(msgspec.Struct, gc=False, rename="camel"):
+    """The members a device may send; any other is ignored.
+
+    Numbers stay raw JSON text until they are read exactly: a float would change them.
+    """
+
+    device_id: Identifier
+    temp: msgspec.Raw
+    ts: msgspec.Raw = _ABSENT
+    message_id: Identifier | None = None
+
+
+class RuleReading(Reading, gc=False):
+    """A reading with what only IoT Core knows, added by the rule's SELECT."""
+
+    iot_received_at: msgspec.Raw = msgspec.field(default=_ABSENT, name="iot_received_at")
+    iot_trace_id: Identifier | None = msgspec.field(default=None, name="iot_trace_id")
+    iot_client_id: str | None = msgspec.field(default=None, name="iot_client_id")
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One item of the table.
+
+    Attributes:
+        device_id, time: its key.
+        put: the PutRequest of BatchWriteItem, as JSON.
+        skew: "ahead" or "behind" when the message's time can't be right, else None.
+    """
+
+    device_id: str
+    time: str
+    put: bytes
+    skew: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Rejection:
+    """A message that is no reading: why, and the text of it."""
+
+    reason: str
+    message: bytes
+
+
+class BodyError(ValueError):
+    """The body as a whole is no message and no array of messages."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def is_array(body: bytes) -> bool:
+    """Say whether a body is a batch of messages (and not one)."""
+    return body.lstrip(b" \t\r\n").startswith(b"[")
+
+
+class MessageParser:
+    """Reads bodies for one deployment's table schema and rule."""
+
+    def __init__(self, settings: Settings) -> None:
+        reading = RuleReading if settings.rule_adds_metadata else Reading
+        self._one = msgspec.json.Decoder(reading)
+        self._many = msgspec.json.Decoder(list[reading])  # type: ignore[valid-type]
+        self._elements = msgspec.json.Decoder(list[msgspec.Raw])
+        self._check_client = settings.rule_adds_metadata and settings.device_id_check == "client_id"
+        self._by_receipt = settings.table_schema == "receipt_time"
+        self._retention = settings.retention_days * 86_400
+        self._clock = times.Clock()
+
+    def parse(self, body: bytes) -> list[Row | Rejection]:
+        """Make a row, or a rejection, of each message of the body.
+
+        Raises:
+            BodyError: when there is nothing that could be answered one by one.
+        """
+        receipt = self._clock.receipt()
+        if not is_array(body):
+            return [self._row_or_rejection(body, receipt)]
+        try:
+            readings = self._many.decode(body)
+            if 0 < len(readings) <= MAX_MESSAGES:
+                return [self._row(reading, receipt) for reading in readings]
+        except (ValueError, RecursionError):
+            pass  # at least one element is bad: find out which
+        elements = self.split(body)
+        if not elements:
+            raise BodyError(422, "the array is empty")
+        if len(elements) > MAX_MESSAGES:
+            raise BodyError(413, f"the array has {len(elements)} messages, at most {MAX_MESSAGES} are taken")
+        return [self._row_or_rejection(element, receipt) for element in elements]
+
+    def split(self, body: bytes) -> list[bytes]:
+        """The messages of a body, as they are written in it.
+
+        Raises:
+            BodyError: when they can't be told apart.
+        """
+        if not is_array(body):
+            return [body]
+        try:
+            return [bytes(element) for element in self._elements.decode(body)]
+        except (ValueError, RecursionError):
+            pass
+        try:
+            return [element.encode() for element in _lenient_elements(body.decode())]
+        except (ValueError, RecursionError):
+            raise BodyError(422, "the body is not JSON") from None
+
+    def _row_or_rejection(self, message: bytes, receipt: times.Receipt) -> Row | Rejection:
+        try:
+            return self._row(self._one.decode(message), receipt)
+        except UnicodeDecodeError:
+            return Rejection("the message is not UTF-8", message)
+        except (ValueError, RecursionError) as error:
+            return Rejection(str(error), message)
+
+    def _row(self, reading: Reading, receipt: times.Receipt) -> Row:
+        device = reading.device_id
+        temperature = _temperature(bytes(reading.temp))
+        rule = reading if isinstance(reading, RuleReading) else _NO_RULE
+        if self._check_client and rule.iot_client_id is not None and rule.iot_client_id != device:
+            raise ValueError("deviceId is not the client id of its publisher")
+        sent = _instant("ts", bytes(reading.ts))
+        arrived = _instant("iot_received_at", bytes(rule.iot_received_at))
+        skew = None
+        members = b""
+
+        if sent is not None:
+            identity = reading.message_id or _digest(device, temperature, sent)
+            moment = sent.iso
+            if not receipt.earliest <= moment <= receipt.latest:
+                skew = "ahead" if moment > receipt.latest else "behind"
+                off = times.ms_from_iso(moment) - times.ms_from_iso(receipt.iso)
+                members = b',"clock_skew_ms":{"N":"%d"}' % off
+        elif arrived is not None:
+            identity = reading.message_id or rule.iot_trace_id or _digest(device, temperature, arrived)
+            moment = arrived.iso
+        else:
+            identity = reading.message_id or rule.iot_trace_id or secrets.token_hex(16)
+            moment = receipt.iso
+        if sent is None and rule.iot_trace_id:
+            # IoT Core's dead letters keep the trace id but not the time, so a redrive looks for this.
+            members += b',"trace_id":{"S":%b}' % _encode(rule.iot_trace_id)
+        if self._retention:
+            members += b',"ttl":{"N":"%d"}' % (receipt.epoch + self._retention)
+
+        time = self._clock.unique() if self._by_receipt else f"{moment}#{identity}"
+        put = b'{"PutRequest":{"Item":{"deviceId":{"S":%b},"Time":{"S":%b},"temperature":{"N":"%b"},' % (
+            _encode(device),
+            _encode(time),
+            temperature.encode(),
+        ) + b'"received_at":{"S":"%b"}%b}}}' % (receipt.iso.encode(), members)
+        return Row(device, time, put, skew)
+
+
+_NO_RULE = RuleReading("-", _ABSENT)
+_encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=8_192)  # a fleet's temperatures repeat
+def _temperature(raw: bytes) -> str:
+    if raw[:1] not in b"-0123456789":
+        raise ValueError("temp is not a number")
+    if len(raw) > _LONGEST_NUMBER:
+        raise ValueError(f"temp has more than {_LONGEST_NUMBER} characters")
+    try:
+        return numbers.canonical(raw.decode())
+    except ValueError as error:
+        raise ValueError(f"temp {error}") from None
+
+
+def _instant(member: str, raw: bytes) -> times.Instant | None:
+    """Read a member that is RFC 3339 text, milliseconds since 1970, or absent."""
+    if raw == b"null":
+        return None
+    try:
+        if raw[:1] == b'"':
+            return times.from_text(msgspec.json.decode(raw, type=str))
+        if raw[:1] in b"-0123456789" and len(raw) <= _LONGEST_NUMBER:
+            return times.from_epoch(numbers.exact(raw.decode()))
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{member} {error}") from None
+    raise ValueError(f"{member} is neither an RFC 3339 time nor milliseconds since 1970")
+
+
+def _digest(device: str, temperature: str, instant: times.Instant) -> str:
+    """The id of a message without one: the same for the same reading, however its members are written."""
+    known = _encode((device, temperature, instant.iso, instant.finer))
+    return blake2b(known, digest_size=16).hexdigest()
+
+
+def _lenient_elements(text: str) -> Iterator[str]:
+    """Split an array whose elements may hold what only some JSON writers allow (NaN, Infinity).
+
+    Such an element is rejected later on; its neighbours need not be.
+
+    Raises:
+        ValueError: when it is not an array even so.
+    """
+    scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+    position = _skip_space(text, _skip_space(text, 0) + 1)
+    while True:
+        _, end = scan(text, position)
+        yield text[position:end]
+        position = _skip_space(text, end)
+        if text[position : position + 1] == "]":
+            break
+        if text[position : position + 1] != ",":
+            raise ValueError("not JSON")
+        position = _skip_space(text, position + 1)
+    if _skip_space(text, position + 1) != len(text):
+        raise ValueError("not JSON")
+
+
+def _skip_space(text: str, position: int) -> int:
+    while text[position : position + 1] in tuple(" \t\r\n"):
+        position += 1
+    return position

@@ -1,0 +1,174 @@
+"""Settings from the environment, checked as a whole before anything is started."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+TableSchema = Literal["message_time", "receipt_time"]
+DeviceIdCheck = Literal["client_id", "off"]
+T = TypeVar("T")
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+
+
+class SettingsError(ValueError):
+    """Every fault of the environment at once, one a line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one receiver process needs to know.
+
+    Attributes:
+        aws_region: region of table, queue and IoT Core.
+        aws_account_id: twelve digits; only this account's destinations are confirmed.
+        table_name: DynamoDB table that takes the rows.
+        table_schema: `message_time` (sort key from the message) or `receipt_time` (the arrival).
+        secrets_dir: folder with one shared secret a file; any of them opens /ingest.
+        rule_adds_metadata: the rule names what it forwards and adds iot_* members itself, so they are true.
+        device_id_check: `client_id` (deviceId must be the publisher's client id) or `off` (gateways).
+        dead_letter_queue_url: SQS queue for invalid elements of an array; None answers them with 422.
+        retention_days: days until a row's ttl; 0 keeps rows for ever.
+        metrics_public: show every metric to callers that came through the load balancer.
+        host, port: where to listen.
+        deregistration_delay: seconds to go on serving after SIGTERM, until no load balancer sends any more.
+        keepalive: seconds an idle connection stays open; above the load balancer's idle timeout, because
+            IoT Core does not retry a request whose connection was closed.
+        log_level: DEBUG, INFO, WARNING or ERROR.
+    """
+
+    aws_region: str
+    aws_account_id: str
+    table_name: str
+    secrets_dir: Path
+    table_schema: TableSchema = "message_time"
+    rule_adds_metadata: bool = True
+    device_id_check: DeviceIdCheck = "client_id"
+    dead_letter_queue_url: str | None = None
+    retention_days: int = 0
+    metrics_public: bool = False
+    host: str = "0.0.0.0"  # noqa: S104 - a pod is reached on its own address
+    port: int = 8080
+    deregistration_delay: float = 30.0
+    keepalive: float = 75.0
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read and check the settings.
+
+        Raises:
+            SettingsError: naming every faulty variable with what is expected of it.
+        """
+        read = _Reader(environment)
+        settings = cls(
+            aws_region=read("AWS_REGION", _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as us-east-2")),
+            aws_account_id=read("RECEIVER_AWS_ACCOUNT_ID", _matching(r"\d{12}", "twelve digits")),
+            table_name=read(
+                "RECEIVER_TABLE_NAME",
+                _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, '_', '.' or '-'"),
+            ),
+            secrets_dir=read("RECEIVER_SECRETS_DIR", _folder),
+            table_schema=cast(
+                TableSchema,
+                read("RECEIVER_TABLE_SCHEMA", _one_of("message_time", "receipt_time"), "message_time"),
+            ),
+            rule_adds_metadata=read("RECEIVER_RULE_ADDS_METADATA", _boolean, "true"),
+            device_id_check=cast(
+                DeviceIdCheck, read("RECEIVER_DEVICE_ID_CHECK", _one_of("client_id", "off"), "client_id")
+            ),
+            dead_letter_queue_url=read("RECEIVER_DEAD_LETTER_QUEUE_URL", _queue_url, "") or None,
+            retention_days=read("RECEIVER_RETENTION_DAYS", _whole(0, 36_500), "0"),
+            metrics_public=read("RECEIVER_METRICS_PUBLIC", _boolean, "false"),
+            host=read("RECEIVER_HOST", _matching(r"[0-9A-Fa-f.:]+", "an IP address"), "0.0.0.0"),  # noqa: S104
+            port=read("RECEIVER_PORT", _whole(1, 65_535), "8080"),
+            deregistration_delay=read("RECEIVER_DEREGISTRATION_DELAY_SECONDS", _seconds(0, 3_600), "30"),
+            keepalive=read("RECEIVER_KEEPALIVE_SECONDS", _seconds(1, 4_000), "75"),
+            log_level=read("RECEIVER_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        )
+        if read.faults:
+            raise SettingsError(read.faults)
+        return settings
+
+
+class _Reader:
+    """Reads one variable after another and gathers the faults."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.faults: list[str] = []
+
+    def __call__(self, name: str, parse: Callable[[str], T], default: str | None = None) -> T:
+        text = self._environment.get(name, "").strip()
+        if not text:
+            if default is None:
+                self.faults.append(f"{name} is not set")
+                return cast(T, None)  # never seen: the faults are raised before the settings are used
+            text = default
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.faults.append(f"{name} is {text!r}: expected {error}")
+            return cast(T, None)
+
+
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(expected)
+        return text
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(" or ".join(choices))
+        return text
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise ValueError("true or false")
+    return text.lower() in _TRUE
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
+            raise ValueError(f"a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(lowest: float, highest: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not lowest <= float(text) <= highest:
+            raise ValueError(f"seconds from {lowest} to {highest}")
+        return float(text)
+
+    return parse
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise ValueError("a folder with one secret a file; there is no such folder")
+    return path
+
+
+def _queue_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/]+/\S+", text):
+        raise ValueError("the URL of an SQS queue")
+    return text

@@ -1,0 +1,241 @@
+"""Group commit: rows of many requests share calls to DynamoDB, and each request learns of its own rows.
+
+A call is made as soon as there is a row and a free place among the few calls under way; rows that come
+meanwhile make up the next. So a lone row never waits for company, and a crowd fills its calls.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from time import perf_counter
+
+from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BatchWriter, Key, WriteError
+from iot_receiver.logs import fault
+from iot_receiver.messages import Row
+from iot_receiver.metrics import Metrics
+
+BATCH_ITEMS = 25  # BatchWriteItem's limit
+IN_FLIGHT = 4  # more would only make calls emptier
+IN_FLIGHT_MOST = 32  # with slow calls, which give up their place to others
+SLOW_SECONDS = 0.05
+QUEUE_ITEMS = 10_000  # about 15 MiB; beyond it, senders are better told to come back
+BACKOFF_SECONDS = 0.025
+BACKOFF_MOST = 0.2
+DEADLINE_TICK = 0.02
+
+
+class Overloaded(Exception):  # noqa: N818 - a state, not a fault
+    """The queue is full."""
+
+
+class Unavailable(Exception):  # noqa: N818
+    """The rows, or some of them, were not stored in time."""
+
+
+class _Request:
+    """The rows of one request, until they are settled."""
+
+    __slots__ = ("deadline", "future", "left", "refusals")
+
+    def __init__(self, rows: int, deadline: float, future: asyncio.Future[dict[int, str]]) -> None:
+        self.left = rows
+        self.deadline = deadline
+        self.future = future
+        self.refusals: dict[int, str] = {}
+
+
+class _Entry:
+    """One row on its way."""
+
+    __slots__ = ("alone", "attempts", "index", "key", "put", "request")
+
+    def __init__(self, request: _Request, index: int, row: Row) -> None:
+        self.request = request
+        self.index = index
+        self.key: Key = (row.device_id, row.time)
+        self.put = row.put
+        self.attempts = 0
+        self.alone = False  # in a call of its own, to find out which of a batch is refused
+
+
+class Store:
+    """Writes rows through a `BatchWriter`."""
+
+    def __init__(self, writer: BatchWriter, metrics: Metrics) -> None:
+        self._writer = writer
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Entry] = deque()
+        self._requests: deque[_Request] = deque()  # by deadline, since all are given the same time
+        self._calls: set[asyncio.Task[None]] = set()
+        self._slow: set[object] = set()  # calls under way for longer than SLOW_SECONDS
+        self._pumping = False
+        self._ticking = False
+
+    def submit(self, rows: Sequence[Row], deadline: float) -> asyncio.Future[dict[int, str]]:
+        """Store rows by `deadline` (the event loop's time).
+
+        Returns:
+            The reasons of those that DynamoDB refuses for good, by index; the others are durable.
+            The future raises Unavailable when any is neither by the deadline.
+
+        Raises:
+            Overloaded: when the queue has no place for them; none is stored.
+        """
+        if self._metrics.queued + len(rows) > QUEUE_ITEMS:
+            raise Overloaded
+        future: asyncio.Future[dict[int, str]] = self._loop.create_future()
+        request = _Request(len(rows), deadline, future)
+        if not rows:
+            future.set_result({})
+            return future
+        self._metrics.queued += len(rows)
+        self._waiting.extend(_Entry(request, index, row) for index, row in enumerate(rows))
+        self._requests.append(request)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(DEADLINE_TICK, self._expire)
+        self._wake()
+        return future
+
+    async def drain(self) -> None:
+        """Wait until every row is settled or late."""
+        await asyncio.gather(*(request.future for request in self._requests), return_exceptions=True)
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    def _wake(self) -> None:
+        if not self._pumping:
+            # not at once: requests that arrived in the same turn of the loop go together
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        while self._waiting and len(self._calls) < min(IN_FLIGHT + len(self._slow), IN_FLIGHT_MOST):
+            batch = self._next_batch()
+            if batch:
+                call = self._loop.create_task(self._call(batch))
+                self._calls.add(call)
+                self._metrics.writes_in_flight = len(self._calls)
+                call.add_done_callback(self._called)
+
+    def _called(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._metrics.writes_in_flight = len(self._calls)
+        if not call.cancelled() and (error := call.exception()) is not None:
+            fault("write_broken", "a write failed in a way it should not", error=error)
+        if self._waiting:
+            self._wake()
+
+    def _next_batch(self) -> dict[Key, list[_Entry]]:
+        """Take entries with at most 25 different keys; those of one key share a write, the last one's."""
+        batch: dict[Key, list[_Entry]] = {}
+        waiting = self._waiting
+        while waiting and len(batch) < BATCH_ITEMS:
+            entry = waiting[0]
+            if entry.alone and batch:
+                break
+            waiting.popleft()
+            if entry.request.future.done():
+                self._metrics.queued -= 1  # too late for this one
+                continue
+            batch.setdefault(entry.key, []).append(entry)
+            if entry.alone:
+                break
+        return batch
+
+    async def _call(self, batch: dict[Key, list[_Entry]]) -> None:
+        entries = [entry for group in batch.values() for entry in group]
+        puts = [group[-1].put for group in batch.values()]
+        metrics = self._metrics
+        metrics.batch_items.observe(len(puts))
+        metrics.merged += len(entries) - len(puts)
+        left_time = max(entry.request.deadline for entry in entries) - self._loop.time()
+        timeout = max(0.01, min(ATTEMPT_TIMEOUT, left_time))
+        slow = self._loop.call_later(SLOW_SECONDS, self._grew_slow, batch_id := object())
+        started = perf_counter()
+        try:
+            left = await self._writer.write(puts, timeout)
+        except WriteError as error:
+            self._failed(entries, error)
+        except BaseException:
+            self._again(entries)
+            raise
+        else:
+            self._written(batch, left)
+        finally:
+            metrics.write_seconds.observe(perf_counter() - started)
+            slow.cancel()
+            self._slow.discard(batch_id)
+
+    def _grew_slow(self, batch_id: object) -> None:
+        self._slow.add(batch_id)
+        if self._waiting:
+            self._wake()
+
+    def _written(self, batch: dict[Key, list[_Entry]], left: Sequence[Key]) -> None:
+        again: list[_Entry] = []
+        for key in left:
+            again += batch.pop(key, ())
+        for group in batch.values():
+            self._settle(group)
+        if again:
+            self._metrics.unprocessed += len(again)
+            self._again(again)
+
+    def _failed(self, entries: list[_Entry], error: WriteError) -> None:
+        metrics = self._metrics
+        metrics.write_failures[error.code] = metrics.write_failures.get(error.code, 0) + 1
+        if error.throttled:
+            metrics.throttled += 1
+            self._again(entries)
+        elif not error.refused:
+            fault("write_failed", "a call to DynamoDB failed and is made again", code=error.code)
+            self._again(entries)
+        elif len({entry.key for entry in entries}) == 1:
+            fault("item_refused", "DynamoDB refused an item", code=error.code)
+            self._settle(entries, f"DynamoDB refused it: {error.code}")
+        else:
+            for entry in entries:
+                entry.alone = True
+            self._waiting.extendleft(reversed(entries))
+
+    def _settle(self, entries: Iterable[_Entry], refusal: str | None = None) -> None:
+        for entry in entries:
+            self._metrics.queued -= 1
+            request = entry.request
+            if refusal is not None:
+                request.refusals[entry.index] = refusal
+            request.left -= 1
+            if not request.left and not request.future.done():
+                request.future.set_result(request.refusals)
+
+    def _again(self, entries: list[_Entry]) -> None:
+        """Put entries back in front of the queue after a pause that grows and is never the same."""
+        attempts = max(entry.attempts for entry in entries)
+        for entry in entries:
+            entry.attempts += 1
+        self._metrics.retried += len(entries)
+        pause = random.uniform(0, min(BACKOFF_MOST, BACKOFF_SECONDS * 2**attempts))  # noqa: S311
+        self._loop.call_later(pause, self._return, entries)
+
+    def _return(self, entries: list[_Entry]) -> None:
+        self._waiting.extendleft(reversed(entries))
+        self._wake()
+
+    def _expire(self) -> None:
+        """Fail the requests whose time is up; one timer for all costs less than one each."""
+        now = self._loop.time()
+        requests = self._requests
+        while requests and (requests[0].future.done() or requests[0].deadline <= now):
+            future = requests.popleft().future
+            if not future.done():
+                with suppress(asyncio.InvalidStateError):
+                    future.set_exception(Unavailable())
+        self._ticking = bool(requests)
+        if requests:
+            self._loop.call_later(DEADLINE_TICK, self._expire)
+        if self._waiting:
+            self._wake()

@@ -1,0 +1,125 @@
+"""Instants of messages and of receipt, as the text that rows are keyed by.
+
+Everything is UTC ISO-8601 with milliseconds, so text order is time order.
+"""
+
+import math
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, DecimalException
+from typing import NamedTuple
+
+from iot_receiver.numbers import DYNAMODB_NUMBER
+
+# RFC 3339, section 5.6: date, "T" or a space, time, fraction, and always an offset.
+_RFC3339 = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all arithmetic here is in UTC, without an offset to carry
+_EARLIEST_MS = (datetime.min - _EPOCH) // timedelta(milliseconds=1)  # noqa: DTZ901
+_LATEST_MS = (datetime.max - _EPOCH) // timedelta(milliseconds=1)  # noqa: DTZ901
+_LONGEST_TEXT = 64  # an RFC 3339 instant with 38 digits of fraction; anything longer is not a clock's
+
+# A reading may be late (a backlog) but hardly early: anything outside is a wrong clock.
+AHEAD = timedelta(minutes=5)
+BEHIND = timedelta(days=7)
+
+
+class Instant(NamedTuple):
+    """A moment: `iso` to the millisecond (rounded down) and the digits beyond it, without trailing zeros."""
+
+    iso: str
+    finer: str
+
+
+def from_text(text: str) -> Instant:
+    """Read an RFC 3339 instant; one written in any offset, or with any number of digits, is the same.
+
+    Raises:
+        ValueError: with the reason, when it is not one.
+    """
+    match = _RFC3339.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
+    if match is None:
+        raise ValueError("is not an RFC 3339 time with an offset, such as 2026-01-31T12:00:00.000Z")
+    year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
+    offset = timedelta(hours=int(offset_hours or 0), minutes=int(offset_minutes or 0))
+    leap = second == "60"
+    try:
+        moment = datetime(  # noqa: DTZ001
+            int(year), int(month), int(day), int(hour), int(minute), 59 if leap else int(second)
+        )
+        moment = moment + offset if sign == "-" else moment - offset
+        if leap:
+            moment += timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        raise ValueError("is not a time that exists") from None
+    if leap and (moment.hour, moment.minute) != (0, 0):  # leap seconds end a UTC day
+        raise ValueError("is not a time that exists")
+    digits = (fraction or "").ljust(3, "0")
+    return Instant(f"{moment.isoformat()}.{digits[:3]}Z", digits[3:].rstrip("0"))
+
+
+def from_epoch(milliseconds: Decimal) -> Instant:
+    """Read milliseconds since 1970, of any precision.
+
+    Raises:
+        ValueError: outside the years 1 to 9999.
+    """
+    if not _EARLIEST_MS <= milliseconds <= _LATEST_MS:
+        raise ValueError("is not a time in milliseconds since 1970 within the years 1 to 9999")
+    whole = math.floor(milliseconds)
+    try:
+        finer = DYNAMODB_NUMBER.subtract(milliseconds, Decimal(whole))
+    except DecimalException:
+        raise ValueError("has more than 38 digits") from None
+    digits = format(finer, "f")[2:].rstrip("0") if finer else ""
+    return Instant(iso_from_ms(whole), digits)
+
+
+def iso_from_ms(milliseconds: int) -> str:
+    """Format milliseconds since 1970 as UTC ISO-8601."""
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
+
+
+def ms_from_iso(iso: str) -> int:
+    """Milliseconds since 1970 of an `Instant.iso`."""
+    return (datetime.fromisoformat(iso[:-1]) - _EPOCH) // timedelta(milliseconds=1)
+
+
+class Receipt(NamedTuple):
+    """The time of receipt, and between which two times a message's own is believed."""
+
+    iso: str
+    epoch: int
+    earliest: str
+    latest: str
+
+
+class Clock:
+    """Tells the time of receipt; the parts that change once a second are made once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._prefix = self._earliest = self._latest = ""
+        self._last_us = 0
+
+    def receipt(self) -> Receipt:
+        """The time now."""
+        now = time.time_ns()
+        second = now // 1_000_000_000
+        if second != self._second:
+            moment = datetime.fromtimestamp(second, UTC).replace(tzinfo=None)
+            self._second = second
+            self._prefix = moment.isoformat()
+            self._earliest = (moment - BEHIND).isoformat() + ".000Z"
+            self._latest = (moment + AHEAD).isoformat() + ".000Z"
+        milliseconds = now // 1_000_000 % 1_000
+        return Receipt(f"{self._prefix}.{milliseconds:03d}Z", second, self._earliest, self._latest)
+
+    def unique(self) -> str:
+        """The time now in microseconds, never the same twice from this process."""
+        self._last_us = max(time.time_ns() // 1_000, self._last_us + 1)
+        moment = _EPOCH + timedelta(microseconds=self._last_us)
+        return moment.isoformat(timespec="microseconds") + "Z"
