@@ -30,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     prepare_moto(config.account_id)
     # moto reads its own variables when it is imported.
+    from moto.moto_server.werkzeug_app import MotoRequestHandler  # noqa: PLC0415
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     from iot_sandbox.aws.app import Application  # noqa: PLC0415
-    from moto.moto_server.werkzeug_app import MotoRequestHandler  # noqa: PLC0415
 
     server = make_server(
         options.host, options.port, Application(config), threaded=True, request_handler=MotoRequestHandler
@@ -52,7 +52,7 @@ def prepare_moto(account_id: str) -> None:
     # The user's own profile and endpoints are for clients; a server that read them could call real AWS.
     for name in [n for n in os.environ if n.startswith("AWS_")]:
         del os.environ[name]
-    os.environ.update(AWS_EC2_METADATA_DISABLED="true", AWS_ACCESS_KEY_ID="moto", AWS_SECRET_ACCESS_KEY="moto")
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
 if __name__ == "__main__":

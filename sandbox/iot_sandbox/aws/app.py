@@ -14,7 +14,7 @@ from moto.iot.exceptions import IoTClientError
 from moto.iot.models import iot_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from iot_sandbox.aws import acm, dynamodb, eks, errors
+from iot_sandbox.aws import acm, dynamodb, ecr, eks, elbv2, errors, identities, sts, token_review
 from iot_sandbox.aws.errors import Answer
 from iot_sandbox.aws.iot import responses as iot
 from iot_sandbox.aws.iot.backend import SandboxIoTBackend
@@ -42,12 +42,14 @@ class Application:
     """WSGI application; made once per process."""
 
     def __init__(self, config: Settings) -> None:
-        for service in (iot, eks, acm):
+        for service in (iot, eks, acm, elbv2, ecr, sts):
             service.install()
         self._config = config
         self._identity = uuid.uuid4().hex
         self._moto = _Moto(create_backend_app)
-        self._dynamodb = dynamodb.DynamoDB(config.dynamodb_url, config.account_id) if config.dynamodb_url else None
+        self._dynamodb = (
+            dynamodb.DynamoDB(config.dynamodb_url, config.account_id) if config.dynamodb_url else None
+        )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -62,6 +64,8 @@ class Application:
             return _plain({"identity": self._identity})
         if path == "/sandbox/health":
             return _plain({"status": "ok", "identity": self._identity})
+        if path == "/sandbox/token-review":
+            return self._review(_body(environ))
         if path.startswith(CONFIRM) and not environ.get("HTTP_AUTHORIZATION"):
             return self._confirm(unquote(path.removeprefix(CONFIRM)))
         target = environ.get("HTTP_X_AMZ_TARGET", "")
@@ -69,7 +73,9 @@ class Application:
             found = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
             headers = {k[5:].replace("_", "-"): str(v) for k, v in environ.items() if k.startswith("HTTP_")}
             headers["Content-Type"] = environ.get("CONTENT_TYPE", "")
-            return self._dynamodb.handle(target, found.group(1) if found else "us-east-1", headers, _body(environ))
+            return self._dynamodb.handle(
+                target, found.group(1) if found else "us-east-1", headers, _body(environ)
+            )
         return None
 
     def _confirm(self, token: str) -> Answer:
@@ -82,6 +88,22 @@ class Application:
                     continue
                 return _plain({})
         return _plain({"message": "The confirmation token is invalid or has expired"}, 400)
+
+    def _review(self, body: bytes) -> Answer:
+        try:
+            request = json.loads(body)
+        except ValueError:
+            return _plain({"message": "POST a TokenReview of authentication.k8s.io/v1"}, 400)
+        own_host = self._config.public_url.partition("://")[2]
+        config = self._config
+        return _plain(
+            token_review.review(
+                request,
+                lambda key: identities.identity_of(config, key),
+                identities.clusters(config),
+                own_host,
+            )
+        )
 
     def _by_moto(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started: list[tuple[str, list[tuple[str, str]]]] = []
@@ -100,9 +122,13 @@ class Application:
         except Exception as error:
             log.exception("%s failed", call)
             return _send(errors.internal_error(environ, repr(error)), start_response)
-        # Flask's own page stands for a path that moto does not route; moto answers an unknown REST call with nothing.
+        # Flask's page: a path that moto does not route. Nothing at all: a REST call that moto does not know.
         html = any(k.lower() == "content-type" and v.startswith("text/html") for k, v in headers)
-        if status.startswith("404") and errors.service_of(environ) not in errors.XML_SERVICES and (html or not body):
+        if (
+            status.startswith("404")
+            and errors.service_of(environ) not in errors.XML_SERVICES
+            and (html or not body)
+        ):
             return _send(errors.unknown_call(environ, call), start_response)
         start_response(status, headers)
         return [body]

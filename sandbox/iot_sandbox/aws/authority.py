@@ -32,7 +32,9 @@ class Authority:
             self.certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
             key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
         except (OSError, ValueError) as error:
-            raise AuthorityError(f"no usable ca.crt and ca.key in {folder} (SANDBOX_CA_DIR): {error}") from error
+            raise AuthorityError(
+                f"no usable ca.crt and ca.key in {folder} (SANDBOX_CA_DIR): {error}"
+            ) from error
         if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
             raise AuthorityError(f"{folder}/ca.key is neither an RSA nor an EC key")
         self._key: SigningKey = key
@@ -93,7 +95,11 @@ def accepted_public_key(key: object) -> PublicKey | None:
     """
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ("secp256r1", "secp384r1", "secp521r1"):
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in (
+        "secp256r1",
+        "secp384r1",
+        "secp521r1",
+    ):
         return key
     return None
 

@@ -51,7 +51,6 @@ class DynamoDBError(Exception):
 class Extras:
     """What DynamoDB Local does not keep of a table. Times are seconds since the epoch."""
 
-    table_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     tags: dict[str, str] = field(default_factory=dict)
     recovery: bool = False
     recovery_days: int = 35
@@ -97,11 +96,13 @@ class DynamoDB:
         except (OSError, http.client.HTTPException) as error:
             # A client that retries is right here: DynamoDB Local is starting or being restarted.
             message = f"DynamoDB Local does not answer: {error}"
-            return _json(503, {"__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable", "message": message})
+            return _json(
+                503, {"__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable", "message": message}
+            )
 
     # --- tables
 
-    def _forward_table_call(
+    def _forward_table_call(  # noqa: PLR0917 - one call's parts
         self, operation: str, target: str, region: str, headers: Mapping[str, str], request: Body, body: bytes
     ) -> Answer:
         given = dict(request)
@@ -112,14 +113,12 @@ class DynamoDB:
                 "Resource cannot be deleted as it is currently protected against deletion. "
                 f"Disable deletion protection first. Table: {name}",
             )
-        changes_only_extras = False
         if operation in ("CreateTable", "UpdateTable"):
             for member in ("Tags", "SSESpecification", "DeletionProtectionEnabled", "TableClass"):
                 request.pop(member, None)
-            changes_only_extras = operation == "UpdateTable" and set(request) <= {"TableName"}
-            if changes_only_extras:
-                target, request = target.replace("UpdateTable", "DescribeTable"), request
-            body = json.dumps(request).encode()
+            if operation == "UpdateTable" and set(request) <= {"TableName"}:
+                target = target.replace("UpdateTable", "DescribeTable")
+            body = json.dumps({**request, "TableName": _table_name(request)}).encode()
         elif ":table/" in str(request.get("TableName", "")):
             body = json.dumps({**request, "TableName": _table_name(request)}).encode()
         answer = self._forward(target, region, headers, body)
@@ -142,13 +141,22 @@ class DynamoDB:
 
     def _complete(self, operation: str, region: str, request: Body, answer: Answer) -> Answer:
         """Add to a table's description what DynamoDB Local leaves out."""
-        member = {"DescribeTable": "Table", "CreateTable": "TableDescription"}.get(operation, "TableDescription")
-        if answer.status != 200 or operation not in ("DescribeTable", "CreateTable", "UpdateTable", "DeleteTable"):
+        member = {"DescribeTable": "Table", "CreateTable": "TableDescription"}.get(
+            operation, "TableDescription"
+        )
+        if answer.status != 200 or operation not in (
+            "DescribeTable",
+            "CreateTable",
+            "UpdateTable",
+            "DeleteTable",
+        ):
             return answer
         content = json.loads(answer.body)
         table = content.pop("Table", None) or content.get(member) or content.get("TableDescription") or {}
         extras = self._of(region, _table_name(request))
-        table["TableId"] = extras.table_id
+        table["TableId"] = str(
+            uuid.uuid5(uuid.NAMESPACE_URL, f"{table['TableArn']}/{table['CreationDateTime']}")
+        )
         table["DeletionProtectionEnabled"] = extras.deletion_protection
         if extras.encryption:
             table["SSEDescription"] = extras.encryption
@@ -212,7 +220,9 @@ class DynamoDB:
         body = json.dumps({"TableName": name}).encode()
         answer = self._forward("DynamoDB_20120810.DescribeTable", region, headers, body)
         if answer.status != 200:
-            raise DynamoDBError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
+            raise DynamoDBError(
+                "ResourceNotFoundException", f"Requested resource not found: Table: {name} not found"
+            )
 
     # --- transport
 

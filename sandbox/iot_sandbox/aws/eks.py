@@ -32,7 +32,7 @@ def provider_ids() -> nodes.ProviderIds | None:
 
 
 def issuer(region: str, account_id: str, name: str) -> str:
-    """The cluster's OpenID Connect issuer: as configured, else the API server's own, else one as EKS names it."""
+    """The OpenID Connect issuer: as configured, else the API server's own, else one as EKS names it."""
     config = settings.current()
     if config.kubernetes_issuer:
         return config.kubernetes_issuer
@@ -56,7 +56,9 @@ class SandboxEKSResponse(EKSResponse):
         access = self._get_param("accessConfig") or {}
         cluster.access_config = {
             "authenticationMode": access.get("authenticationMode", "CONFIG_MAP"),
-            "bootstrapClusterCreatorAdminPermissions": access.get("bootstrapClusterCreatorAdminPermissions", True),
+            "bootstrapClusterCreatorAdminPermissions": access.get(
+                "bootstrapClusterCreatorAdminPermissions", True
+            ),
         }
         cluster.upgrade_policy = self._get_param("upgradePolicy") or {"supportType": "EXTENDED"}
         cluster.zonal_shift_config = self._get_param("zonalShiftConfig") or {"enabled": False}
@@ -121,7 +123,7 @@ class SandboxEKSResponse(EKSResponse):
         return ec2_backends[self.current_account][self.region]
 
     def _place(self, cluster: Any) -> None:
-        """Fill in what AWS adds to the cluster's network: defaults, the VPC and a security group of its own."""
+        """Fill in what AWS adds to the cluster's network: defaults, the VPC, a security group."""
         network = {
             "endpointPublicAccess": True,
             "endpointPrivateAccess": False,
@@ -139,7 +141,11 @@ class SandboxEKSResponse(EKSResponse):
             f"eks-cluster-sg-{cluster.name}-{hashlib.sha256(cluster.arn.encode()).hexdigest()[:8]}",
             "EKS created security group applied to the cluster's network interfaces and managed nodes",
             vpc_id=known[0].vpc_id,
-            tags={tag: "owned", "aws:eks:cluster-name": cluster.name, "Name": f"eks-cluster-sg-{cluster.name}"},
+            tags={
+                tag: "owned",
+                "aws:eks:cluster-name": cluster.name,
+                "Name": f"eks-cluster-sg-{cluster.name}",
+            },
         )
         network["clusterSecurityGroupId"] = group.id
 
@@ -153,7 +159,9 @@ class SandboxEKSResponse(EKSResponse):
             }
 
     def _run_instances(self, cluster: Any, group: Any) -> None:
-        taken = {i.node_name for g in cluster.nodegroups.values() for i in getattr(g, "sandbox_instances", ())}
+        taken = {
+            i.node_name for g in cluster.nodegroups.values() for i in getattr(g, "sandbox_instances", ())
+        }
         subnets = [s for s in self._ec2().describe_subnets() if s.id in (group.subnets or [])]
         security_group = cluster.resources_vpc_config.get("clusterSecurityGroupId")
         group.sandbox_instances = []
@@ -164,10 +172,10 @@ class SandboxEKSResponse(EKSResponse):
                 self._ec2(),
                 cluster.name,
                 node,
-                subnets,
-                [security_group],
-                (group.instance_types or ["t3.medium"])[0],
-                {
+                subnets=subnets,
+                security_group_ids=[security_group],
+                instance_type=(group.instance_types or ["t3.medium"])[0],
+                tags={
                     f"kubernetes.io/cluster/{cluster.name}": "owned",
                     "eks:cluster-name": cluster.name,
                     "eks:nodegroup-name": group.nodegroup_name,

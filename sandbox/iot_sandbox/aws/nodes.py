@@ -19,6 +19,7 @@ from typing import Any
 
 from moto.ec2.models import instances as ec2_instances
 from moto.ec2.models.subnets import Subnet
+from moto.ec2.utils import random_instance_id
 
 from iot_sandbox.aws import kubernetes
 from iot_sandbox.aws.settings import KubernetesNode
@@ -26,7 +27,6 @@ from iot_sandbox.aws.settings import KubernetesNode
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
 _forced = local()
-_random_instance_id = ec2_instances.random_instance_id
 
 
 def instance_id(cluster_name: str, node_name: str) -> str:
@@ -35,10 +35,11 @@ def instance_id(cluster_name: str, node_name: str) -> str:
 
 
 def _chosen_instance_id() -> str:
-    return getattr(_forced, "instance_id", None) or _random_instance_id()
+    return getattr(_forced, "instance_id", None) or random_instance_id()
 
 
-ec2_instances.random_instance_id = _chosen_instance_id
+# moto gives no way to choose an instance's id; it looks this name up at every start of an instance.
+vars(ec2_instances)["random_instance_id"] = _chosen_instance_id
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def run_instance(
     ec2: Any,
     cluster_name: str,
     node: KubernetesNode,
+    *,
     subnets: Sequence[Subnet],
     security_group_ids: Sequence[str],
     instance_type: str,
@@ -100,7 +102,9 @@ def _subnet_for(node: KubernetesNode, subnets: Sequence[Subnet]) -> Subnet:
 def _host_address(node: KubernetesNode, subnet: IPv4Network) -> Any:
     """An address for the instance itself that no pod can have: the highest outside the pod range."""
     highest = int(subnet.broadcast_address) - 1
-    address = next(a for a in range(highest, 0, -1) if subnet[a - int(subnet.network_address)] not in node.pod_range)
+    address = next(
+        a for a in range(highest, 0, -1) if subnet[a - int(subnet.network_address)] not in node.pod_range
+    )
     return subnet[address - int(subnet.network_address)]
 
 

@@ -96,7 +96,9 @@ class SandboxIoTBackend(IoTBackend):
     ) -> FakeCertificate:
         """RegisterCertificate."""
         ca_id = self._find_ca_certificate(ca_certificate_pem)
-        return self._add_certificate(certificate_pem, "ACTIVE" if set_as_active else status or "INACTIVE", ca_id)
+        return self._add_certificate(
+            certificate_pem, "ACTIVE" if set_as_active else status or "INACTIVE", ca_id
+        )
 
     def register_certificate_without_ca(self, certificate_pem: str, status: str) -> FakeCertificate:
         """RegisterCertificateWithoutCA."""
@@ -114,7 +116,9 @@ class SandboxIoTBackend(IoTBackend):
         certificate = certificates.Certificate(pem, status, self.account_id, self.region_name, ca_id)
         if certificate.certificate_id in self.certificates:
             raise ResourceAlreadyExistsException(
-                "The certificate is already provisioned or registered", certificate.certificate_id, certificate.arn
+                "The certificate is already provisioned or registered",
+                certificate.certificate_id,
+                certificate.arn,
             )
         self.certificates[certificate.certificate_id] = certificate
         return certificate
@@ -126,7 +130,9 @@ class SandboxIoTBackend(IoTBackend):
         _check_policy(policy_document)
         return super().create_policy(policy_name, policy_document)
 
-    def create_policy_version(self, policy_name: str, policy_document: Any, set_as_default: bool) -> FakePolicyVersion:
+    def create_policy_version(
+        self, policy_name: str, policy_document: Any, set_as_default: bool
+    ) -> FakePolicyVersion:
         """CreatePolicyVersion; the sixth version is refused (moto does that)."""
         _check_policy(policy_document)
         return super().create_policy_version(policy_name, policy_document, set_as_default)
@@ -206,7 +212,9 @@ def trusts_service(trust_policy: str, service: str) -> bool:
     for statement in [statements] if isinstance(statements, dict) else statements:
         principal = statement.get("Principal", {})
         services = principal.get("Service", []) if isinstance(principal, dict) else [service]
-        if statement.get("Effect") == "Allow" and service in ([services] if isinstance(services, str) else services):
+        if statement.get("Effect") == "Allow" and service in (
+            [services] if isinstance(services, str) else services
+        ):
             return True
     return False
 

@@ -56,7 +56,9 @@ def new_key_and_certificate(authority: Authority) -> tuple[str, dict[str, str]]:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
     )
     certificate = authority.sign_client(subject, key.public_key(), NOT_AFTER)
     return _pem(certificate), {"PublicKey": public.decode(), "PrivateKey": private.decode()}
@@ -74,7 +76,8 @@ def certificate_for_request(authority: Authority, csr: str) -> str:
         raise InvalidRequestException(f"The certificate signing request is not valid: {error}") from error
     if key is None:
         raise InvalidRequestException(
-            "The certificate signing request must be signed with an RSA key of 2048 bits or more, or EC P-256, P-384, P-521"
+            "The certificate signing request must be signed with an RSA key of 2048 bits or more, "
+            "or with EC P-256, P-384 or P-521"
         )
     return _pem(authority.sign_client(request.subject, key, NOT_AFTER))
 

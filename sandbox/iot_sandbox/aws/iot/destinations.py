@@ -108,7 +108,9 @@ class Destinations:
             existing = self.find(url)
             if existing:
                 raise ResourceAlreadyExistsException(
-                    f"A destination with the confirmation URL {url} already exists", existing.arn, existing.arn
+                    f"A destination with the confirmation URL {url} already exists",
+                    existing.arn,
+                    existing.arn,
                 )
             arn = f"{self._arn_prefix}:ruledestination/http/{uuid.uuid4()}"
             destination = self._all[arn] = Destination(arn, url)
@@ -136,7 +138,7 @@ class Destinations:
         return next(same, None)
 
     def confirm(self, token: str) -> Destination:
-        """ConfirmTopicRuleDestination; a token that was replaced, has expired or was never given is refused."""
+        """ConfirmTopicRuleDestination; a replaced, expired or unknown token is refused."""
         with self._lock:
             for destination in self.all():
                 if secrets.compare_digest(destination.token.encode(), token.encode()) and token:
@@ -204,7 +206,9 @@ def confirmation_url(configuration: Mapping[str, Any] | None) -> str:
     """
     http = (configuration or {}).get("httpUrlConfiguration")
     if not http or not isinstance(http.get("confirmationUrl"), str):
-        raise InvalidRequestException("destinationConfiguration.httpUrlConfiguration.confirmationUrl is required")
+        raise InvalidRequestException(
+            "destinationConfiguration.httpUrlConfiguration.confirmationUrl is required"
+        )
     url = str(http["confirmationUrl"])
     check_https_url(url, "confirmationUrl")
     return url

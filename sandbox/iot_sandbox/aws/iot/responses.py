@@ -6,7 +6,8 @@ import json
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
-from moto.core.responses import TYPE_RESPONSE, ActionResult, EmptyResult
+from moto.core.common_types import TYPE_RESPONSE
+from moto.core.responses import ActionResult, EmptyResult
 from moto.iot import models, urls
 from moto.iot.exceptions import InvalidRequestException, ResourceNotFoundException
 from moto.iot.responses import IoTResponse

@@ -1,0 +1,47 @@
+"""Whose an access key is: the operator's, an IAM user's or an assumed role's."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+from moto.eks.models import eks_backends
+from moto.iam.models import iam_backends
+from moto.sts.models import sts_backends
+
+from iot_sandbox.aws.settings import Settings
+from iot_sandbox.aws.token_review import Identity
+
+PARTITION = "aws"
+
+
+def identity_of(config: Settings, access_key: str) -> Identity | None:
+    """The identity behind an access key, None for a key that is not of this account."""
+    operator = _operator(config.credentials_file)
+    if operator and operator[0] == access_key:
+        return Identity(f"arn:{PARTITION}:iam::{config.account_id}:root", operator[1], administrator=True)
+    for user in iam_backends[config.account_id][PARTITION].users.values():
+        for key in user.access_keys:
+            if key.access_key_id == access_key and key.status == "Active":
+                return Identity(user.arn, key.secret_access_key, administrator=False)
+    role = sts_backends[config.account_id][PARTITION].get_assumed_role_from_access_key(access_key)
+    return Identity(role.arn, role.secret_access_key, administrator=False) if role else None
+
+
+def clusters(config: Settings) -> list[str]:
+    """Names of the account's EKS clusters, in every region."""
+    return sorted(
+        {name for _, backend in eks_backends[config.account_id].items() for name in backend.clusters}
+    )
+
+
+def _operator(file: Path | None) -> tuple[str, str] | None:
+    """Access key and secret of the file's default profile, as the AWS CLI reads it."""
+    if not file or not file.exists():
+        return None
+    parser = configparser.ConfigParser()
+    parser.read(file, encoding="utf-8")
+    profile = parser["default"] if parser.has_section("default") else None
+    if not profile or "aws_access_key_id" not in profile:
+        return None
+    return profile["aws_access_key_id"], profile.get("aws_secret_access_key", "")

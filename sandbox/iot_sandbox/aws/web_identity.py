@@ -1,0 +1,124 @@
+"""Whether a role may be assumed with a service account's token, as STS decides it.
+
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+https://docs.aws.amazon.com/eks/latest/userguide/iam-roles-for-service-accounts.html
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256"]
+ACTIONS = ("sts:AssumeRoleWithWebIdentity", "sts:*", "*")
+Claims = Mapping[str, Any]
+
+
+class RefusedError(Exception):
+    """STS refuses; `code` is its error code, `status` the HTTP status."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An OpenID Connect provider that stands in IAM."""
+
+    arn: str
+    url: str
+    audiences: Sequence[str]
+
+    @property
+    def host(self) -> str:
+        """The issuer without its scheme, as condition keys and ARNs carry it."""
+        return self.url.removeprefix("https://").rstrip("/")
+
+
+def claims_of(token: str, keys: Callable[[], Mapping[str, Any]] | None) -> Claims:
+    """The token's claims, its signature verified with the issuer's key set if there is one to ask.
+
+    `keys()` returns a JSON Web Key Set. Raises RefusedError.
+    """
+    try:
+        if keys is None:
+            content = json.loads(jws.extract_compact(token.encode()).payload)
+        else:
+            key_set = KeySet.import_key_set(dict(keys()))  # type: ignore[arg-type]
+            content = jwt.decode(token, key_set, algorithms=ALGORITHMS).claims
+    except (JoseError, ValueError) as error:
+        raise RefusedError(
+            "InvalidIdentityToken", f"The ID Token provided is not a valid JWT: {error}"
+        ) from error
+    if not isinstance(content, dict):
+        raise RefusedError("InvalidIdentityToken", "The ID Token provided is not a valid JWT")
+    return content
+
+
+def check(
+    claims: Claims, providers: Sequence[Provider], trust_policy: str | None, now: float | None = None
+) -> None:
+    """Raise RefusedError unless a provider vouches for the token and the role trusts it.
+
+    `trust_policy` is the role's, None for a role that does not exist; `now` is seconds since the epoch.
+    """
+    now = time.time() if now is None else now
+    issuer = str(claims.get("iss", "")).rstrip("/")
+    provider = next((p for p in providers if p.host == issuer.removeprefix("https://")), None)
+    if provider is None:
+        raise RefusedError(
+            "InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {issuer}"
+        )
+    if float(claims.get("exp", 0)) <= now:
+        raise RefusedError("ExpiredTokenException", "Token expired: its expiration time has passed")
+    given = claims.get("aud", [])
+    audiences = [given] if isinstance(given, str) else list(given)
+    if not set(audiences) & set(provider.audiences):
+        raise RefusedError("InvalidIdentityToken", "Incorrect token audience")
+    statements = json.loads(trust_policy or "{}").get("Statement", [])
+    statements = [statements] if isinstance(statements, dict) else statements
+    values = {f"{provider.host}:sub": [str(claims.get("sub"))], f"{provider.host}:aud": audiences}
+    if not any(_allows(statement, provider, values) for statement in statements):
+        raise RefusedError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", 403)
+
+
+def _allows(statement: Mapping[str, Any], provider: Provider, values: Mapping[str, Sequence[str]]) -> bool:
+    principal = statement.get("Principal", {})
+    federated = _list(principal.get("Federated") if isinstance(principal, dict) else None)
+    actions = _list(statement.get("Action"))
+    return (
+        statement.get("Effect") == "Allow"
+        and provider.arn in federated
+        and any(action in ACTIONS for action in actions)
+        and all(
+            _holds(operator, key, _list(wanted), values)
+            for operator, conditions in statement.get("Condition", {}).items()
+            for key, wanted in conditions.items()
+        )
+    )
+
+
+def _holds(operator: str, key: str, wanted: Sequence[str], values: Mapping[str, Sequence[str]]) -> bool:
+    """Whether one condition holds; an operator that is not known here does not."""
+    given = next((v for k, v in values.items() if k.lower() == key.lower()), ())
+    match operator.removeprefix("ForAnyValue:").removeprefix("ForAllValues:"):
+        case "StringEquals":
+            return any(value in wanted for value in given)
+        case "StringLike":
+            return any(fnmatchcase(value, pattern) for value in given for pattern in wanted)
+        case _:
+            return False
+
+
+def _list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
