@@ -33,21 +33,31 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _certificate_authority(folder: Path) -> None:
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    files = ["-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.crt")]
-    subprocess.run(["openssl", "req", "-x509", *curve, *files, "-days", "2", "-subj", "/CN=Test CA"], check=True, capture_output=True)
+def _openssl(folder: Path, name: str, subject: str, *options: str) -> None:
+    """Make a key and a certificate of two days."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    files = ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={subject}"]
+    subprocess.run(["openssl", "req", "-x509", *key, *files, *options], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session", name="authority")
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a CA that the emulated AWS trusts, and a certificate of it for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("authority")
+    _openssl(folder, "ca", "Test CA")
+    _openssl(folder, "server", "127.0.0.1", "-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-addext", "basicConstraints=critical,CA:FALSE")  # fmt: skip
+    return folder
 
 
 @pytest.fixture(scope="session", name="endpoint")
-def _endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def _endpoint(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of an emulated AWS that lives as long as the tests."""
     python = Path(os.environ.get("SANDBOX_PYTHON", ROOT / "build/venv/sandbox-test/bin/python"))
     if not python.exists():
         pytest.fail(f"{python} is missing: make build/venv/sandbox-test/installed")
     folder, port = tmp_path_factory.mktemp("aws"), _free_port()
-    _certificate_authority(folder)
-    places = {"SANDBOX_CA_DIR": folder, "SANDBOX_CA_BUNDLE": folder / "ca.crt", "SANDBOX_ACM_DIR": folder / "acm"}
+    places = {"SANDBOX_CA_DIR": authority, "SANDBOX_CA_BUNDLE": authority / "ca.crt", "SANDBOX_ACM_DIR": folder / "acm"}
     environment = os.environ | {name: str(place) for name, place in places.items()} | {"PYTHONPATH": str(ROOT / "sandbox")}
     command = [str(python), "-m", "iot_sandbox.aws", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "log").open("w") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server:

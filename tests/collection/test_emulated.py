@@ -1,9 +1,7 @@
 """The modules against an emulated account: create, again, change, check mode's prediction, absent, absent again."""
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -150,23 +148,3 @@ def test_rule_names_what_is_wrong(run: Run) -> None:
     refused = run("iot_topic_rule", name="r2", sql="SELECT * FROM 'a'", actions=[queue], role_timeout=0)
     assert "create_topic_rule" in refused["msg"]
     assert "role/none" in refused["msg"]
-
-
-class Endpoint:
-    """An HTTP server that remembers the challenges it got, and answers 200."""
-
-    def __init__(self) -> None:
-        challenges: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - http.server's name
-                challenges.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.challenges = challenges
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()

@@ -47,7 +47,7 @@ options:
     type: int
     default: 3
   resend_after:
-    description: Time after which a challenge that nobody answered is sent again, in seconds.
+    description: Time after which a challenge that nobody answered, or that failed, is sent again, in seconds.
     type: int
     default: 30
 attributes:
@@ -107,6 +107,7 @@ destination:
       type: str
 """
 
+import math
 import time
 from typing import Any
 
@@ -148,8 +149,8 @@ def oldest(summaries: list[dict[str, Any]], url: str) -> str | None:
 def next_step(current: dict[str, Any] | None, state: str, unanswered: float, resend_after: float) -> str:
     """Return what brings a destination nearer to its state.
 
-    The answer is done, wait, create, delete, or the status to ask for. Unanswered: seconds since the last
-    challenge was sent or the wait began.
+    The answer is done, wait, create, delete, or the status to ask for. Unanswered: seconds since this run sent
+    a challenge or began to wait for one that an earlier run sent; infinite for a fault seen first of all.
     """
     status = current["status"] if current else None
     if state == "absent":
@@ -160,17 +161,17 @@ def next_step(current: dict[str, Any] | None, state: str, unanswered: float, res
         return "wait"  # it goes away first, and is then made anew
     if state == "disabled":
         return "done" if status == "DISABLED" else "DISABLED"
-    if status == "IN_PROGRESS":
+    if status in ("IN_PROGRESS", "ERROR"):
         return "IN_PROGRESS" if unanswered >= resend_after else "wait"
-    return {"ENABLED": "done", "DISABLED": "ENABLED"}.get(status, "IN_PROGRESS")  # ERROR: a new challenge
+    return "done" if status == "ENABLED" else "ENABLED"
 
 
-def advice(current: dict[str, Any] | None, waited: float) -> str:
-    """Return why a destination has not reached its state, and what to do."""
+def advice(current: dict[str, Any] | None, reason: str, waited: float) -> str:
+    """Return why a destination has not reached its state, and what to do. The reason is the last one AWS gave."""
     if current is None:
         return "The destination is not there although AWS took the request: run again."
     where = f"Destination {current['confirmation_url']} is {current['status']} after {waited:.0f} s"
-    reason = f" ({current['status_reason']})" if current["status_reason"] else ""
+    reason = f" ({reason})" if reason else ""
     if current["status"] in ("IN_PROGRESS", "ERROR"):
         return (
             f"{where}{reason}. AWS posted a challenge to {current['confirmation_url']}/?confirmationToken=... and nobody"
@@ -222,9 +223,9 @@ class Destination:
     def set_status(self, arn: str, status: str) -> None:
         try:
             self.iot.call("update_topic_rule_destination", (UNCONFIRMED,), arn=arn, status=status)
-        except is_boto3_error_code(UNCONFIRMED):
+        except is_boto3_error_code(UNCONFIRMED) as refused:
             if status != "ENABLED":
-                raise
+                self.plan.module.fail_json_aws(refused, msg=f"AWS IoT update_topic_rule_destination to {status} failed")
             self.iot.call("update_topic_rule_destination", arn=arn, status="IN_PROGRESS")
 
     def confirm(self) -> None:
@@ -250,7 +251,9 @@ class Destination:
 
     def ensure(self, current: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return the destination in its state. Ends the module where that can't be reached in time."""
-        began = sent = time.monotonic()
+        began = time.monotonic()
+        sent = began if current and current["status"] == "IN_PROGRESS" else -math.inf
+        reason = ""
         while True:
             now = time.monotonic()
             step = next_step(current, self.params["state"], now - sent, self.params["resend_after"])
@@ -264,12 +267,11 @@ class Destination:
             if self.plan.module.check_mode:
                 return self.predicted(current)
             current = self.current()
-            if not self.params["wait"]:
-                return current
-            if next_step(current, self.params["state"], 0, 1) == "done":
+            reason = current["status_reason"] or reason if current else reason
+            if not self.params["wait"] or next_step(current, self.params["state"], 0, 1) == "done":
                 return current
             if now - began >= self.params["wait_timeout"]:
-                self.plan.module.fail_json(msg=advice(current, now - began), destination=current or {})
+                self.plan.module.fail_json(msg=advice(current, reason, now - began), destination=current or {})
             time.sleep(self.params["wait_delay"])
 
 
