@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
   cache_dir: {description: Folder of what the sandbox builds., type: path, required: true}
   owner: {description: Checkout that this run belongs to., type: path, required: true}
-  identity_url: {description: Where the emulated AWS tells which run of it this is., type: str, required: true}
-  venv_digest: {description: Digest of the daemons' code., type: str, default: ""}
   cgroup: {description: Control group of the sandbox., type: str, required: true}
   link: {description: The sandbox's network link on the host., type: str, required: true}
   memory_mib: {description: Memory that must be available., type: int, required: true}
@@ -47,7 +44,6 @@ EXAMPLES = """
     state_dir: /var/lib/sandbox
     cache_dir: /var/cache/sandbox
     owner: "{{ playbook_dir | dirname }}"
-    identity_url: http://10.213.0.1:4566/sandbox/identity
     cgroup: iot-sandbox
     link: iot-sandbox0
     memory_mib: 5120
@@ -61,8 +57,6 @@ RETURN = """
 packages: {description: Debian packages whose programs are missing., type: list, elements: str, returned: always}
 running: {description: Whether the sandbox's supervisor runs., type: bool, returned: always}
 systemd: {description: Whether systemd is the machine's first process., type: bool, returned: always}
-owned: {description: Whether the state folder is marked as this checkout's., type: bool, returned: always}
-stale: {description: "Why what is there has to be swept before a start, or empty.", type: str, returned: always}
 """
 
 CONTROLLERS_V1 = ("cpu", "cpuacct", "cpuset", "devices", "memory", "pids")
@@ -217,33 +211,6 @@ def numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-def staleness(arguments: dict[str, Any]) -> str:
-    """Why the state on disk can't be continued: its processes are gone, its emulated AWS forgot
-    everything (it keeps nothing over a restart), or its code is another by now."""
-    state = Path(arguments["state_dir"])
-    if not (state / "owner").exists():
-        return ""
-    if read(str(state / "owner")).strip() != arguments["owner"]:
-        return "it is another checkout's and does not run"
-    if (state / "supervisor").exists() and not supervisor_pid(arguments):
-        return "it was ended without make sandbox-down, or the machine was restarted"
-    recorded = json.loads(read(str(state / "identity")) or "{}")
-    if recorded and arguments["venv_digest"] and recorded["venv"] != arguments["venv_digest"]:
-        return "its programs have changed since"
-    if recorded and identity(arguments["identity_url"]) != recorded["aws"]:
-        return "its emulated AWS was restarted and has forgotten the deployment"
-    return ""
-
-
-def identity(url: str) -> str:
-    """The emulated AWS's mark, another at each of its starts; empty if it doesn't answer."""
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
-            return str(json.load(answer)["id"])
-    except (OSError, ValueError, KeyError):
-        return ""
-
-
 def read(path: str) -> str:
     """Text of a file, empty if it can't be read."""
     try:
@@ -259,8 +226,6 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "cache_dir": {"type": "path", "required": True},
             "owner": {"type": "path", "required": True},
-            "identity_url": {"type": "str", "required": True},
-            "venv_digest": {"type": "str", "default": ""},
             "cgroup": {"type": "str", "required": True},
             "link": {"type": "str", "required": True},
             "memory_mib": {"type": "int", "required": True},
@@ -292,8 +257,6 @@ def main() -> None:
         packages=sorted({tool["package"] for tool in missing}),
         running=running,
         systemd=Path("/run/systemd/system").is_dir(),
-        owned=read(f"{arguments['state_dir']}/owner").strip() == arguments["owner"],
-        stale=staleness(arguments),
     )
 
 

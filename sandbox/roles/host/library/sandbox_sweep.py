@@ -56,6 +56,7 @@ class Sweep:
     def __init__(self, state: Path, cgroup: str, check: bool) -> None:
         self.state, self.cgroup, self.check = state, cgroup, check
         self.removed: list[str] = []
+        self.supervisor = 0
 
     def found(self, what: str) -> bool:
         """Note a thing that is there; True if it shall really go."""
@@ -90,14 +91,24 @@ class Sweep:
         first = self.processes(namespaces, mark)
         if not first or not self.found(f"{len(first)} processes"):
             return
+        self.stop_supervisor()
         deadline = time.monotonic() + 20
         while left := self.processes(namespaces, mark):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Processes {sorted(left)} do not end on SIGKILL: look at them with ps, then try again.")
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            # The supervisor gets a moment to bury its children, which another first process might leave as zombies.
+            supervisor = {self.supervisor} if time.monotonic() < deadline - 15 else set()
+            for pid in left - supervisor:
+                kill(pid, signal.SIGKILL)
             time.sleep(0.05)
+
+    def stop_supervisor(self) -> None:
+        """Have the supervisor start nothing any more."""
+        pid = self.state / "supervisor/supervisord.pid"
+        with contextlib.suppress(OSError, ValueError):
+            self.supervisor = int(pid.read_text())
+            if f":/{self.cgroup}/" in Path(f"/proc/{self.supervisor}/cgroup").read_text():
+                kill(self.supervisor, signal.SIGTERM)
 
     def remove_mounts(self) -> None:
         """Unmount everything below the state folder; a node's own mounts vanish with its mount namespace."""
@@ -123,6 +134,9 @@ class Sweep:
             if self.found(f"network namespace {namespace.name}"):
                 run("umount", "--lazy", str(namespace))
                 namespace.unlink(missing_ok=True)
+        # `ip netns` mounts the folder on itself at its first use
+        if namespaces and not self.check and not any(NAMESPACES.iterdir()):
+            run("umount", str(NAMESPACES))
 
     def remove_cgroups(self) -> None:
         """Remove control groups, the innermost first; a just ended process holds its own for a moment."""
@@ -146,22 +160,25 @@ class Sweep:
             HOSTS.write_text(kept)
 
     def remove_files(self) -> None:
-        """Delete the state folder and the mount points that were made outside it."""
+        """Delete the state folder; settings and mount points of the machine become what they were."""
         if not self.state.exists():
             return
         if not (self.state / "owner").exists() and any(self.state.iterdir()):
             raise PermissionError(f"{self.state} has no file `owner`, so the sandbox did not make it: remove it by hand.")
-        made = self.state / "mount_points.json"
-        points: list[str] = json.loads(made.read_text()) if made.exists() else []
+        noted = self.state / "machine.json"
+        machine = json.loads(noted.read_text()) if noted.exists() else {"folders": [], "settings": {}}
         if self.found(f"folder {self.state}"):
+            for path, value in machine["settings"].items():
+                if Path(path).read_text().strip() != value:
+                    Path(path).write_text(value)
+            for folder in machine["folders"]:
+                with contextlib.suppress(OSError):
+                    Path(folder).rmdir()
             # the file that says whose the folder is goes last, so that an interrupted removal can be repeated
             for child in self.state.iterdir():
                 if child.name != "owner":
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
             shutil.rmtree(self.state)
-            for point in points:
-                with contextlib.suppress(OSError):
-                    Path(point).rmdir()
 
 
 def ancestors() -> Iterator[int]:
@@ -171,6 +188,12 @@ def ancestors() -> Iterator[int]:
         yield pid
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     yield 1
+
+
+def kill(pid: int, number: signal.Signals) -> None:
+    """Signal a process that may have ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def run(*command: str) -> None:

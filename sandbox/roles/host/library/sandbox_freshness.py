@@ -1,0 +1,123 @@
+"""Ansible module: whether the sandbox's state on disk can be continued."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: sandbox_freshness
+short_description: Tell whether a sandbox can be continued, or note what would show it
+description:
+  - The emulated AWS keeps nothing over a restart, so all that was deployed is worth as much as its process.
+  - Without record, says why the state must be swept before a start. With record, notes which run of the emulated AWS
+    and which code the state belongs to.
+author: IoT receiver contributors (@iotweb)
+options:
+  state_dir: {description: Folder of the sandbox's state., type: path, required: true}
+  owner: {description: Checkout that this run belongs to., type: path, required: true}
+  cgroup: {description: Control group of the sandbox., type: str, required: true}
+  identity_url: {description: Where the emulated AWS tells which of its runs this is., type: str, required: true}
+  venv_digest: {description: Digest of the daemons' code; empty is not compared., type: str, default: ""}
+  record: {description: Note instead of compare., type: bool, default: false}
+"""
+EXAMPLES = """
+- name: State on disk can be continued
+  sandbox_freshness:
+    state_dir: /var/lib/sandbox
+    owner: "{{ playbook_dir | dirname }}"
+    cgroup: iot-sandbox
+    identity_url: http://10.213.0.1:4566/sandbox/identity
+"""
+RETURN = """
+stale: {description: "Why what is there has to be swept before a start, or empty.", type: str, returned: always}
+owned: {description: Whether the state folder is marked as this checkout's., type: bool, returned: always}
+"""
+
+
+def staleness(arguments: dict[str, Any]) -> str:
+    """Why the state can't be continued: its processes are gone, its emulated AWS forgot
+    everything, or its code is another by now. Empty if it can, or if there is none."""
+    state = Path(arguments["state_dir"])
+    owner = read(state / "owner")
+    if not owner:
+        return ""
+    runs = supervisor_runs(state, arguments["cgroup"])
+    if owner != arguments["owner"] and not runs:
+        return f"{owner} left one that does not run"
+    if (state / "supervisor").exists() and not runs:
+        return "it was ended without make sandbox-down, or the machine was restarted"
+    recorded = json.loads(read(state / "identity.json") or "{}")
+    if not recorded:
+        return ""
+    if arguments["venv_digest"] and recorded["venv"] != arguments["venv_digest"]:
+        return "its programs have changed"
+    if identity(arguments["identity_url"], patience=15) != recorded["aws"]:
+        return "its emulated AWS was restarted and has forgotten the deployment"
+    return ""
+
+
+def supervisor_runs(state: Path, cgroup: str) -> bool:
+    """True if the supervisor runs; its process id may be another program's by now, its control group can't."""
+    pid = read(state / "supervisor/supervisord.pid")
+    return bool(pid) and f":/{cgroup}/" in read(Path("/proc", pid, "cgroup"))
+
+
+def identity(url: str, patience: float) -> str:
+    """The emulated AWS's mark, another at each of its starts; empty if it doesn't answer within
+    `patience` seconds, in which its supervisor may just be starting it again."""
+    deadline = time.monotonic() + patience
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while True:
+        try:
+            with opener.open(url, timeout=10) as answer:
+                return str(json.load(answer)["id"])
+        except (OSError, ValueError, KeyError):
+            if time.monotonic() > deadline:
+                return ""
+            time.sleep(0.5)
+
+
+def read(path: Path) -> str:
+    """Text of a file without the white space around it, empty if it can't be read."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "state_dir": {"type": "path", "required": True},
+            "owner": {"type": "path", "required": True},
+            "cgroup": {"type": "str", "required": True},
+            "identity_url": {"type": "str", "required": True},
+            "venv_digest": {"type": "str", "default": ""},
+            "record": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    arguments = module.params
+    state = Path(arguments["state_dir"])
+    if not arguments["record"]:
+        owned = read(state / "owner") == arguments["owner"]
+        module.exit_json(changed=False, stale=staleness(arguments), owned=owned)
+    mark = identity(arguments["identity_url"], patience=0)
+    noted = json.dumps({"aws": mark, "venv": arguments["venv_digest"]})
+    changed = noted != read(state / "identity.json")
+    if changed and not module.check_mode:
+        if not mark:
+            module.fail_json(msg=f"The emulated AWS does not answer at {arguments['identity_url']}.")
+        (state / "identity.json").write_text(noted)
+    module.exit_json(changed=changed, stale="", owned=True)
+
+
+if __name__ == "__main__":
+    main()
