@@ -61,7 +61,7 @@ class SandboxEKSResponse(EKSResponse):
             ),
         }
         cluster.upgrade_policy = self._get_param("upgradePolicy") or {"supportType": "EXTENDED"}
-        cluster.zonal_shift_config = self._get_param("zonalShiftConfig") or {"enabled": False}
+        cluster.zonal_shift_config = self._get_param("zonalShiftConfig")
         cluster.deletion_protection = bool(self._get_param("deletionProtection"))
         cluster.health = {"issues": []}
         cluster.version = self._get_param("version") or DEFAULT_VERSION
@@ -103,7 +103,8 @@ class SandboxEKSResponse(EKSResponse):
         group.version = self._get_param("version") or cluster.version
         group.release_version = self._get_param("releaseVersion") or f"{group.version}.0-sandbox"
         group.ami_type = self._get_param("amiType") or "AL2023_x86_64_STANDARD"
-        group.disk_size = self._get_int_param("diskSize", 20)
+        # With a launch template, the disk is the template's business.
+        group.disk_size = None if self._get_param("launchTemplate") else self._get_int_param("diskSize", 20)
         group.health = {"issues": []}
         if not group.remote_access:
             group.resources.pop("remoteAccessSecurityGroup", None)

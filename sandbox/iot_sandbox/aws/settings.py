@@ -33,6 +33,7 @@ class Settings:
 
     account_id: str = "123456789012"
     public_url: str = ""
+    hosted_zones: tuple[str, ...] = ()
     credentials_file: Path | None = None
     ca_dir: Path = Path("ca")
     ca_bundle: Path | None = None
@@ -88,6 +89,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     return Settings(
         account_id=environment.get("SANDBOX_AWS_ACCOUNT_ID") or default.account_id,
         public_url=environment.get("SANDBOX_PUBLIC_URL", "").rstrip("/"),
+        hosted_zones=tuple(environment.get("SANDBOX_HOSTED_ZONES", "").split()),
         credentials_file=_path(environment, "SANDBOX_CREDENTIALS_FILE"),
         ca_dir=ca_dir,
         ca_bundle=_path(environment, "SANDBOX_CA_BUNDLE"),
