@@ -1,0 +1,213 @@
+"""Module preflight_operator."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    import boto3
+    from botocore import exceptions
+    from botocore.config import Config
+    from botocore.parsers import ResponseParserError
+except ImportError:
+    boto3 = None
+
+DOCUMENTATION = r"""
+module: preflight_operator
+short_description: Says whose AWS credentials these are, and what they may not do
+description:
+  - Asks STS who the caller is and IAM (SimulatePrincipalPolicy) whether it may do what a deployment does.
+  - Changes nothing, and never fails for what it finds. What is amiss is returned, each with its fix.
+  - What could not be checked is a warning.
+options:
+  account:
+    description: Account that the credentials must belong to. Empty means any.
+    type: str
+    default: ""
+  region:
+    description: Region to ask in.
+    type: str
+    required: true
+  permissions:
+    description:
+      - What the caller must be allowed to do.
+      - In resources, C({partition}), C({account}) and C({region}) are filled in.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      actions:
+        description: IAM actions.
+        type: list
+        elements: str
+        required: true
+      resources:
+        description: ARNs the actions apply to.
+        type: list
+        elements: str
+        default: ["*"]
+      passed_to:
+        description: Service that a role is passed to.
+        type: str
+author:
+  - iotweb
+"""
+
+EXAMPLES = r"""
+- name: Operator is known
+  preflight_operator:
+    region: us-east-2
+    permissions:
+      - actions: [iam:PassRole]
+        resources: ["arn:{partition}:iam::{account}:role/iot-receiver-rule"]
+        passed_to: iot.amazonaws.com
+"""
+
+RETURN = r"""
+account:
+  description: The caller's account; empty if it could not be asked for.
+  type: str
+  returned: always
+arn:
+  description: The caller.
+  type: str
+  returned: always
+faults:
+  description: One sentence for each fault, with its fix.
+  type: list
+  elements: str
+  returned: always
+reachable:
+  description: Whether AWS answered at all.
+  type: bool
+  returned: always
+"""
+
+# A question, not work: a service that does not answer soon will not.
+IMPATIENT: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+SIGN_IN = "Set credentials or AWS_PROFILE in aws_environment (group_vars/all/aws.yml), or sign in again."
+
+
+def principal(arn: str) -> str | None:
+    """The ARN that IAM can simulate for a caller; none for the root user, who may do everything."""
+    if arn.endswith(":root"):
+        return None
+    session = re.fullmatch(r"(arn:[^:]+):sts::(\d+):assumed-role/([^/]+)/.*", arn)
+    if session:  # a role's path is not in a session's ARN
+        return f"{session[1]}:iam::{session[2]}:role/{session[3]}"
+    return arn
+
+
+def role_with_path(iam: Any, arn: str) -> str:
+    """A role's real ARN: IAM Identity Center's roles have paths."""
+    if ":role/" not in arn:
+        return arn
+    found: str = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]["Arn"]
+    return found
+
+
+def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict[str, str]) -> list[str]:
+    """Each action that IAM would deny to source, with the resource it is denied on."""
+    found = []
+    for permission in permissions:
+        context = (
+            [
+                {
+                    "ContextKeyName": "iam:PassedToService",
+                    "ContextKeyValues": [permission["passed_to"]],
+                    "ContextKeyType": "string",
+                }
+            ]
+            if permission["passed_to"]
+            else []
+        )
+        resources = [resource.format(**names) for resource in permission["resources"]]
+        pages = iam.get_paginator("simulate_principal_policy").paginate(
+            PolicySourceArn=source,
+            ActionNames=permission["actions"],
+            ResourceArns=resources,
+            ContextEntries=context,
+        )
+        for page in pages:
+            found += [
+                f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}"
+                for result in page["EvaluationResults"]
+                if result["EvalDecision"] != "allowed"
+            ]
+    return found
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "account": {"type": "str", "default": ""},
+            "region": {"type": "str", "required": True},
+            "permissions": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "actions": {"type": "list", "elements": "str", "required": True},
+                    "resources": {"type": "list", "elements": "str", "default": ["*"]},
+                    "passed_to": {"type": "str"},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    if boto3 is None:
+        module.fail_json(msg=missing_required_lib("boto3"))
+    wanted = module.params
+    answer: dict[str, Any] = {"changed": False, "account": "", "arn": "", "faults": [], "reachable": True}
+    try:
+        session = boto3.session.Session(region_name=wanted["region"])
+        identity = session.client("sts", config=Config(**IMPATIENT)).get_caller_identity()
+    except (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.ProfileNotFound,
+    ) as error:
+        answer["faults"] = [f"There are no AWS credentials ({error}). {SIGN_IN}"]
+    except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+        answer["reachable"] = False
+        answer["faults"] = [f"AWS does not answer: {error}."]
+    except (exceptions.BotoCoreError, exceptions.ClientError) as error:
+        answer["faults"] = [f"AWS refuses the credentials: {error}. {SIGN_IN}"]
+    else:
+        answer.update(account=identity["Account"], arn=identity["Arn"])
+        check(module, session, answer)
+    module.exit_json(**answer)
+
+
+def check(module: AnsibleModule, session: Any, answer: dict[str, Any]) -> None:
+    """Add the faults of a caller who is known."""
+    wanted = module.params
+    if wanted["account"] and wanted["account"] != answer["account"]:
+        answer["faults"].append(
+            f"The credentials are of account {answer['account']} ({answer['arn']}), but aws_account_id is "
+            f"{wanted['account']}. Use credentials of that account, or correct aws_account_id."
+        )
+        return
+    source = principal(answer["arn"])
+    if source is None or not wanted["permissions"]:
+        return
+    names = {
+        "partition": answer["arn"].split(":")[1],
+        "account": answer["account"],
+        "region": wanted["region"],
+    }
+    iam = session.client("iam", config=Config(**IMPATIENT))
+    try:
+        missing = denied(iam, role_with_path(iam, source), wanted["permissions"], names)
+    except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError) as error:
+        module.warn(f"Whether {source} may do all that a deployment does could not be checked: {error}")
+        return
+    answer["faults"] += [f"{source} may not {what}. Allow it in its IAM policies." for what in missing]
+
+
+if __name__ == "__main__":
+    main()
