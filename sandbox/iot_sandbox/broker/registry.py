@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iot_sandbox.broker.policy import Thing
 from iot_sandbox.broker.table import Certificate
 
-if TYPE_CHECKING:
-    from mypy_boto3_iot import IoTClient
-
 THINGS_PER_ROUND = 50
-"""Attachments can only be asked for one certificate at a time, so a round looks at a part of a large fleet."""
+"""Attachments can only be asked for one by one, so a round looks at a part of a large fleet."""
 
 
 def pages(call: Callable[..., Any], key: str, token: str = "nextMarker", **arguments: Any) -> Iterator[Any]:  # noqa: S107
@@ -31,7 +28,7 @@ class Registry:
     Things of certificates seen for the first time are read at once, those of the others in turn.
     """
 
-    def __init__(self, client: IoTClient) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
         self._things: dict[str, dict[str, Thing]] = {}
         self._turn: list[str] = []
@@ -53,7 +50,9 @@ class Registry:
         for policy in pages(self._client.list_policies, "policies", pageSize=250):
             name = policy["policyName"]
             document = self._client.get_policy(policyName=name)["policyDocument"]
-            for target in pages(self._client.list_targets_for_policy, "targets", policyName=name, pageSize=250):
+            for target in pages(
+                self._client.list_targets_for_policy, "targets", policyName=name, pageSize=250
+            ):
                 documents.setdefault(target, []).append(document)
         return documents
 

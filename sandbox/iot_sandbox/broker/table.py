@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from iot_sandbox.broker.policy import Connection, Rule, Thing, rules
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """An active certificate (id: SHA-256 of its DER in hex), the policies (JSON) and things attached to it."""
+    """An active certificate (id: SHA-256 of its DER in hex), policies (JSON) and things attached to it."""
 
     id: str
     documents: tuple[str, ...] = ()
@@ -20,7 +19,7 @@ class Certificate:
 
 
 def render(certificates: Iterable[Certificate], arn_prefix: str) -> str:
-    """The table's text; ``arn_prefix`` is what an IoT ARN starts with: ``arn:aws:iot:<region>:<account>:``."""
+    """The table's text; ``arn_prefix`` starts every IoT ARN: ``arn:aws:iot:<region>:<account>:``."""
     lines = ["iot-policies 1", f"prefix\t{arn_prefix}"]
     for certificate in sorted(certificates, key=lambda c: c.id):
         lines.append(f"certificate\t{certificate.id}")
@@ -42,5 +41,5 @@ def write(path: Path, text: str) -> bool:
         return False
     beside = path.with_suffix(".new")
     beside.write_text(text)
-    os.replace(beside, path)
+    beside.replace(path)
     return True

@@ -1,4 +1,4 @@
-"""A real mosquitto with the plugin, on a free port of 127.0.0.1, and certificates of a CA made for the test."""
+"""A real mosquitto with the plugin on a free port of 127.0.0.1, and certificates of a CA of its own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from jinja2 import Template
-
 from iot_sandbox.broker import table
+from jinja2 import Template
 
 ROOT = Path(__file__).parents[3]
 PLUGIN = ROOT / "sandbox/iot_sandbox/broker/plugin"

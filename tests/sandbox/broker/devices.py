@@ -27,6 +27,7 @@ class Device:
         self,
         port: int,
         client_id: str,
+        *,
         certificate: Path | None,
         key: Path | None,
         ca: Path,
@@ -60,7 +61,9 @@ class Device:
     ) -> None:
         self.stop()
 
-    def _on_connect(self, client: mqtt.Client, data: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
+    def _on_connect(
+        self, client: mqtt.Client, data: Any, flags: Any, code: ReasonCode, properties: Any
+    ) -> None:
         if code.is_failure:
             self.refusal = str(code)
             client.disconnect()

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import PREFIX, Authority, Broker, Identity, wait_for
 from devices import ACKNOWLEDGED, Device
-from paho.mqtt.enums import MQTTProtocolVersion
-
 from iot_sandbox.broker.policy import Thing
 from iot_sandbox.broker.table import Certificate
+from paho.mqtt.enums import MQTTProtocolVersion
 
 THING_POLICY = json.dumps(
     {
@@ -38,9 +37,18 @@ def registered(identity: Identity, *things: str, documents: tuple[str, ...] = (T
     return Certificate(identity.id, documents, {name: Thing(name) for name in things})
 
 
-def device(broker: Broker, identity: Identity, client_id: str, ca: Path | None = None, **more: object) -> Device:
+def device(
+    broker: Broker, identity: Identity, client_id: str, ca: Path | None = None, **more: object
+) -> Device:
     ca = ca or broker.authority.certificate
-    return Device(broker.port, client_id, identity.certificate, identity.key, ca, **more)  # type: ignore[arg-type]
+    return Device(
+        broker.port,
+        client_id,
+        certificate=identity.certificate,
+        key=identity.key,
+        ca=ca,
+        **more,  # type: ignore[arg-type]
+    )
 
 
 def until_loaded(broker: Broker, times: int) -> None:
@@ -70,7 +78,7 @@ def test_an_unknown_certificate_of_the_same_authority_is_refused(known: Broker) 
 
 def test_no_certificate_and_a_foreign_authority_are_refused(known: Broker, tmp_path: Path) -> None:
     ca = known.authority.certificate
-    with Device(known.port, "sensor-1", None, None, ca) as bare:
+    with Device(known.port, "sensor-1", certificate=None, key=None, ca=ca) as bare:
         assert not bare.connected.is_set() or bare.disconnected.is_set()
     (tmp_path / "other").mkdir()
     with device(known, Authority(tmp_path / "other").issue("thing"), "sensor-1") as foreign:

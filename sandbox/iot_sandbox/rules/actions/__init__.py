@@ -1,0 +1,1 @@
+"""Actions of rules, compiled from their definitions in the IoT API."""

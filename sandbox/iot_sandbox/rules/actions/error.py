@@ -1,0 +1,58 @@
+"""The payloads that an error action gets.
+
+https://docs.aws.amazon.com/iot/latest/developerguide/rule-error-handling.html
+https://docs.aws.amazon.com/iot/latest/developerguide/http_batching.html
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+from iot_sandbox.rules.actions.base import Failure
+from iot_sandbox.rules.message import Message
+from iot_sandbox.rules.sql.values import Value, dumps
+
+
+def single_payload(rule: str, message: Message, failures: Sequence[Failure]) -> bytes:
+    """One message and all actions of the rule that failed for it."""
+    return dumps(
+        {"ruleName": rule, "topic": message.topic}
+        | _metadata(message)
+        | {"failures": [_failure(failure) for failure in failures]}
+    )
+
+
+def batch_payload(rule: str, messages: Sequence[Message], failure: Failure, across_topics: bool) -> bytes:
+    """The messages of one request that failed; their ids count from 1.
+
+    The topic stands once, or at each message if a batch may hold several.
+    """
+    entries = [
+        {"id": number} | _metadata(message) | ({"topic": message.topic} if across_topics else {})
+        for number, message in enumerate(messages, 1)
+    ]
+    ids: dict[str, Value] = {"affectedIds": [entry["id"] for entry in entries]}
+    return dumps(
+        {"ruleName": rule}
+        | ({} if across_topics else {"topic": messages[0].topic})
+        | {"payloadsWithMetadata": entries, "failures": [ids | _failure(failure)]}
+    )
+
+
+def _metadata(message: Message) -> dict[str, Value]:
+    known = {
+        "cloudwatchTraceId": message.trace_id,
+        "clientId": message.client_id,
+        "sourceIp": message.source_ip,
+        "base64OriginalPayload": base64.b64encode(message.payload).decode(),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _failure(failure: Failure) -> dict[str, Value]:
+    return {
+        "failedAction": failure.action,
+        "failedResource": failure.resource,
+        "errorMessage": failure.message,
+    }

@@ -1,0 +1,120 @@
+"""Runs every message through the rules it matches, and keeps these in step with the IoT API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from iot_sandbox.rules.aws import Aws, AwsError
+from iot_sandbox.rules.message import Message
+from iot_sandbox.rules.rule import Rule, Services
+from iot_sandbox.rules.sql import SqlError
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """The rules of one account and region."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._rules: dict[str, tuple[str, Rule | None]] = {}
+        self._active: list[Rule] = []
+        self._confirmed: tuple[str, ...] = ()
+        self.loaded = asyncio.Event()
+        """Set once the rules have been read for the first time."""
+
+    @property
+    def rules(self) -> list[str]:
+        """Names of the rules that run."""
+        return [rule.name for rule in self._active]
+
+    async def process(self, message: Message) -> None:
+        """Returns when all rules are done with the message."""
+        matching = [rule for rule in self._active if rule.matches(message.topic)]
+        if len(matching) == 1:
+            await matching[0].run(message)
+        elif matching:
+            await asyncio.gather(*(rule.run(message) for rule in matching))
+
+    def covered(self, url: str) -> bool:
+        """Whether an enabled destination's confirmation URL is a prefix of the URL."""
+        return url.startswith(self._confirmed) if self._confirmed else False
+
+    async def follow(self, interval: float) -> None:
+        """Reads rules and destinations again and again; while the API is silent, the last ones stay."""
+        reachable = True
+        while True:
+            try:
+                await self.refresh()
+                reachable = True
+            except AwsError as error:
+                if reachable:
+                    log.warning("Rules stay as they are while the IoT API does not answer: %s", error)
+                reachable = False
+            await asyncio.sleep(interval)
+
+    async def refresh(self) -> None:
+        """Reads rules and destinations once; raises AwsError."""
+        definitions, confirmed = await self._services.aws.run(lambda: read(self._services.aws))
+        self._confirmed = tuple(confirmed)
+        gone = [self._rules.pop(name) for name in list(self._rules) if name not in definitions]
+        for name, definition in definitions.items():
+            known = self._rules.get(name)
+            text = json.dumps(definition, sort_keys=True, default=str)
+            if known is None or known[0] != text:
+                self._rules[name] = text, self._compile(definition)
+                gone += [known] if known else []
+        self._active = [rule for _, rule in self._rules.values() if rule]
+        self.loaded.set()
+        for _, rule in gone:
+            if rule:
+                await rule.close()
+
+    def _compile(self, definition: Mapping[str, Any]) -> Rule | None:
+        name = definition["ruleName"]
+        if definition.get("ruleDisabled"):
+            log.info("Rule %s is disabled", name)
+            return None
+        try:
+            rule = Rule(definition, self._services, self.covered)
+        except SqlError as error:
+            log.error("Rule %s is not run: %s", name, error)  # noqa: TRY400
+            return None
+        log.info("Rule %s runs: %s", name, definition["sql"])
+        return rule
+
+    async def close(self) -> None:
+        """Finishes what rules have open."""
+        for rule in self._active:
+            await rule.close()
+
+
+def read(aws: Aws) -> tuple[dict[str, Mapping[str, Any]], Sequence[str]]:
+    """Rules by name, and the confirmation URLs of enabled HTTP destinations; blocking."""
+    client = aws.client("iot")
+    names = [
+        rule["ruleName"]
+        for page in client.get_paginator("list_topic_rules").paginate()
+        for rule in page["rules"]
+    ]
+    rules = {name: rule for name in names if (rule := _get(client, name))}
+    pages = client.get_paginator("list_topic_rule_destinations").paginate()
+    destinations = [d for page in pages for d in page["destinationSummaries"] if d["status"] == "ENABLED"]
+    return rules, [d["httpUrlSummary"]["confirmationUrl"] for d in destinations if d.get("httpUrlSummary")]
+
+
+def _get(client: Any, name: str) -> Mapping[str, Any] | None:
+    """A rule, or None if it was deleted after it had been listed (which AWS calls unauthorized)."""
+    try:
+        rule: Mapping[str, Any] = client.get_topic_rule(ruleName=name)["rule"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("UnauthorizedException", "ResourceNotFoundException"):
+            return None
+        raise
+    return {"ruleName": name, **rule}

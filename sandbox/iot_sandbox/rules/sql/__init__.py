@@ -1,0 +1,14 @@
+"""Rule SQL: statements of rules and templates of their actions, compiled once."""
+
+from iot_sandbox.rules.sql.evaluation import Context, EvaluationError, SecretRequest, SqlError
+from iot_sandbox.rules.sql.statement import Statement, compile_expression, compile_statement
+
+__all__ = [
+    "Context",
+    "EvaluationError",
+    "SecretRequest",
+    "SqlError",
+    "Statement",
+    "compile_expression",
+    "compile_statement",
+]

@@ -1,0 +1,100 @@
+"""Types, missing values and encodings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+from iot_sandbox.rules.sql.evaluation import Context
+from iot_sandbox.rules.sql.functions.registry import function
+from iot_sandbox.rules.sql.operators import member
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, loads, to_boolean, to_number, to_text
+
+
+@function("isnull", 1)
+def isnull(context: Context, value: Value) -> Value:
+    return value is None
+
+
+@function("isundefined", 1, undefined=True)
+def isundefined(context: Context, value: Value) -> Value:
+    return value is UNDEFINED
+
+
+@function("get", 2)
+def get(context: Context, container: Value, key: Value) -> Value:
+    """A member by key or index, or a character of a string."""
+    if isinstance(container, str) and isinstance(key, int) and 0 <= key < len(container):
+        return container[key]
+    return member(container, key)
+
+
+@function("get_or_default", 2, undefined=True)
+def get_or_default(context: Context, value: Value, default: Value) -> Value:
+    return default if value is UNDEFINED else value
+
+
+@function("nanvl", 2, undefined=True)
+def nanvl(context: Context, value: Value, default: Value) -> Value:
+    return value if is_number(value) else default
+
+
+CASTS: Final[dict[str, Callable[[Value], Value]]] = {
+    "string": lambda value: value if value is None else to_text(value),
+    "varchar": lambda value: value if value is None else to_text(value),
+    "bool": to_boolean,
+    "boolean": to_boolean,
+    "int": lambda value: _number(value, whole=True),
+    "integer": lambda value: _number(value, whole=True),
+    "decimal": lambda value: _number(value, whole=False),
+    "number": lambda value: _number(value, whole=False),
+}
+"""What ``cast(value AS type)`` does, by the type's lower-case name."""
+
+
+def _number(value: Value, whole: bool) -> Value:
+    number = int(value) if isinstance(value, bool) else to_number(value)
+    if number is UNDEFINED:
+        return UNDEFINED
+    return int(number) if whole else Decimal(number)
+
+
+def octets(value: Value) -> bytes:
+    """What encodings and digests work on: binary as it is, everything else as text in UTF-8."""
+    return value if isinstance(value, bytes) else to_text(value).encode()
+
+
+@function("encode", 2, raw_payload=True)
+def encode(context: Context, value: Value, scheme: Value) -> Value:
+    return base64.b64encode(octets(value)).decode() if scheme == "base64" else UNDEFINED
+
+
+@function("decode", 2)
+def decode(context: Context, value: Value, scheme: Value) -> Value:
+    """The decoded JSON or text; Undefined for what is no base64 or no text."""
+    if scheme != "base64":
+        return UNDEFINED
+    try:
+        decoded = base64.b64decode(octets(value), validate=True)
+        text = decoded.decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return UNDEFINED
+    try:
+        return loads(decoded)
+    except ValueError:
+        return text
+
+
+def _register_digest(name: str) -> None:
+    @function(name, 1, raw_payload=True)
+    def digest(context: Context, value: Value) -> Value:
+        return hashlib.new(name, octets(value), usedforsecurity=False).hexdigest()
+
+
+for _name in ("md2", "md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
+    if _name in hashlib.algorithms_available:
+        _register_digest(_name)

@@ -1,0 +1,68 @@
+"""Arithmetic beyond the operators; arguments that are no numbers yield Undefined."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, DecimalException
+
+from iot_sandbox.rules.sql.evaluation import Context
+from iot_sandbox.rules.sql.functions.registry import function
+from iot_sandbox.rules.sql.operators import calculate
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, to_number
+
+
+def _numeric(name: str, count: int, work: Callable[..., Value]) -> None:
+    @function(name, count)
+    def run(context: Context, *arguments: Value) -> Value:
+        numbers = [to_number(argument) for argument in arguments]
+        if UNDEFINED in numbers:
+            return UNDEFINED
+        try:
+            result = work(*numbers)
+        except (ArithmeticError, ValueError, DecimalException):
+            return UNDEFINED
+        return Decimal(repr(result)) if isinstance(result, float) else result
+
+
+def _rounded(mode: str) -> Callable[[Value], int]:
+    return lambda value: int(Decimal(value).to_integral_value(mode))
+
+
+_numeric("abs", 1, abs)
+_numeric("ceil", 1, _rounded(ROUND_CEILING))
+_numeric("floor", 1, _rounded(ROUND_FLOOR))
+_numeric("round", 1, _rounded(ROUND_HALF_UP))
+_numeric("sign", 1, lambda value: (value > 0) - (value < 0))
+_numeric("mod", 2, lambda left, right: calculate("%", left, right))
+_numeric("remainder", 2, lambda left, right: calculate("%", left, right))
+_numeric("power", 2, lambda base, exponent: base**exponent if exponent >= 0 else Decimal(base) ** exponent)
+_numeric("sqrt", 1, lambda value: Decimal(value).sqrt())
+for _name, _work in {
+    "acos": math.acos, "asin": math.asin, "atan": math.atan, "cos": math.cos,
+    "cosh": math.cosh, "exp": math.exp, "ln": math.log, "log": math.log10, "sin": math.sin,
+    "sinh": math.sinh, "tan": math.tan, "tanh": math.tanh,
+}.items():  # fmt: skip
+    _numeric(_name, 1, _work)
+_numeric("atan2", 2, math.atan2)
+
+_numeric("bitand", 2, lambda left, right: int(left) & int(right))
+_numeric("bitor", 2, lambda left, right: int(left) | int(right))
+_numeric("bitxor", 2, lambda left, right: int(left) ^ int(right))
+_numeric("bitnot", 1, lambda value: ~int(value))
+
+
+@function("rand", 0)
+def rand(context: Context) -> Value:
+    return Decimal(repr(random.random()))  # noqa: S311
+
+
+@function("trunc", 2)
+def trunc(context: Context, value: Value, places: Value) -> Value:
+    """The number cut, not rounded, to so many decimal places."""
+    number = to_number(value)
+    if number is UNDEFINED or not is_number(places) or places < 0:
+        return UNDEFINED
+    step = Decimal(1).scaleb(-int(places))
+    return Decimal(number).quantize(step, "ROUND_DOWN")

@@ -1,0 +1,40 @@
+"""Where functions are registered by their name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from iot_sandbox.rules.sql.values import UNDEFINED, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function with the number of arguments it takes; ``run`` gets the Context, then the arguments."""
+
+    run: Callable[..., Value]
+    fewest: int
+    most: int
+    wants_raw_payload: bool = False
+    """Whether ``*`` as first argument means the payload's bytes, even if they are JSON."""
+
+
+FUNCTIONS: Final[dict[str, Function]] = {}
+"""By lower-case name: AWS takes them in any case."""
+
+
+def function(
+    name: str, fewest: int, most: int | None = None, *, undefined: bool = False, raw_payload: bool = False
+) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
+    """Registers a function; unless ``undefined``, it yields Undefined as soon as one argument is."""
+
+    def register(run: Callable[..., Value]) -> Callable[..., Value]:
+        def guarded(context: object, *arguments: Value) -> Value:
+            return UNDEFINED if any(a is UNDEFINED for a in arguments) else run(context, *arguments)
+
+        most_arguments = fewest if most is None else most
+        FUNCTIONS[name] = Function(run if undefined else guarded, fewest, most_arguments, raw_payload)
+        return run
+
+    return register

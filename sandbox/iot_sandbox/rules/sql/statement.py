@@ -1,0 +1,96 @@
+"""A rule's whole statement: what it selects, from which topics, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+
+from lark import Lark, Token, Transformer, v_args
+from lark.exceptions import UnexpectedInput, VisitError
+
+from iot_sandbox.rules.sql.compiler import Compiler, secret_request, unquote
+from iot_sandbox.rules.sql.evaluation import Context, Expression, SecretRequest, Selection, SqlError
+from iot_sandbox.rules.sql.values import Value, to_boolean
+
+MAX_VARIABLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A compiled statement; ``topic_filter`` is None if it has no FROM (rules for basic ingest only)."""
+
+    selection: Selection
+    topic_filter: str | None
+    where: Expression | None
+    variables: tuple[tuple[str, Expression], ...]
+    secrets: tuple[tuple[Expression, ...], ...]
+
+    def with_variables(self, context: Context) -> Context:
+        """The context in which the rest of the rule is evaluated, templates of its actions included."""
+        for name, expression in self.variables:
+            context = replace(context, variables={**context.variables, name: expression.evaluate(context)})
+        return context
+
+    def applies(self, context: Context) -> bool:
+        """Whether WHERE lets the message through: anything but true does not."""
+        return self.where is None or to_boolean(self.where.evaluate(context)) is True
+
+    def select(self, context: Context) -> Value:
+        """The payload for the actions; bytes if it is the message's own and not JSON."""
+        return self.selection.evaluate(context)
+
+    def secret_requests(self, context: Context) -> Iterable[SecretRequest]:
+        """The secrets that must be in the context before anything else is asked."""
+        return (r for arguments in self.secrets if (r := secret_request(arguments, context)))
+
+
+@v_args(inline=True)
+class _StatementCompiler(Compiler):
+    def statement(self, *parts: object) -> Statement:
+        *assignments, selection, source, where = parts
+        variables = [a for a in assignments if isinstance(a, tuple)]
+        names = [name for name, _ in variables]
+        if len(set(names)) < len(names) or len(names) > MAX_VARIABLES:
+            raise SqlError(f"SET declares each variable once, and at most {MAX_VARIABLES} of them")
+        return Statement(
+            selection,  # type: ignore[arg-type]
+            unquote(source) if isinstance(source, Token) else None,
+            where if isinstance(where, Expression) else None,
+            tuple(variables),
+            tuple(self.secrets),
+        )
+
+
+@lru_cache(1)
+def _parser() -> Lark:
+    grammar = (files(__package__) / "grammar.lark").read_text()
+    return Lark(grammar, parser="lalr", start=["statement", "expression"], maybe_placeholders=True)
+
+
+def _compile(compiler: Transformer[Token, object], text: str, start: str) -> object:
+    try:
+        return compiler.transform(_parser().parse(text, start=start))
+    except UnexpectedInput as error:
+        where = text[max(error.pos_in_stream or 0, 0) :][:20] or "its end"
+        raise SqlError(f"Not rule SQL at {where!r}: {text}") from error
+    except VisitError as error:
+        if isinstance(error.orig_exc, SqlError):
+            raise error.orig_exc from error
+        raise
+
+
+def compile_statement(sql: str) -> Statement:
+    """Compiles a rule's statement; raises SqlError."""
+    statement = _compile(_StatementCompiler(), sql, "statement")
+    assert isinstance(statement, Statement)  # noqa: S101
+    return statement
+
+
+def compile_expression(text: str) -> tuple[Expression, tuple[tuple[Expression, ...], ...]]:
+    """Compiles an expression of a template, with the arguments of its get_secret calls; raises SqlError."""
+    compiler = Compiler()
+    expression = _compile(compiler, text, "expression")
+    assert isinstance(expression, Expression)  # noqa: S101
+    return expression, tuple(compiler.secrets)

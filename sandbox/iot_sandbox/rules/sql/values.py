@@ -1,0 +1,81 @@
+"""Values of rule SQL: JSON with exact numbers, and Undefined.
+
+Types and conversions: https://docs.aws.amazon.com/iot/latest/developerguide/iot-sql-data-types.html
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+
+class Undefined:
+    """What a missing attribute or an operation without meaning yields; left out of results."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Undefined"
+
+
+UNDEFINED: Final = Undefined()
+Value: TypeAlias = Any  # Undefined | None | bool | int | Decimal | str | list[Value] | dict[str, Value]
+
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def loads(text: bytes) -> Value:
+    """JSON with exact numbers; raises ValueError for what is no JSON."""
+    try:
+        return _decoder.decode(text)
+    except RecursionError as error:
+        raise ValueError("JSON is nested too deeply") from error
+
+
+def dumps(value: Value) -> bytes:
+    """JSON of a value that is not Undefined; members that are Undefined must have been left out."""
+    return _encoder.encode(value)
+
+
+def is_number(value: Value) -> bool:
+    """Whether a value is Int or Decimal: in rule SQL, true and false are not numbers."""
+    return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+
+
+def to_number(value: Value) -> Value:
+    """A number, or the number that a string spells; otherwise Undefined."""
+    if is_number(value):
+        return value
+    if isinstance(value, str):
+        try:
+            number = Decimal(value.strip())
+        except InvalidOperation:
+            return UNDEFINED
+        return number if number.is_finite() else UNDEFINED
+    return UNDEFINED
+
+
+def to_boolean(value: Value) -> Value:
+    """A Boolean, or what the strings true and false (in any case) stand for; otherwise Undefined."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return UNDEFINED
+
+
+def to_text(value: Value) -> str:
+    """How a value reads within a string: strings as they are, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    return "Undefined" if value is UNDEFINED else dumps(value).decode()
+
+
+def type_name(value: Value) -> str:
+    """The kind of a value: values of different kinds are never equal."""
+    if is_number(value):
+        return "number"
+    return type(value).__name__
