@@ -1,0 +1,52 @@
+"""What is made of compiled programs and fetched modules: names, charts; and what is no longer needed."""
+
+import shutil
+from pathlib import Path
+
+from .plan import Chart, Places, Program
+
+KEPT = 2  # digests: the current one and the one before, for a way back without compiling
+
+
+def link(file: Path, target: str) -> None:
+    """Make a symbolic link, or point an existing one elsewhere, in one step."""
+    fresh = file.with_name(f".{file.name}.link")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(file)
+
+
+def name_program(places: Places, program: Program) -> None:
+    """Give a program the other names it is called by."""
+    for name in program.links:
+        link(places.programs / name, program.name)
+
+
+def copy_chart(places: Places, chart: Chart, module: Path) -> None:
+    """Copy a chart out of its module's folder. Raises ValueError when it is another version's."""
+    source = module / chart.path
+    said = (source / "Chart.yaml").read_text()
+    if f"\nappVersion: {chart.version}\n" not in said:
+        raise ValueError(f"{source}/Chart.yaml is not for {chart.version}: correct vars/main.yml")
+    target, fresh = places.charts / chart.name, places.charts / f".{chart.name}.new"
+    if target.exists():
+        return
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    fresh.replace(target)
+
+
+def make_current(places: Places) -> None:
+    """Point the links `current` at this digest's folders, and drop those older than the last two."""
+    for folder in (places.programs, places.images, places.charts, places.work):
+        folder.touch()
+        link(folder.parent / "current", folder.name)
+        prune(folder.parent, keep=folder)
+
+
+def prune(folder: Path, keep: Path) -> None:
+    """Remove all but `keep` and the newest others."""
+    others = [item for item in folder.iterdir() if item.is_dir() and not item.is_symlink() and item != keep]
+    others.sort(key=lambda item: item.stat().st_mtime, reverse=True)
+    for old in others[KEPT - 1 :]:
+        shutil.rmtree(old)

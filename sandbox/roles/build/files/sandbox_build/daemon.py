@@ -1,0 +1,152 @@
+"""A build that outlives whoever started it, and how others find out about it.
+
+A lock held by the process, not its recorded id, says whether it runs: the kernel drops it however that ends.
+"""
+
+import fcntl
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import artifacts
+from .command import BuildError
+from .compile import Build
+from .plan import Places, Plan
+from .status import State, Status
+from .toolchain import ToolchainError
+
+NICENESS = 5  # the other parts of the sandbox set themselves up in the meantime, and are soon done
+START_TIMEOUT = 15.0  # seconds
+STOP_TIMEOUT = 10.0
+LOOK = 2.0  # those who ask `running` hold the lock for an instant themselves
+LOG_TAIL = 15  # lines
+
+
+class Busy(Exception):  # noqa: N818  not an error: someone else is at it
+    """Another process holds the lock."""
+
+
+@contextmanager
+def locked(file: Path, *, patience: float = 0) -> Iterator[None]:
+    """Hold a lock, at most as long as the process lives. Raises Busy after `patience` seconds."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    give_up = time.monotonic() + patience
+    with file.open("a") as held:
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= give_up:
+                    raise Busy(str(file)) from error
+            time.sleep(0.02)
+        yield
+
+
+def running(work: Path) -> bool:
+    """Say whether a build is at work in this folder."""
+    try:
+        with locked(work / "lock"):
+            return False
+    except Busy:
+        return True
+
+
+def start(places: Places, candidates: list[Path]) -> bool:
+    """Start a build in the background unless it runs or is complete; say whether it was started.
+
+    `candidates` are the Go commands to try before one is installed. Raises BuildError if the process
+    ends at once.
+    """
+    if places.complete.exists():
+        artifacts.make_current(places)
+        return False
+    if running(places.work):
+        return False
+    Status().write(places.work / "status.json")
+    command = [sys.executable, "-m", "sandbox_build", "run", f"--cache={places.cache}"]
+    command += [f"--digest={places.digest}", *(f"--go={go}" for go in candidates)]
+    with places.log.open("a") as log:
+        process = subprocess.Popen(
+            command, cwd=places.work, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    (places.work / "pid").write_text(f"{process.pid}\n")
+    give_up = time.monotonic() + START_TIMEOUT
+    while not running(places.work):
+        if process.poll() is not None and not places.complete.exists():
+            raise BuildError(f"The build ended at once: see {places.log}")
+        if process.poll() is not None or time.monotonic() > give_up:
+            break
+        time.sleep(0.05)
+    return True
+
+
+def run(places: Places, candidates: list[Path]) -> int:
+    """Build in this process, and leave the outcome in the status. Returns the exit status."""
+    os.nice(NICENESS)
+    with (
+        locked(places.work / "lock", patience=LOOK),
+        places.log.open("a", buffering=1) as log,
+        locked(places.work.parent / "lock", patience=math.inf),  # one cache, one machine's memory
+    ):
+        shutil.rmtree(places.scratch, ignore_errors=True)
+        build = Build(Plan.read(places.work / "plan.json"), places, log)
+        try:
+            build.run(candidates)
+        except (BuildError, ToolchainError) as error:
+            build.report(State.FAILED, message=str(error))
+            return 1
+        except Exception as error:  # noqa: BLE001  the one place that tells a waiting Ansible
+            log.write(traceback.format_exc())
+            build.report(State.FAILED, message=f"{type(error).__name__}: {error}")
+            return 1
+        return 0
+
+
+def wait(places: Places, program: str | None, seconds: float) -> Status:
+    """Wait for a program, or for everything, as long as told; return how far the build is by then."""
+    plan = Plan.read(places.work / "plan.json")
+    give_up = time.monotonic() + seconds
+    while True:
+        alive = running(places.work)  # looked at first: what is ready when it is gone will never be
+        status = Status.read(places.work / "status.json")
+        if places.complete.exists() if program is None else places.ready(plan, program):
+            status.state = State.READY
+        elif status.state is not State.FAILED and not alive:
+            status.state = State.STOPPED
+            status.message = "The build was stopped: start again, it goes on from where it was."
+        if status.state is not State.RUNNING or time.monotonic() > give_up:
+            return status
+        time.sleep(0.3)
+
+
+def stop(cache: Path) -> list[int]:
+    """End every build below the cache, and return the process ids. What was compiled stays."""
+    stopped = []
+    for work in cache.glob("build/*/"):
+        if work.is_symlink() or not running(work):
+            continue
+        process = int((work / "pid").read_text())
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(process, number)
+            give_up = time.monotonic() + STOP_TIMEOUT
+            while running(work) and time.monotonic() < give_up:
+                time.sleep(0.1)
+            if not running(work):
+                break
+        stopped.append(process)
+    return stopped
+
+
+def log_tail(places: Places) -> list[str]:
+    """Return the last lines of the log that say something: not the names of compiled packages."""
+    lines = places.log.read_text(errors="replace").splitlines() if places.log.exists() else []
+    return [line for line in lines if " " in line][-LOG_TAIL:]
