@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import PREFIX, Authority, Broker, Identity, wait_for
-from devices import ACKNOWLEDGED, Device
 from iot_sandbox.broker.policy import Thing
 from iot_sandbox.broker.table import Certificate
 from paho.mqtt.enums import MQTTProtocolVersion
+
+from tests.sandbox.broker.authority import Authority, Identity
+from tests.sandbox.broker.devices import ACKNOWLEDGED, Device
+from tests.sandbox.broker.mosquitto import PREFIX, Broker, wait_for
 
 THING_POLICY = json.dumps(
     {

@@ -1,0 +1,36 @@
+"""Fixtures of the broker, for every test that needs one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.broker.authority import Authority
+from tests.sandbox.broker.mosquitto import MOSQUITTO, PLUGIN, Broker
+
+__all__ = ["authority", "broker", "plugin"]
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if MOSQUITTO is None or not Path("/usr/include/mosquitto_plugin.h").exists():
+        pytest.skip("mosquitto is not installed: apt-get install mosquitto mosquitto-dev libmosquitto-dev")
+    built: Path = tmp_path_factory.mktemp("plugin") / "iot_policies.so"
+    subprocess.run([PLUGIN / "build", built], check=True)
+    return built
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def broker(tmp_path: Path, plugin: Path, authority: Authority) -> Iterator[Broker]:
+    running = Broker(tmp_path, plugin, authority)
+    yield running
+    if running.process.poll() is None:
+        running.stop()

@@ -1,0 +1,85 @@
+"""A real mosquitto with the plugin, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from iot_sandbox.broker import table
+from jinja2 import Template
+
+from tests.sandbox.broker.authority import Authority
+
+ROOT = Path(__file__).parents[3]
+PLUGIN = ROOT / "sandbox/iot_sandbox/broker/plugin"
+CONFIGURATION = ROOT / "sandbox/roles/broker/templates/mosquitto.conf.j2"
+PREFIX = "arn:aws:iot:us-east-2:123456789012:"
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Broker:
+    """A mosquitto of the test's own."""
+
+    def __init__(self, folder: Path, plugin: Path, authority: Authority) -> None:
+        self.folder, self.authority = folder, authority
+        self.socket = folder / "rules.sock"
+        self.log = folder / "log"
+        self.port = free_port()
+        server = authority.issue("server")
+        shutil.copy(server.certificate, folder / "server.crt")
+        shutil.copy(server.key, folder / "server.key")
+        variables = {
+            "ansible_managed": "test",
+            "broker_plugin": plugin,
+            "broker_state_dir": folder,
+            "broker_address": "127.0.0.1",
+            "broker_port": self.port,
+            "broker_ca_certificate": authority.certificate,
+            "broker_queue_bytes": 10_000_000,
+        }
+        (folder / "mosquitto.conf").write_text(Template(CONFIGURATION.read_text()).render(variables))
+        self.set_policies([])
+        self.start()
+
+    def set_policies(self, certificates: list[table.Certificate]) -> None:
+        """Puts a table in place; the broker follows it within a second."""
+        table.write(self.folder / "policies", table.render(certificates, PREFIX))
+
+    def start(self) -> None:
+        assert MOSQUITTO
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [MOSQUITTO, "-c", self.folder / "mosquitto.conf"], stdout=log, stderr=log
+            )
+        wait_for(self._listens, f"mosquitto does not listen: {self.log.read_text()}")
+
+    def _listens(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0, self.log.read_text()
+
+
+def wait_for(condition: Callable[[], bool], otherwise: str, seconds: float = 10) -> None:
+    """Waits until the condition holds; fails the test with ``otherwise`` after ``seconds``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.02)

@@ -1,0 +1,97 @@
+"""The emulated AWS account of a test, with what a deployment would have put into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.sandbox.broker.authority import Authority
+from tests.sandbox.broker.mosquitto import ROOT, free_port, wait_for
+
+ACCOUNT, REGION = "123456789012", "us-east-2"
+
+
+class Emulator:
+    """iot-sandbox-aws on a port of its own."""
+
+    def __init__(self, folder: Path, authority: Authority) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SANDBOX_"))} | {
+            "PYTHONPATH": str(ROOT / "sandbox"),
+            "SANDBOX_CA_DIR": str(authority.folder),
+            "SANDBOX_CA_BUNDLE": str(authority.certificate),
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "AKIASANDBOXSANDBOX00",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        command = [sys.executable, "-m", "iot_sandbox.aws", "--port", self.url.rsplit(":", 1)[-1]]
+        self._log = (folder / "aws.log").open("w")
+        self._process = subprocess.Popen(command, env=self.environment, stderr=self._log)
+        wait_for(self._answers, "the emulated AWS does not answer", 60)
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, Path(self._log.name).read_text()
+        try:
+            with urllib.request.urlopen(f"{self.url}/sandbox/health", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        self._log.close()
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="AKIASANDBOXSANDBOX00",
+            aws_secret_access_key="sandbox",
+        )
+
+    def role(self, name: str, *statements: Mapping[str, Any], trusts: str = "iot.amazonaws.com") -> str:
+        """A role that a service may assume; its ARN."""
+        iam = self.client("iam")
+        trust = {"Effect": "Allow", "Principal": {"Service": trusts}, "Action": "sts:AssumeRole"}
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_document(trust))["Role"]["Arn"]
+        if statements:
+            iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=_document(*statements))
+        return arn
+
+    def queue(self, name: str) -> tuple[str, str]:
+        """A queue: its URL and ARN."""
+        sqs = self.client("sqs")
+        url = sqs.create_queue(QueueName=name)["QueueUrl"]
+        return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+
+    def drain(self, url: str) -> list[Any]:
+        """The JSON bodies of all messages in a queue, which are deleted."""
+        sqs, bodies = self.client("sqs"), []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                bodies.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+
+def allow(action: str, resource: str) -> Mapping[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+def _document(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
