@@ -14,21 +14,18 @@ resource "aws_cloudwatch_log_group" "cluster" {
   retention_in_days = var.cluster_log_retention_days
 }
 
-data "aws_iam_policy_document" "cluster_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["eks.amazonaws.com"]
-    }
-  }
-}
-
 resource "aws_iam_role" "cluster" {
-  name               = "${var.name}-cluster"
-  description        = "Control plane of the EKS cluster ${var.name}"
-  assume_role_policy = data.aws_iam_policy_document.cluster_trust.json
+  name        = "${var.name}-cluster"
+  description = "Control plane of the EKS cluster ${var.name}"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "eks.amazonaws.com" }
+    }]
+  })
 }
 
 resource "aws_iam_role_policy_attachment" "cluster" {

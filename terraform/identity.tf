@@ -11,34 +11,23 @@ resource "aws_iam_openid_connect_provider" "cluster" {
 locals {
   issuer = trimprefix(aws_eks_cluster.this.identity[0].oidc[0].issuer, "https://")
 
-  service_accounts = {
-    receiver                 = "${var.namespace}:${var.service_account}"
-    load_balancer_controller = "kube-system:aws-load-balancer-controller"
-  }
-}
-
-data "aws_iam_policy_document" "service_account_trust" {
-  for_each = local.service_accounts
-
-  statement {
-    actions = ["sts:AssumeRoleWithWebIdentity"]
-
-    principals {
-      type        = "Federated"
-      identifiers = [aws_iam_openid_connect_provider.cluster.arn]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "${local.issuer}:sub"
-      values   = ["system:serviceaccount:${each.value}"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "${local.issuer}:aud"
-      values   = ["sts.amazonaws.com"]
-    }
+  # One service account of this cluster, and no other, may take a role.
+  service_account_trust = {
+    for role, service_account in {
+      receiver                 = "${var.namespace}:${var.service_account}"
+      load_balancer_controller = "kube-system:aws-load-balancer-controller"
+      } : role => jsonencode({
+        Version = "2012-10-17"
+        Statement = [{
+          Effect    = "Allow"
+          Action    = "sts:AssumeRoleWithWebIdentity"
+          Principal = { Federated = aws_iam_openid_connect_provider.cluster.arn }
+          Condition = { StringEquals = {
+            "${local.issuer}:aud" = "sts.amazonaws.com"
+            "${local.issuer}:sub" = "system:serviceaccount:${service_account}"
+          } }
+        }]
+    })
   }
 }
 
@@ -47,7 +36,7 @@ data "aws_iam_policy_document" "service_account_trust" {
 resource "aws_iam_role" "receiver" {
   name               = "${var.name}-pod"
   description        = "The receiver's pods: write rows, keep what is invalid, confirm IoT Core's destination"
-  assume_role_policy = data.aws_iam_policy_document.service_account_trust["receiver"].json
+  assume_role_policy = local.service_account_trust["receiver"]
 }
 
 resource "aws_iam_role_policy" "receiver" {
@@ -85,7 +74,7 @@ resource "aws_iam_role_policy" "receiver" {
 resource "aws_iam_role" "load_balancer_controller" {
   name               = "${var.name}-load-balancer-controller"
   description        = "The AWS Load Balancer Controller of the EKS cluster ${var.name}"
-  assume_role_policy = data.aws_iam_policy_document.service_account_trust["load_balancer_controller"].json
+  assume_role_policy = local.service_account_trust["load_balancer_controller"]
 }
 
 # The controller's own list, as its authors publish it: see policies/README.md.
@@ -101,28 +90,20 @@ resource "aws_iam_role_policy" "load_balancer_controller" {
 
 # --- The IoT rule
 
-data "aws_iam_policy_document" "rule_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["iot.amazonaws.com"]
-    }
-
-    # Else another account's rule could name this role.
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account_id]
-    }
-  }
-}
-
 resource "aws_iam_role" "rule" {
-  name               = "${var.name}-rule"
-  description        = "The IoT rule ${var.rule_name}: read the shared secret, keep what could not be delivered"
-  assume_role_policy = data.aws_iam_policy_document.rule_trust.json
+  name        = "${var.name}-rule"
+  description = "The IoT rule ${var.rule_name}: read the shared secret, keep what could not be delivered"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "iot.amazonaws.com" }
+      # Else another account's rule could name this role.
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
+    }]
+  })
 }
 
 resource "aws_iam_role_policy" "rule" {

@@ -1,20 +1,17 @@
 # The nodes: one managed group over all zones.
 
-data "aws_iam_policy_document" "node_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["ec2.amazonaws.com"]
-    }
-  }
-}
-
 resource "aws_iam_role" "node" {
-  name               = "${var.name}-node"
-  description        = "Nodes of the EKS cluster ${var.name}"
-  assume_role_policy = data.aws_iam_policy_document.node_trust.json
+  name        = "${var.name}-node"
+  description = "Nodes of the EKS cluster ${var.name}"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "ec2.amazonaws.com" }
+    }]
+  })
 }
 
 resource "aws_iam_role_policy_attachment" "node" {

@@ -1,0 +1,168 @@
+# Who may take which role, and what each may do: word for word, so that nothing is granted unseen.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+# Values of their own for what the policies name, so that a mix-up shows.
+override_resource {
+  target = aws_dynamodb_table.readings
+  values = { arn = "arn:aws:dynamodb:us-east-2:123456789012:table/iot-readings" }
+}
+
+override_resource {
+  target = aws_sqs_queue.dead_letters["receiver"]
+  values = { arn = "arn:aws:sqs:us-east-2:123456789012:receiver" }
+}
+
+override_resource {
+  target = aws_sqs_queue.dead_letters["rule"]
+  values = { arn = "arn:aws:sqs:us-east-2:123456789012:rule" }
+}
+
+override_resource {
+  target = aws_secretsmanager_secret.receiver
+  values = { arn = "arn:aws:secretsmanager:us-east-2:123456789012:secret:iot-receiver/secret-AbCdEf" }
+}
+
+variables {
+  domain = "ingest.example.com"
+  zone   = "example.com"
+}
+
+run "receiver" {
+  assert {
+    condition = jsondecode(aws_iam_role_policy.receiver.policy) == {
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "Rows"
+          Effect   = "Allow"
+          Action   = ["dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query"]
+          Resource = "arn:aws:dynamodb:us-east-2:123456789012:table/iot-readings"
+        },
+        {
+          Sid      = "DeadLetters"
+          Effect   = "Allow"
+          Action   = "sqs:SendMessage"
+          Resource = "arn:aws:sqs:us-east-2:123456789012:receiver"
+        },
+        {
+          Sid      = "Confirmation"
+          Effect   = "Allow"
+          Action   = "iot:ConfirmTopicRuleDestination"
+          Resource = "arn:aws:iot:us-east-2:123456789012:ruledestination/http/*"
+        },
+      ]
+    }
+    error_message = "The receiver may write and query its table, use its queue and confirm destinations, nothing else."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role.receiver.assume_role_policy) == {
+      Version = "2012-10-17"
+      Statement = [{
+        Effect    = "Allow"
+        Action    = "sts:AssumeRoleWithWebIdentity"
+        Principal = { Federated = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE" }
+        Condition = { StringEquals = {
+          "oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:aud" = "sts.amazonaws.com"
+          "oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:sub" = "system:serviceaccount:apps:iot-receiver"
+        } }
+      }]
+    }
+    error_message = "Only the service account apps/iot-receiver may take the receiver's role."
+  }
+}
+
+run "rule" {
+  assert {
+    condition = jsondecode(aws_iam_role_policy.rule.policy) == {
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "DeadLetters"
+          Effect   = "Allow"
+          Action   = "sqs:SendMessage"
+          Resource = "arn:aws:sqs:us-east-2:123456789012:rule"
+        },
+        {
+          Sid      = "Secret"
+          Effect   = "Allow"
+          Action   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+          Resource = "arn:aws:secretsmanager:us-east-2:123456789012:secret:iot-receiver/secret-AbCdEf"
+        },
+      ]
+    }
+    error_message = "The rule may use its queue and read its secret, nothing else."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role.rule.assume_role_policy) == {
+      Version = "2012-10-17"
+      Statement = [{
+        Effect    = "Allow"
+        Action    = "sts:AssumeRole"
+        Principal = { Service = "iot.amazonaws.com" }
+        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+      }]
+    }
+    error_message = "Only IoT Core, acting for this account, may take the rule's role."
+  }
+}
+
+run "load_balancer_controller" {
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.load_balancer_controller.policy) == jsondecode(file("./policies/load_balancer_controller.json"))
+    error_message = "The controller's policy must be its authors'."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.load_balancer_controller.assume_role_policy).Statement[0].Condition.StringEquals["oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:sub"] == "system:serviceaccount:kube-system:aws-load-balancer-controller"
+    error_message = "Only the controller's service account may take its role."
+  }
+
+  # IAM's limit for all inline policies of a role, white space not counted.
+  assert {
+    condition     = length(aws_iam_role_policy.load_balancer_controller.policy) <= 10240
+    error_message = "The controller's policy is too long to be inline."
+  }
+}
+
+run "other_partition" {
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-us-gov" }
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.load_balancer_controller.policy, "arn:aws:") && strcontains(aws_iam_role_policy.load_balancer_controller.policy, "arn:aws-us-gov:")
+    error_message = "ARNs must be of the account's partition."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy_attachment.cluster.policy_arn == "arn:aws-us-gov:iam::aws:policy/AmazonEKSClusterPolicy"
+    error_message = "Managed policies must be of the account's partition."
+  }
+}
+
+run "cluster_and_nodes" {
+  assert {
+    condition     = aws_iam_role_policy_attachment.cluster.policy_arn == "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"
+    error_message = "The control plane gets EKS's own policy."
+  }
+
+  assert {
+    condition = toset([for attachment in aws_iam_role_policy_attachment.node : attachment.policy_arn]) == toset([
+      "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly",
+      "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy",
+      "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy",
+    ])
+    error_message = "Nodes get what EKS needs of them, nothing else."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.cluster.assume_role_policy).Statement[0].Principal == { Service = "eks.amazonaws.com" } && jsondecode(aws_iam_role.node.assume_role_policy).Statement[0].Principal == { Service = "ec2.amazonaws.com" }
+    error_message = "EKS takes the cluster's role, EC2 the nodes'."
+  }
+}
