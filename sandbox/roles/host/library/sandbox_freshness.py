@@ -36,6 +36,7 @@ EXAMPLES = """
 """
 RETURN = """
 stale: {description: "Why what is there has to be swept before a start, or empty.", type: str, returned: always}
+running: {description: Whether the sandbox's supervisor runs., type: bool, returned: always}
 owned: {description: Whether the state folder is marked as this checkout's., type: bool, returned: always}
 """
 
@@ -76,7 +77,7 @@ def identity(url: str, patience: float) -> str:
     while True:
         try:
             with opener.open(url, timeout=10) as answer:
-                return str(json.load(answer)["id"])
+                return str(json.load(answer)["identity"])
         except (OSError, ValueError, KeyError):
             if time.monotonic() > deadline:
                 return ""
@@ -108,7 +109,9 @@ def main() -> None:
     state = Path(arguments["state_dir"])
     if not arguments["record"]:
         owned = read(state / "owner") == arguments["owner"]
-        module.exit_json(changed=False, stale=staleness(arguments), owned=owned)
+        stale = staleness(arguments)
+        running = not stale and supervisor_runs(state, arguments["cgroup"])
+        module.exit_json(changed=False, stale=stale, running=running, owned=owned)
     mark = identity(arguments["identity_url"], patience=0)
     noted = json.dumps({"aws": mark, "venv": arguments["venv_digest"]})
     changed = noted != read(state / "identity.json")
@@ -116,7 +119,7 @@ def main() -> None:
         if not mark:
             module.fail_json(msg=f"The emulated AWS does not answer at {arguments['identity_url']}.")
         (state / "identity.json").write_text(noted)
-    module.exit_json(changed=changed, stale="", owned=True)
+    module.exit_json(changed=changed, stale="", running=True, owned=True)
 
 
 if __name__ == "__main__":

@@ -217,6 +217,8 @@ def main() -> None:
     )
     arguments = module.params
     state = Path(arguments["state_dir"])
+    if os.geteuid():
+        module.fail_json(msg="The sandbox's processes are root's: run it as root, or with sudo -E.")
     if len(state.parts) < 3:
         module.fail_json(msg=f"{state} is no folder of the sandbox's own: set sandbox_state_dir.")
     sweep = Sweep(state, arguments["cgroup"], module.check_mode)
