@@ -1,0 +1,122 @@
+"""The loop: read the cloud's state, make HAProxy and /etc/hosts agree with it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from . import hosts, render, slots
+from . import state as s
+from .haproxy import HAProxy, HAProxyError
+from .source import Source
+
+log = logging.getLogger(__name__)
+RETRY = 30.0  # seconds before a configuration that HAProxy refused is tried again
+
+
+@dataclass
+class Follower:
+    """Makes what it reads from ``source`` true in ``haproxy`` and ``hosts_file``."""
+
+    source: Source
+    haproxy: HAProxy
+    places: render.Places
+    hosts_file: Path
+    structure_every: float = 3.0  # seconds between looks at everything but targets
+    _state: s.State = field(default_factory=s.State)
+    _read_at: float = float("-inf")
+    _until: dict[tuple[int, str], dict[slots.Address, float]] = field(default_factory=dict)
+    _faults: tuple[str, ...] = ()
+    _refused: str = ""
+    _again: float = 0.0
+    _trouble: str = ""
+
+    def run(self, stop: threading.Event, every: float) -> None:
+        """Follow until ``stop`` is set, then take the names out of /etc/hosts."""
+        while not stop.is_set():
+            self.step(time.monotonic())
+            stop.wait(every)
+        hosts.update(self.hosts_file, self.places.address, ())
+
+    def step(self, now: float) -> None:
+        """One round. Faults are logged once and retried by the next one."""
+        try:
+            self._read(now)
+            self._apply(now)
+        except (BotoCoreError, ClientError, HAProxyError, OSError) as error:
+            if str(error) != self._trouble:
+                log.error("%s", error)  # noqa: TRY400 - the message says it all
+            self._trouble = str(error)
+        else:
+            if self._trouble:
+                log.info("recovered")
+            self._trouble = ""
+
+    def _read(self, now: float) -> None:
+        if now - self._read_at >= self.structure_every:
+            self._state = self.source.read()
+            self._read_at = now
+            return
+        try:
+            self._state = self.source.with_targets(self._state)
+        except ClientError:  # a target group is gone: everything is read again
+            self._read_at = float("-inf")
+            raise
+
+    def _apply(self, now: float) -> None:
+        configuration = render.configuration(self._state, self.places)
+        if configuration.faults != self._faults:
+            for fault in configuration.faults:
+                log.warning("%s", fault)
+            self._faults = configuration.faults
+        names = [name for lb in self._state.load_balancers for name in lb.names]
+        if hosts.update(self.hosts_file, self.places.address, names):
+            log.info("%s: %s", self.hosts_file, ", ".join(names) or "no name")
+        if configuration.digest != self._refused or now >= self._again:
+            self._refused, self._again = configuration.digest, now + RETRY
+            self._load(configuration)
+            self._refused = ""
+        full = [worker for worker in self.haproxy.workers() if self._seat(worker, now)]
+        if full:
+            log.info("HAProxy gets a new worker: leaving targets fill the old one")
+            self.haproxy.reload(configuration.digest)
+
+    def _load(self, configuration: render.Configuration) -> None:
+        """Bring the configuration, but for the targets, into the file and the running HAProxy."""
+        self.haproxy.write(configuration)
+        workers = self.haproxy.workers()
+        if workers and self.haproxy.digest(workers[0]) != configuration.digest:
+            log.info("HAProxy loads %s: %s", configuration.digest, describe(self._state))
+            self.haproxy.reload(configuration.digest)
+
+    def _seat(self, worker: int, now: float) -> bool:
+        """Targets of one worker; one that is being replaced still serves its connections.
+
+        The answer is whether a worker that takes new connections has no room for a target.
+        """
+        current = worker == self.haproxy.workers()[0]
+        running = self.haproxy.slots(worker)
+        full = False
+        for group in self._state.target_groups.values():
+            name = render.backend_name(group)
+            if name not in running:
+                continue
+            known = self._until.get((worker, name), {})
+            made = slots.plan(running[name], group.states(), known, now, group.deregistration_delay)
+            for command in made.commands:
+                answer = self.haproxy.ask(worker, command).strip()
+                log.info("%s%s", command, f": {answer}" if answer else "")
+            self._until[worker, name] = dict(made.until)
+            full = full or (made.full and current)
+        return full
+
+
+def describe(state: s.State) -> str:
+    """One line on what is served."""
+    ports = [f"{lb.name}:{x.port}" for lb in state.load_balancers for x in lb.listeners]
+    return ", ".join(ports) or "nothing"
