@@ -33,15 +33,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def _look(self, program: str, seconds: int, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """Ask the builder about a program, and let it wait that long for it."""
         args = self._task.args
-        command = [sys.executable, "-m", "sandbox_build", "wait", "--cache", args["cache"], "--digest", args["digest"]]
-        command += ["--program", program, "--seconds", str(seconds)]
+        command = [
+            sys.executable,
+            "-m",
+            "sandbox_build",
+            "wait",
+            "--program",
+            program,
+            "--seconds",
+            str(seconds),
+        ]
+        command += ["--cache", args["cache"], "--digest", args["digest"]]
         answer = self._execute_module(
             module_name="ansible.legacy.command",
             module_args={"argv": command, "chdir": args["directory"]},
             task_vars=task_vars,
         )
         if answer.get("rc") != 0:
-            return {"state": "failed", "message": answer.get("stderr") or answer.get("msg", ""), "log_tail": []}
+            message = answer.get("stderr") or answer.get("msg", "")
+            return {"state": "failed", "message": message, "log_tail": []}
         seen: dict[str, Any] = json.loads(answer["stdout"])
         return seen
 
@@ -49,7 +59,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
 def failure(seen: dict[str, Any]) -> str:
     """Say why the programs are not there, what the compiler said, and where there is more."""
     if seen["state"] == "running":
-        message = "The build takes longer than build_timeout; it goes on in the background: run this again to wait on."
+        message = "The build takes longer than build_timeout; it goes on in the background: run this again."
     else:
         message = seen["message"]
     more = [f"More: less {seen['log']}"] if "log" in seen else []

@@ -37,16 +37,19 @@ def copy_chart(places: Places, chart: Chart, module: Path) -> None:
 
 
 def make_current(places: Places) -> None:
-    """Point the links `current` at this digest's folders, and drop those older than the last two."""
-    for folder in (places.programs, places.images, places.charts, places.work):
-        folder.touch()
+    """Point the links `current` at this digest's folders."""
+    for folder in (places.programs, places.images, places.charts):
         link(folder.parent / "current", folder.name)
-        prune(folder.parent, keep=folder)
 
 
-def prune(folder: Path, keep: Path) -> None:
-    """Remove all but `keep` and the newest others."""
-    others = [item for item in folder.iterdir() if item.is_dir() and not item.is_symlink() and item != keep]
-    others.sort(key=lambda item: item.stat().st_mtime, reverse=True)
-    for old in others[KEPT - 1 :]:
-        shutil.rmtree(old)
+def prune(cache: Path, keep: set[str]) -> None:
+    """Remove the digests that are neither in `keep` nor among the newest, as long as two are left."""
+    by_age = sorted((cache / "build").glob("*/"), key=lambda work: work.stat().st_mtime, reverse=True)
+    digests = [*keep, *(work.name for work in by_age if work.name not in keep)]
+    kept = {*keep, *digests[:KEPT]}
+    for folder in cache.glob("*/"):
+        if folder.name not in {"bin", "build", "charts", "images"}:
+            continue
+        for old in folder.glob("*/"):
+            if old.name not in kept and not old.is_symlink():
+                shutil.rmtree(old)

@@ -27,6 +27,7 @@ class Go:
         """Take the go command to run, and where."""
         self.program, self.places, self.log = program, places, log
         self.environment = toolchain.environment(places)
+        self._begin = log.tell()  # what earlier runs said explains nothing about this one
 
     def output(self, *arguments: str) -> str:
         """Run a command for its answer. Raises BuildError."""
@@ -59,6 +60,6 @@ class Go:
     def _check(self, process: "subprocess.Popen[str]", arguments: tuple[str, ...]) -> None:
         if process.returncode:
             self.log.flush()
-            said = self.places.log.read_text(errors="replace")[-20_000:]
+            said = self.places.log.read_bytes()[self._begin :].decode(errors="replace")
             hints = [text.format(cache=self.places.cache) for sign, text in HINTS.items() if sign in said]
             raise BuildError(" ".join([f"`go {arguments[0]}` failed with {process.returncode}.", *hints]))

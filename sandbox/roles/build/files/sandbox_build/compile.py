@@ -1,5 +1,6 @@
 """The build itself: each program in turn, its images right after it, charts at the end."""
 
+import resource
 import time
 from concurrent import futures
 from pathlib import Path
@@ -55,7 +56,7 @@ class Build:
 
     def make(self, go: Go, program: Program, listed: "futures.Future[list[str]]") -> None:
         """Compile a program unless it is there, and make what hangs on it."""
-        started = time.monotonic()
+        started, spent = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         self.report(title=program.title, work="fetching modules")
         target = self.places.programs / program.name
         if not target.exists():
@@ -68,7 +69,11 @@ class Build:
             go.output("mod", "download", chart.module)
             module = go.output("list", "-m", "-f", "{{.Dir}}", chart.module)
             artifacts.copy_chart(self.places, chart, Path(module))
-        self.say(f"{program.title} is ready after {duration(time.monotonic() - started)}")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = used.ru_utime + used.ru_stime - spent.ru_utime - spent.ru_stime
+        took = duration(time.monotonic() - started)
+        largest = used.ru_maxrss // 1024
+        self.say(f"{program.title}: {took}, {duration(cpu)} of CPU, largest process so far {largest} MiB")
 
     def wait_for(self, listed: "futures.Future[list[str]]") -> list[str]:
         """Return a program's packages once its modules are fetched, and tell how many are so far."""

@@ -66,10 +66,7 @@ def start(places: Places, candidates: list[Path]) -> bool:
     `candidates` are the Go commands to try before one is installed. Raises BuildError if the process
     ends at once.
     """
-    if places.complete.exists():
-        artifacts.make_current(places)
-        return False
-    if running(places.work):
+    if places.complete.exists() or running(places.work):
         return False
     Status().write(places.work / "status.json")
     command = [sys.executable, "-m", "sandbox_build", "run", f"--cache={places.cache}"]
@@ -101,6 +98,8 @@ def run(places: Places, candidates: list[Path]) -> int:
         build = Build(Plan.read(places.work / "plan.json"), places, log)
         try:
             build.run(candidates)
+            active = {work.name for work in places.work.parent.glob("*/") if running(work)}
+            artifacts.prune(places.cache, keep=active | {places.digest})
         except (BuildError, ToolchainError) as error:
             build.report(State.FAILED, message=str(error))
             return 1
@@ -132,7 +131,7 @@ def stop(cache: Path) -> list[int]:
     """End every build below the cache, and return the process ids. What was compiled stays."""
     stopped = []
     for work in cache.glob("build/*/"):
-        if work.is_symlink() or not running(work):
+        if not running(work):
             continue
         process = int((work / "pid").read_text())
         for number in (signal.SIGTERM, signal.SIGKILL):
