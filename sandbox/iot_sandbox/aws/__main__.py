@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from iot_sandbox.aws import settings
+from iot_sandbox.aws import settings, transient
 
 log = logging.getLogger("iot_sandbox.aws")
 
@@ -20,6 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=4566, help="port to listen on (default: 4566)")
     parser.add_argument("--verbose", action="store_true", help="log every request")
+    parser.add_argument(
+        "--transient",
+        action="store_true",
+        help="serve on a free port of 127.0.0.1 in the background, until the calling ansible-playbook ends; "
+        "print the environment for clients as JSON",
+    )
+    parser.add_argument("--remove", default="", help="with --transient: a folder to remove at the end")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.INFO if options.verbose else logging.WARNING)
@@ -28,6 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except settings.SettingsError as error:
         log.error("%s", error)  # noqa: TRY400
         return 2
+    if options.transient:
+        remove = Path(options.remove) if options.remove else None
+        return transient.start(lambda ready: serve(config, "127.0.0.1", 0, ready), remove)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    serve(
+        config,
+        options.host,
+        options.port,
+        lambda port: log.info("emulated AWS: http://%s:%s", options.host, port),
+    )
+    return 0
+
+
+def serve(config: settings.Settings, host: str, port: int, ready: Callable[[int], None]) -> None:
+    """Serve for good; `ready(port)` is called once the endpoint listens."""
     prepare_moto(config.account_id)
     # moto reads its own variables when it is imported.
     from moto.moto_server.werkzeug_app import MotoRequestHandler  # noqa: PLC0415
@@ -35,14 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from iot_sandbox.aws.app import Application  # noqa: PLC0415
 
-    server = make_server(
-        options.host, options.port, Application(config), threaded=True, request_handler=MotoRequestHandler
-    )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
-    log.info("emulated AWS listens on http://%s:%s", options.host, options.port)
+    application = Application(config)
+    server = make_server(host, port, application, threaded=True, request_handler=MotoRequestHandler)
+    ready(server.server_port)
     server.serve_forever()
-    return 0
 
 
 def prepare_moto(account_id: str) -> None:

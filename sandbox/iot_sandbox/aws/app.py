@@ -62,9 +62,9 @@ class Application:
     def _own(self, environ: Environ) -> Answer | None:
         path = environ.get("PATH_INFO", "")
         if path == "/sandbox/identity":
-            return _plain({"identity": self._identity})
+            return _plain({"id": self._identity})
         if path == "/sandbox/health":
-            return _plain({"status": "ok", "identity": self._identity})
+            return _plain({"status": "ok", "id": self._identity})
         if path == "/sandbox/token-review":
             return self._review(_body(environ))
         if path.startswith(CONFIRM) and not environ.get("HTTP_AUTHORIZATION"):

@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import logging
+import ssl
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -79,9 +80,16 @@ class Registry:
         """Delete a manifest and so its tags; a registry that does not allow it keeps them."""
         self._call("DELETE", f"/v2/{repository}/manifests/{digest}")
 
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme != "https":
+            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        bundle = settings.current().ca_bundle
+        context = ssl.create_default_context(cafile=str(bundle) if bundle else None)
+        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=context)
+
     def _call(self, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
-        kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._url.hostname or "", self._url.port, timeout=TIMEOUT_SECONDS)
+        connection = self._connection()
         login = base64.b64encode(f"AWS:{password(self._account_id)}".encode()).decode()
         with closing(connection):
             connection.request(method, path, headers={"Accept": MANIFESTS, "Authorization": f"Basic {login}"})

@@ -31,7 +31,7 @@ def provider_ids() -> nodes.ProviderIds | None:
     return nodes.ProviderIds(kubeconfig) if kubeconfig else None
 
 
-def issuer(region: str, account_id: str, name: str) -> str:
+def issuer(region: str, name: str) -> str:
     """The OpenID Connect issuer: as configured, else the API server's own, else one as EKS names it."""
     config = settings.current()
     if config.kubernetes_issuer:
@@ -42,7 +42,7 @@ def issuer(region: str, account_id: str, name: str) -> str:
             return str(discovery["issuer"])
         except kubernetes.KubernetesError as error:
             log.info("the cluster's issuer is not known yet: %s", error)
-    identity = hashlib.sha256(f"{account_id}/{region}/{name}".encode()).hexdigest()[:32].upper()
+    identity = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest().upper()
     return f"https://oidc.eks.{region}.amazonaws.com/id/{identity}"
 
 
@@ -65,7 +65,7 @@ class SandboxEKSResponse(EKSResponse):
         cluster.deletion_protection = bool(self._get_param("deletionProtection"))
         cluster.health = {"issues": []}
         cluster.version = self._get_param("version") or DEFAULT_VERSION
-        cluster.identity = {"oidc": {"issuer": issuer(self.region, self.current_account, cluster.name)}}
+        cluster.identity = {"oidc": {"issuer": issuer(self.region, cluster.name)}}
         network = dict(self._get_param("kubernetesNetworkConfig") or {})
         cluster.kubernetes_network_config = {
             "serviceIpv4Cidr": "172.20.0.0/16",
@@ -151,12 +151,19 @@ class SandboxEKSResponse(EKSResponse):
         network["clusterSecurityGroupId"] = group.id
 
     def _point_at_real_cluster(self, cluster: Cluster) -> None:
+        """Answer with the real API server as soon as its kubeconfig is there."""
         config = settings.current()
         if config.kubernetes_endpoint:
             cluster.endpoint = config.kubernetes_endpoint
-        if config.kubernetes_ca_file and config.kubernetes_ca_file.exists():
+        if config.kubeconfig:
+            try:
+                real = kubernetes.load(config.kubeconfig)
+            except kubernetes.KubernetesError as error:
+                log.info("the cluster is not there yet: %s", error)
+                return
+            cluster.endpoint = real.server
             cluster.certificate_authority = {
-                "data": base64.b64encode(config.kubernetes_ca_file.read_bytes()).decode()
+                "data": base64.b64encode(real.certificate_authority.encode()).decode()
             }
 
     def _run_instances(self, cluster: Any, group: Any) -> None:

@@ -20,6 +20,11 @@ def identity_of(config: Settings, access_key: str) -> Identity | None:
     operator = _operator(config.credentials_file)
     if operator and operator[0] == access_key:
         return Identity(f"arn:{PARTITION}:iam::{config.account_id}:root", operator[1], administrator=True)
+    return known(config, access_key)
+
+
+def known(config: Settings, access_key: str) -> Identity | None:
+    """The IAM user or assumed role that IAM or STS gave this key to."""
     for user in iam_backends[config.account_id][PARTITION].users.values():
         for key in user.access_keys:
             if key.access_key_id == access_key and key.status == "Active":

@@ -32,10 +32,11 @@ class KubernetesError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """An API server and how to be known to it."""
+    """An API server, the authority of its certificate (PEM), and how to be known to it."""
 
     server: str
     context: ssl.SSLContext
+    certificate_authority: str
     token: str = ""
 
     def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
@@ -76,12 +77,13 @@ def load(kubeconfig: Path) -> Cluster:
         context = _named(config, "contexts", config["current-context"])["context"]
         cluster = _named(config, "clusters", context["cluster"])["cluster"]
         user = _named(config, "users", context["user"])["user"]
-        tls = ssl.create_default_context(cadata=_data(cluster, "certificate-authority", kubeconfig))
+        authority = _data(cluster, "certificate-authority", kubeconfig)
+        tls = ssl.create_default_context(cadata=authority)
         certificate = _data(user, "client-certificate", kubeconfig)
         key = _data(user, "client-key", kubeconfig)
         if certificate and key:
             _use_client_certificate(tls, certificate, key)
-        return Cluster(cluster["server"], tls, user.get("token", ""))
+        return Cluster(cluster["server"], tls, authority or "", user.get("token", ""))
     except (OSError, ValueError, KeyError, TypeError, StopIteration, yaml.YAMLError) as error:
         raise KubernetesError(f"kubeconfig {kubeconfig} cannot be used: {error!r}") from error
 

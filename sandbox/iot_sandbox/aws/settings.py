@@ -44,7 +44,6 @@ class Settings:
     iot_deletion_time: float = 2.0
     dynamodb_url: str = ""
     kubernetes_endpoint: str = ""
-    kubernetes_ca_file: Path | None = None
     kubernetes_issuer: str = ""
     kubeconfig: Path | None = None
     kubernetes_nodes: tuple[KubernetesNode, ...] = field(default=())
@@ -102,7 +101,6 @@ def read(environment: Mapping[str, str]) -> Settings:
         iot_deletion_time=_seconds(environment, "SANDBOX_IOT_DELETION_TIME", default.iot_deletion_time),
         dynamodb_url=environment.get("SANDBOX_DYNAMODB_URL", "").rstrip("/"),
         kubernetes_endpoint=environment.get("SANDBOX_KUBERNETES_ENDPOINT", "").rstrip("/"),
-        kubernetes_ca_file=_path(environment, "SANDBOX_KUBERNETES_CA_FILE"),
         kubernetes_issuer=environment.get("SANDBOX_KUBERNETES_ISSUER", "").rstrip("/"),
         kubeconfig=_path(environment, "SANDBOX_KUBECONFIG"),
         kubernetes_nodes=parse_nodes(environment.get("SANDBOX_KUBERNETES_NODES", "")),

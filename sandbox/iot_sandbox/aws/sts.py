@@ -16,7 +16,7 @@ from moto.iam.models import iam_backends
 from moto.sts import urls
 from moto.sts.responses import TokenResponse
 
-from iot_sandbox.aws import kubernetes, settings, web_identity
+from iot_sandbox.aws import identities, kubernetes, settings, web_identity
 
 KEYS_LIFETIME_SECONDS = 30.0
 
@@ -58,6 +58,14 @@ cluster_keys = ClusterKeys()
 
 class SandboxTokenResponse(TokenResponse):
     """One request to STS."""
+
+    def get_caller_identity(self) -> ActionResult:
+        """GetCallerIdentity: a key of no user and no role is the operator's, the account's root."""
+        if identities.known(settings.current(), self.get_access_key()):
+            return super().get_caller_identity()
+        account = self.current_account
+        root = f"arn:{self.partition}:iam::{account}:root"
+        return ActionResult({"UserId": account, "Account": account, "Arn": root})
 
     def assume_role_with_web_identity(self) -> ActionResult:
         """AssumeRoleWithWebIdentity."""
