@@ -43,13 +43,13 @@ class Broker:
         shutil.copy(server.certificate, folder / "server.crt")
         shutil.copy(server.key, folder / "server.key")
         variables = {
-            "ansible_managed": "test",
             "broker_plugin": plugin,
             "broker_state_dir": folder,
             "broker_address": "127.0.0.1",
             "broker_port": self.port,
-            "broker_ca_certificate": authority.certificate,
-            "broker_queue_bytes": 10_000_000,
+            "broker_authority": authority.certificate.with_suffix(""),
+            "broker_table": folder / "policies",
+            "broker_queue_mib": 10,
         }
         (folder / "mosquitto.conf").write_text(Template(CONFIGURATION.read_text()).render(variables))
         self.set_policies([])

@@ -227,11 +227,15 @@ failed:
 
 static void reload_changed_table(void)
 {
+	static bool missing;
 	struct stat now;
 	if(stat(table_path, &now)){
-		mosquitto_log_printf(MOSQ_LOG_WARNING, "Policy table %s is missing: is iot-sandbox-broker running?", table_path);
+		if(!missing) mosquitto_log_printf(MOSQ_LOG_WARNING, "Policy table %s is not there yet: no device may "
+				"connect until iot-sandbox-broker has written it", table_path);
+		missing = true;
 		return;
 	}
+	missing = false;
 	if(now.st_ino == table_seen.st_ino && now.st_size == table_seen.st_size
 			&& now.st_mtim.tv_sec == table_seen.st_mtim.tv_sec
 			&& now.st_mtim.tv_nsec == table_seen.st_mtim.tv_nsec) return;
