@@ -34,7 +34,7 @@ class Follower:
     _faults: tuple[str, ...] = ()
     _refused: str = ""
     _again: float = 0.0
-    _trouble: str = ""
+    trouble: str = ""
 
     def run(self, stop: threading.Event, every: float) -> None:
         """Follow until ``stop`` is set, then take the names out of /etc/hosts."""
@@ -49,13 +49,13 @@ class Follower:
             self._read(now)
             self._apply(now)
         except (BotoCoreError, ClientError, HAProxyError, OSError) as error:
-            if str(error) != self._trouble:
+            if str(error) != self.trouble:
                 log.error("%s", error)  # noqa: TRY400 - the message says it all
-            self._trouble = str(error)
+            self.trouble = str(error)
         else:
-            if self._trouble:
+            if self.trouble:
                 log.info("recovered")
-            self._trouble = ""
+            self.trouble = ""
 
     def _read(self, now: float) -> None:
         if now - self._read_at >= self.structure_every:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-BEGIN = "# BEGIN sandbox load balancer (dynamic)"
-END = "# END sandbox load balancer (dynamic)"
+BEGIN = "# BEGIN IoT receiver sandbox: load balancers"
+END = "# END IoT receiver sandbox: load balancers"
 BLOCK = re.compile(rf"^{re.escape(BEGIN)}\n.*?^{re.escape(END)}\n", re.MULTILINE | re.DOTALL)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# srv_admin_state, HAProxy's management guide, "show servers state"
-MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20
+# srv_admin_state, HAProxy's management guide, "show servers state". 0x04 (disabled in the configuration)
+# stays set once such a server is enabled at run time, so it says nothing.
+MAINTENANCE = 0x01 | 0x02 | 0x20
 DRAIN = 0x08 | 0x10
 
 Address = tuple[str, int]
@@ -42,11 +44,11 @@ class Plan:
 
 
 def parse(text: str) -> dict[str, list[Slot]]:
-    """The answer to ``show servers state``, by backend."""
+    """The slots in an answer to ``show servers state``, by backend."""
     found: dict[str, list[Slot]] = {}
     for line in text.splitlines():
         columns = line.split()
-        if len(columns) < 19 or line.startswith("#"):
+        if len(columns) < 19 or not re.fullmatch(r"s\d+", columns[3]):
             continue
         flags = int(columns[6])
         state = "maint" if flags & MAINTENANCE else "drain" if flags & DRAIN else "ready"
