@@ -10,7 +10,7 @@ COPY requirements/service.txt /build/requirements.txt
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     /opt/iot-receiver/bin/pip install --require-hashes --only-binary=:all: -r /build/requirements.txt
 COPY service /build/service
-# setuptools comes from the lock (hence no isolation), and is not needed at run time, like pip.
+# setuptools is the venv's or the lock's (hence no isolation); neither it nor pip is needed at run time.
 RUN /opt/iot-receiver/bin/pip install --no-index --no-deps --no-build-isolation /build/service \
  && /opt/iot-receiver/bin/pip uninstall --yes --quiet setuptools pip \
  && python3 -m compileall -q /opt/iot-receiver/lib

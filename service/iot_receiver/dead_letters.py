@@ -3,7 +3,7 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
@@ -26,24 +26,23 @@ class DeadLetters:
     """Sends to one SQS queue, or nowhere; use within `async with`."""
 
     def __init__(self, session: AioSession, region: str, queue_url: str | None) -> None:
+        self._session = session
+        self._region = region
         self._queue_url = queue_url
-        self._context: AbstractAsyncContextManager[Any] = session.create_client(
-            "sqs",
-            region_name=region,
-            config=AioConfig(
-                connect_timeout=0.3, read_timeout=0.4, retries={"mode": "standard", "total_max_attempts": 2}
-            ),
-        )
+        self._open = AsyncExitStack()
         self._client: Any = None
 
     async def __aenter__(self) -> "DeadLetters":
         if self._queue_url:
-            self._client = await self._context.__aenter__()
+            config = AioConfig(
+                connect_timeout=0.3, read_timeout=0.4, retries={"mode": "standard", "total_max_attempts": 2}
+            )
+            client = self._session.create_client("sqs", region_name=self._region, config=config)
+            self._client = await self._open.enter_async_context(client)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self._client is not None:
-            await self._context.__aexit__(None, None, None)
+        await self._open.aclose()
 
     def take(self, rejection: Rejection) -> bool:
         """Say whether a message can go to the queue: there is one, and it is not too large for it."""

@@ -1,0 +1,98 @@
+"""Starts Amazon's DynamoDB Local, whose jars come from Maven Central once and stay in a cache."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+POMS = (
+    REPOSITORY / "sandbox/roles/aws/files/dynamodb-local/pom.xml",
+    Path(__file__).parent / "dynamodb-local" / "pom.xml",
+)
+
+
+def jars() -> Path:
+    """The folder with DynamoDB Local's jars, fetched when they are not there yet."""
+    pom = next(path for path in POMS if path.exists())
+    name = f"dynamodb-local-{sha256(pom.read_bytes()).hexdigest()[:12]}"
+    cache = Path(os.environ.get("IOT_SANDBOX_CACHE", "/var/cache/iot-receiver-sandbox"))
+    if not os.access(cache, os.W_OK):
+        cache = REPOSITORY / "build"
+    folder = cache / "dynamodb-local-tests" / name
+    if (folder / "complete").exists():
+        return folder
+    for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")):
+        if shutil.which(tool) is None:
+            raise RuntimeError(f"DynamoDB Local needs {tool}: apt-get install {package}")
+    subprocess.run(
+        [
+            "mvn",
+            "--quiet",
+            "--batch-mode",
+            f"--file={pom}",
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={folder}",
+            "-DincludeScope=runtime",
+        ],
+        check=True,
+        timeout=600,
+    )
+    (folder / "complete").touch()
+    return folder
+
+
+@contextmanager
+def dynamodb_local() -> Iterator[str]:
+    """Run DynamoDB Local on a free port, its tables in memory; gives its URL."""
+    folder, port = jars(), free_port()
+    command = [
+        "java",
+        "-Xmx256m",
+        "-XX:+UseSerialGC",
+        f"-Djava.library.path={folder}",
+        "-cp",
+        f"{folder}/*",
+        "com.amazonaws.services.dynamodbv2.local.main.ServerRunner",
+        "-inMemory",
+        "-disableTelemetry",
+        "-port",
+        str(port),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _await_answer(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()  # noqa: S310 - our own http address
+        except urllib.error.HTTPError:
+            return  # it refuses an unsigned call: it runs
+        except OSError:
+            if process.poll() is not None:
+                raise RuntimeError(f"DynamoDB Local ended with {process.returncode}") from None
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("DynamoDB Local did not start within 60 s")

@@ -1,0 +1,168 @@
+"""Durability: whatever DynamoDB does, 200 means stored, and one row's trouble is not another's."""
+
+import asyncio
+import random
+import time
+from typing import Any
+
+import pytest
+from conftest import Make, Receiver, Table
+from faults import Answer, Faults, answers, error, late, reset
+from iot_receiver import keys, store
+
+TROUBLES: dict[str, Answer] = {
+    "throttled": error("ProvisionedThroughputExceededException"),
+    "server error": error("InternalServerError", 500),
+    "proxy's error": answers(502, "<html>"),
+    "broken answer": answers(200, '{"UnprocessedItems":'),
+    "other broken answer": answers(200, "[]"),
+    "reset": reset,
+    "too slow": late(0.45),
+    "no permission yet": error("AccessDeniedException"),
+}
+
+
+@pytest.fixture
+async def shaky(faults: Faults, make_receiver: Make) -> Receiver:
+    """A receiver whose way to DynamoDB is at fault."""
+    return await make_receiver()
+
+
+def message(number: int, **members: Any) -> dict[str, Any]:
+    return {
+        "deviceId": f"d{number}",
+        "temp": number,
+        "ts": 1769860800000,
+        "messageId": f"m{number}",
+        **members,
+    }
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_trouble_that_passes_is_not_seen(shaky: Receiver, faults: Faults, trouble: str) -> None:
+    faults.script = [TROUBLES[trouble]]
+    response = await shaky.send([message(number) for number in range(10)])
+    assert response.status == 200
+    assert len(faults.rows) == 10
+    assert len(faults.calls) >= 2
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_trouble_that_stays_is_503_in_time(shaky: Receiver, faults: Faults, trouble: str) -> None:
+    faults.script = [TROUBLES[trouble]] * 1_000
+    started = time.monotonic()
+    response = await shaky.send(message(1))
+    took = time.monotonic() - started
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert 0.85 < took < 1.1
+    faults.script = []
+    assert (await shaky.send(message(1))).status == 200
+
+
+async def test_unprocessed_items_are_written_again(shaky: Receiver, faults: Faults) -> None:
+    faults.throttled_items = 0.5
+    answers = await asyncio.gather(*(shaky.send(message(number)) for number in range(200)))
+    stored = {f"d{number}" for number, answer in enumerate(answers) if answer.status == 200}
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert len(stored) > 150
+    assert stored <= {device for device, _ in faults.rows}
+
+
+@pytest.mark.parametrize("behind", ["memory", "DynamoDB Local"])
+async def test_every_200_is_a_row_through_a_storm(
+    shaky: Receiver, faults: Faults, table: Table, dynamodb_url: str, behind: str
+) -> None:
+    faults.throttled_items, faults.failed_calls = 0.3, 0.05
+    faults.target = dynamodb_url if behind == "DynamoDB Local" else ""
+    pace = random.Random(2)
+
+    async def send(number: int) -> int:
+        await asyncio.sleep(pace.random() * 4)
+        return (await shaky.send([message(number, messageId="a"), message(number, messageId="b")])).status
+
+    statuses = await asyncio.gather(*(send(number) for number in range(300)))
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) > (0 if faults.target else 250)
+    held = table.rows() if faults.target else list(faults.rows.values())
+    rows = {(row["deviceId"]["S"], row["Time"]["S"][-1]): row["temperature"]["N"] for row in held}
+    for number, status in enumerate(statuses):
+        if status == 200:
+            assert rows[f"d{number}", "a"] == rows[f"d{number}", "b"] == str(number)
+
+
+async def test_a_refused_item_fails_alone(shaky: Receiver, faults: Faults) -> None:
+    faults.refuse_device = "d3"
+    answers = await asyncio.gather(*(shaky.send(message(number)) for number in range(30)))
+    assert [number for number, answer in enumerate(answers) if answer.status != 200] == [3]
+    assert answers[3].status == 422
+    assert "ValidationException" in await answers[3].text()
+    response = await shaky.send([message(number) for number in range(100, 110)] + [message(3)])
+    assert response.status == 422
+    assert (await response.json(content_type=None))["results"][0]["index"] == 10
+    assert len(faults.rows) == 29 + 10
+
+
+async def test_requests_share_calls(shaky: Receiver, faults: Faults) -> None:
+    faults.delay = 0.02
+    answers = await asyncio.gather(*(shaky.send(message(number)) for number in range(250)))
+    assert {answer.status for answer in answers} == {200}
+    assert len(faults.calls) < 60
+    assert max(faults.calls) <= 25
+    assert len(faults.rows) == 250
+
+
+async def test_a_lone_message_goes_at_once(shaky: Receiver, faults: Faults) -> None:
+    await shaky.send(message(0))  # opens the connection
+    times = []
+    for number in range(10):
+        started = time.monotonic()
+        assert (await shaky.send(message(number))).status == 200
+        times.append(time.monotonic() - started)
+    assert sorted(times)[5] < 0.1
+    assert faults.calls == [1] * 11
+
+
+async def test_equal_keys_share_a_write(shaky: Receiver, faults: Faults) -> None:
+    response = await shaky.send([message(1), message(2), message(1, temp=5), message(1, temp=7)])
+    assert response.status == 200
+    assert faults.calls == [2]
+    assert sorted(row["temperature"]["N"] for row in faults.rows.values()) == ["2", "7"]
+
+
+async def test_a_full_queue_is_503_at_once(
+    shaky: Receiver, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "QUEUE_ITEMS", 50)
+    faults.delay = 0.3
+    answers = await asyncio.gather(*(shaky.send([message(n), message(-n)]) for n in range(1, 41)))
+    statuses = [answer.status for answer in answers]
+    assert statuses.count(200) == 25
+    assert statuses.count(503) == 15
+    assert all("Retry-After" in answer.headers for answer in answers if answer.status == 503)
+    assert shaky.app[keys.METRICS].queued == 0
+
+
+async def test_slow_calls_do_not_hold_up_others(shaky: Receiver, faults: Faults) -> None:
+    faults.script = [late(0.39)] * 4
+    slow = []
+    for number in range(4):
+        slow.append(asyncio.create_task(shaky.send(message(number))))
+        while len(faults.calls) <= number:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    assert (await shaky.send(message(9))).status == 200
+    assert time.monotonic() - started < 0.25
+    assert {(await task).status for task in slow} == {200}
+
+
+async def test_dynamodb_away_and_back(faults: Faults, make_receiver: Make, table: Table) -> None:
+    receiver = await make_receiver()
+    faults.script = [reset] * 10_000
+    answers = await asyncio.gather(*(receiver.send(message(number)) for number in range(100)))
+    assert {answer.status for answer in answers} == {503}
+    faults.script = []
+    answers = await asyncio.gather(*(receiver.send(message(number)) for number in range(100)))
+    assert {answer.status for answer in answers} == {200}
+    assert len(faults.rows) == 100
+    assert receiver.app[keys.METRICS].queued == 0
