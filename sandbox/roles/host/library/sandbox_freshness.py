@@ -15,14 +15,18 @@ module: sandbox_freshness
 short_description: Tell whether a sandbox can be continued, or note what would show it
 description:
   - The emulated AWS keeps nothing over a restart, so all that was deployed is worth as much as its process.
-  - Without record, says why the state must be swept before a start. With record, notes which run of the emulated AWS
+  - Without record, says why the state must be swept before a start. With record, notes which run of the
+    emulated AWS
     and which code the state belongs to.
 author: IoT receiver contributors (@iotweb)
 options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
   owner: {description: Checkout that this run belongs to., type: path, required: true}
   cgroup: {description: Control group of the sandbox., type: str, required: true}
-  identity_url: {description: Where the emulated AWS tells which of its runs this is., type: str, required: true}
+  identity_url:
+    description: Where the emulated AWS tells which of its runs this is.
+    type: str
+    required: true
   venv_digest: {description: Digest of the daemons' code; empty is not compared., type: str, default: ""}
   record: {description: Note instead of compare., type: bool, default: false}
 """
@@ -35,7 +39,10 @@ EXAMPLES = """
     identity_url: http://10.213.0.1:4566/sandbox/identity
 """
 RETURN = """
-stale: {description: "Why what is there has to be swept before a start, or empty.", type: str, returned: always}
+stale:
+  description: 'Why what is there has to be swept before a start, or empty.'
+  type: str
+  returned: always
 running: {description: Whether the sandbox's supervisor runs., type: bool, returned: always}
 owned: {description: Whether the state folder is marked as this checkout's., type: bool, returned: always}
 """
@@ -54,17 +61,15 @@ def staleness(arguments: dict[str, Any]) -> str:
     if (state / "supervisor").exists() and not runs:
         return "it was ended without make sandbox-down, or the machine was restarted"
     recorded = json.loads(read(state / "identity.json") or "{}")
-    if not recorded:
-        return ""
-    if arguments["venv_digest"] and recorded["venv"] != arguments["venv_digest"]:
+    if recorded and arguments["venv_digest"] and recorded["venv"] != arguments["venv_digest"]:
         return "its programs have changed"
-    if identity(arguments["identity_url"], patience=15) != recorded["aws"]:
+    if recorded and identity(arguments["identity_url"], patience=15) != recorded["aws"]:
         return "its emulated AWS was restarted and has forgotten the deployment"
     return ""
 
 
 def supervisor_runs(state: Path, cgroup: str) -> bool:
-    """True if the supervisor runs; its process id may be another program's by now, its control group can't."""
+    """True if the supervisor runs; its process id can be another program's by now, its control group not."""
     pid = read(state / "supervisor/supervisord.pid")
     return bool(pid) and f":/{cgroup}/" in read(Path("/proc", pid, "cgroup"))
 

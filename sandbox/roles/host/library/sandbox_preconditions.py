@@ -30,7 +30,11 @@ options:
   memory_mib: {description: Memory that must be available., type: int, required: true}
   disk_gib: {description: Free space for the first build., type: int, required: true}
   disk_built_gib: {description: Free space once everything is built., type: int, required: true}
-  listeners: {description: "Addresses (address, port) that the parts listen on.", type: list, elements: dict, required: true}
+  listeners:
+    description: 'Addresses (address, port) that the parts listen on.'
+    type: list
+    elements: dict
+    required: true
   ranges: {description: Address ranges that the sandbox uses., type: list, elements: str, required: true}
   tools:
     description: "Programs (command, package; version, the least one, and version_arguments that print it)."
@@ -54,7 +58,11 @@ EXAMPLES = """
     tools: [{command: haproxy, package: haproxy}]
 """
 RETURN = """
-packages: {description: Debian packages whose programs are missing., type: list, elements: str, returned: always}
+packages:
+  description: Debian packages whose programs are missing.
+  type: list
+  elements: str
+  returned: always
 running: {description: Whether the sandbox's supervisor runs., type: bool, returned: always}
 systemd: {description: Whether systemd is the machine's first process., type: bool, returned: always}
 """
@@ -68,11 +76,14 @@ LISTENING = "0A"
 def system_faults(tools_missing: list[str]) -> Iterator[str]:
     """Who we are and what system this is."""
     if os.geteuid():
-        yield "The sandbox makes network namespaces and containers and so needs root: run it as root, or with sudo -E."
+        yield "The sandbox makes namespaces and containers and so needs root: run it so, or by sudo -E."
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         yield f"The sandbox runs on x86-64 Linux, this is {sys.platform} on {os.uname().machine}."
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)', read("/etc/os-release"), re.MULTILINE))
-    family = next((each for each in RELEASES if each in (release.get("ID", ""), *release.get("ID_LIKE", "").split())), "")
+    family = next(
+        (each for each in RELEASES if each in (release.get("ID", ""), *release.get("ID_LIKE", "").split())),
+        "",
+    )
     if tools_missing and not (family and shutil.which("apt-get")):
         yield (
             "The sandbox installs its programs with apt on Debian or Ubuntu; this is "
@@ -92,8 +103,8 @@ def kernel_faults() -> Iterator[str]:
             there |= set(mount.split()[3].split(","))
     if missing := [each for each in wanted if each not in there]:
         yield (
-            f"The control groups {', '.join(missing)} are missing under /sys/fs/cgroup: mount them (Debian's package "
-            "cgroupfs-mount), or in a container run it with --privileged --cgroupns=host."
+            f"The control groups {', '.join(missing)} are missing under /sys/fs/cgroup: mount them "
+            "(Debian's package cgroupfs-mount), or in a container run it with --privileged --cgroupns=host."
         )
     if not re.search(r"\boverlay$", read("/proc/filesystems"), re.MULTILINE) and not module_there("overlay"):
         yield "The kernel has no overlay file system: load it with modprobe overlay."
@@ -101,9 +112,12 @@ def kernel_faults() -> Iterator[str]:
 
 def module_there(name: str) -> bool:
     """True if the kernel could load a module."""
-    return bool(shutil.which("modprobe")) and not subprocess.run(
-        ["modprobe", "--dry-run", "--quiet", name], check=False, capture_output=True
-    ).returncode
+    return (
+        bool(shutil.which("modprobe"))
+        and not subprocess.run(
+            ["modprobe", "--dry-run", "--quiet", name], check=False, capture_output=True
+        ).returncode
+    )
 
 
 def room_faults(arguments: dict[str, Any]) -> Iterator[str]:
@@ -119,7 +133,10 @@ def room_faults(arguments: dict[str, Any]) -> Iterator[str]:
     for folder in dict.fromkeys((existing(cache), existing(Path(arguments["state_dir"])))):
         free = shutil.disk_usage(folder).free >> 30
         if free < needed:
-            yield f"{folder} has {free} GiB free, the sandbox needs {needed} there: make room, or set sandbox_cache_dir."
+            yield (
+                f"{folder} has {free} GiB free, the sandbox needs {needed} there: make room, "
+                "or set sandbox_cache_dir and sandbox_state_dir in the inventory."
+            )
             return
 
 
@@ -147,10 +164,14 @@ def network_faults(arguments: dict[str, Any]) -> Iterator[str]:
         if route["dst"] == "default" or route.get("dev") == arguments["link"]:
             continue
         for wanted_range in arguments["ranges"]:
-            if ipaddress.ip_network(wanted_range, strict=False).overlaps(ipaddress.ip_network(route["dst"], strict=False)):
+            if ipaddress.ip_network(wanted_range, strict=False).overlaps(
+                ipaddress.ip_network(route["dst"], strict=False)
+            ):
                 yield (
-                    f"{wanted_range} overlaps {route['dst']}, which this machine reaches through {route.get('dev')}: set "
-                    "other ranges in the inventory (sandbox_host_address, sandbox_pod_range, sandbox_service_range)."
+                    f"{wanted_range} overlaps {route['dst']}, which this machine reaches through "
+                    f"{route.get('dev')}: set other ones in the inventory (sandbox_host_address, "
+                    "sandbox_registry_address, sandbox_kubernetes_nodes, sandbox_pod_range or "
+                    "sandbox_service_range)."
                 )
 
 
@@ -161,7 +182,11 @@ def listening_inodes(address: str, port: int) -> Iterator[str]:
         for line in read(f"/proc/net/{table}").splitlines()[1:]:
             fields = line.split()
             local, local_port = fields[1].split(":")
-            if fields[3] == LISTENING and int(local_port, 16) == port and (local == wildcard or local.endswith(own)):
+            if (
+                fields[3] == LISTENING
+                and int(local_port, 16) == port
+                and (local == wildcard or local.endswith(own))
+            ):
                 yield fields[9]
 
 
@@ -191,7 +216,7 @@ def owner_faults(arguments: dict[str, Any]) -> Iterator[str]:
     """Another checkout's sandbox is up."""
     owner = read(f"{arguments['state_dir']}/owner").strip()
     if owner and owner != arguments["owner"] and supervisor_pid(arguments):
-        yield f"The sandbox that {owner} started is up: end it first with make sandbox-down (works from here too)."
+        yield f"The sandbox that {owner} started is up: end it with make sandbox-down (here will do)."
 
 
 def tool_faults(tools: list[dict[str, Any]]) -> Iterator[str]:
@@ -203,7 +228,10 @@ def tool_faults(tools: list[dict[str, Any]]) -> Iterator[str]:
             )
             found = re.search(r"\d+(\.\d+)*", done.stdout + done.stderr)
             if found and numbers(found[0]) < numbers(str(tool["version"])):
-                yield f"{tool['command']} is version {found[0]}, {tool['version']} is the least: install {tool['package']}."
+                yield (
+                    f"{tool['command']} is version {found[0]}, {tool['version']} is the least: "
+                    f"install {tool['package']}."
+                )
 
 
 def numbers(version: str) -> list[int]:

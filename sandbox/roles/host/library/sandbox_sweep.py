@@ -26,9 +26,15 @@ author: IoT receiver contributors (@iotweb)
 options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
   cgroup: {description: Control group of the sandbox., type: str, required: true}
-  namespace: {description: Its network namespace; those of further nodes begin with it and a dot., type: str, required: true}
+  namespace:
+    description: Its network namespace; those of further nodes begin with it and a dot.
+    type: str
+    required: true
   link: {description: Its network link on the host., type: str, required: true}
-  hosts_marker: {description: What the first and last lines of its blocks in /etc/hosts have., type: str, required: true}
+  hosts_marker:
+    description: What the first and last lines of its blocks in /etc/hosts have.
+    type: str
+    required: true
   mark: {description: Environment variable that background builds carry., type: str, required: true}
   builds: {description: Whether background builds are ended too., type: bool, default: true}
 """
@@ -95,8 +101,11 @@ class Sweep:
         deadline = time.monotonic() + 20
         while left := self.processes(namespaces, mark):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"Processes {sorted(left)} do not end on SIGKILL: look at them with ps, then try again.")
-            # The supervisor gets a moment to bury its children, which another first process might leave as zombies.
+                raise TimeoutError(
+                    f"Processes {sorted(left)} do not end on SIGKILL: look at them with ps, then try again."
+                )
+            # The supervisor gets a moment to bury its children, which another first process might leave as
+            # zombies.
             supervisor = {self.supervisor} if time.monotonic() < deadline - 15 else set()
             for pid in left - supervisor:
                 kill(pid, signal.SIGKILL)
@@ -155,7 +164,11 @@ class Sweep:
     def remove_hosts(self, marker: str) -> None:
         """Take the sandbox's blocks out of /etc/hosts, in place as it may be a container's bind mount."""
         text = HOSTS.read_text()
-        kept = re.sub(rf"(?ms)^# BEGIN [^\n]*{re.escape(marker)}[^\n]*\n.*?^# END [^\n]*{re.escape(marker)}[^\n]*\n?", "", text)
+        kept = re.sub(
+            rf"(?ms)^# BEGIN [^\n]*{re.escape(marker)}[^\n]*\n.*?^# END [^\n]*{re.escape(marker)}[^\n]*\n?",
+            "",
+            text,
+        )
         if kept != text and self.found(f"{HOSTS}: {marker}"):
             HOSTS.write_text(kept)
 
@@ -164,7 +177,9 @@ class Sweep:
         if not self.state.exists():
             return
         if not (self.state / "owner").exists() and any(self.state.iterdir()):
-            raise PermissionError(f"{self.state} has no file `owner`, so the sandbox did not make it: remove it by hand.")
+            raise PermissionError(
+                f"{self.state} has no file `owner`, so the sandbox did not make it: remove it by hand."
+            )
         noted = self.state / "machine.json"
         machine = json.loads(noted.read_text()) if noted.exists() else {"folders": [], "settings": {}}
         if self.found(f"folder {self.state}"):

@@ -25,21 +25,36 @@ EXAMPLES = """
   node_images: {state_dir: /var/lib/sandbox, nodes: [node-1], archives: /var/cache/sandbox/images}
 """
 RETURN = """
-imported: {description: "Nodes and names of the archives that were imported.", type: list, elements: str, returned: always}
+imported:
+  description: Nodes and names of the archives that were imported.
+  type: list
+  elements: str
+  returned: always
 """
 
 
 def mark(node: Path, archive: Path) -> Path:
     """The file that notes an archive as imported; another size or time of the archive is another archive."""
     status = archive.stat()
-    version = hashlib.sha256(f"{archive.name} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
+    version = hashlib.sha256(f"{archive.name} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[
+        :16
+    ]
     return node / "imported" / f"{archive.stem}-{version}"
 
 
 def imported(node: Path, archive: Path) -> str:
     """Import one archive. Raises RuntimeError with containerd's words if it can't."""
     done = subprocess.run(
-        ["ctr", "--address", str(node / "containerd.sock"), "--namespace", "k8s.io", "images", "import", str(archive)],
+        [
+            "ctr",
+            "--address",
+            str(node / "containerd.sock"),
+            "--namespace",
+            "k8s.io",
+            "images",
+            "import",
+            str(archive),
+        ],
         check=False,
         capture_output=True,
         text=True,

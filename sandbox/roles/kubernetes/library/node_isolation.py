@@ -14,12 +14,16 @@ DOCUMENTATION = """
 module: node_isolation
 short_description: Mount namespaces and control groups of the sandbox's nodes
 description:
-  - Gives each node a mount namespace in which the paths that kubelet and containerd don't let one choose lie in the node's
-    folder, so that nodes disturb neither each other nor a cluster of the machine. All mounts of its pods end with it.
+  - Gives each node a mount namespace in which the paths that kubelet and containerd don't let one choose
+    lie in the node's folder, so that nodes disturb neither each other nor a cluster of the machine.
+    All mounts of its pods end with it.
   - Gives each node a control group to hold its pods.
 author: IoT receiver contributors (@iotweb)
 options:
-  state_dir: {description: "Folder of the sandbox's state; namespaces are pinned in its folder namespaces.", type: path, required: true}
+  state_dir:
+    description: Folder of the sandbox's state; namespaces are pinned in its folder namespaces.
+    type: path
+    required: true
   cgroup: {description: Control group of the sandbox., type: str, required: true}
   nodes: {description: Names of the nodes., type: list, elements: str, required: true}
 """
@@ -79,7 +83,7 @@ class Nodes:
                 Path(path).mkdir(parents=True)
 
     def namespaces(self) -> Path:
-        """Folder for pinned namespaces. The kernel pins a mount namespace only where mounts don't propagate."""
+        """Folder for pinned namespaces: the kernel pins them only where mounts don't propagate."""
         folder = self.state / "namespaces"
         if not mounted(folder) and self.missing(f"mount {folder}"):
             folder.mkdir(exist_ok=True)
@@ -89,7 +93,7 @@ class Nodes:
         return folder
 
     def mounts(self, name: str, pin: Path) -> None:
-        """A node's mount namespace: sees the machine's mounts, shows it none of its own, shares them with its pods."""
+        """A node's mount namespace: sees the machine's mounts, and shows its own to its pods alone."""
         node = self.state / name
         if not mounted(pin):
             if not self.missing(f"mount namespace of {name}"):
@@ -97,7 +101,9 @@ class Nodes:
             pin.touch()
             run("unshare", f"--mount={pin}", "--propagation", "slave", "true")
         enter = ("nsenter", f"--mount={pin}")
-        table = subprocess.run([*enter, "cat", "/proc/self/mounts"], check=True, capture_output=True, text=True).stdout
+        table = subprocess.run(
+            [*enter, "cat", "/proc/self/mounts"], check=True, capture_output=True, text=True
+        ).stdout
         points = {line.split()[1] for line in table.splitlines()}
         absent = {point: own for point, own in OWN.items() if str(Path(point).resolve()) not in points}
         if absent and self.missing(f"mounts of {name}"):
@@ -119,7 +125,9 @@ class Nodes:
                 for parent in (group.parent, group):
                     inherit_cpuset(parent)
         if unified and not self.check:
-            wanted = [each for each in CONTROLLERS if each in (CGROUPS / "cgroup.controllers").read_text().split()]
+            wanted = [
+                each for each in CONTROLLERS if each in (CGROUPS / "cgroup.controllers").read_text().split()
+            ]
             for parent in (CGROUPS, CGROUPS / self.cgroup, CGROUPS / self.cgroup / name):
                 delegate(parent, wanted)
 
@@ -127,7 +135,9 @@ class Nodes:
 def hierarchies() -> list[tuple[str, str]]:
     """Type and path of the mounted cgroup v1 hierarchies."""
     lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    return [(line[2], line[1]) for line in lines if line[2] == "cgroup" and Path(line[1]).is_relative_to(CGROUPS)]
+    return [
+        (line[2], line[1]) for line in lines if line[2] == "cgroup" and Path(line[1]).is_relative_to(CGROUPS)
+    ]
 
 
 def filled(group: Path) -> bool:
@@ -145,7 +155,7 @@ def inherit_cpuset(group: Path) -> None:
 
 
 def delegate(group: Path, controllers: list[str]) -> None:
-    """Hand controllers down to a group's children. Raises RuntimeError where processes in the group forbid it."""
+    """Hand controllers down to a group's children. Raises RuntimeError where its processes forbid it."""
     control = group / "cgroup.subtree_control"
     for each in controllers:
         if each not in control.read_text().split():
@@ -153,15 +163,17 @@ def delegate(group: Path, controllers: list[str]) -> None:
                 control.write_text(f"+{each}")
             except OSError as error:
                 raise RuntimeError(
-                    f"The control group {group} can't hand on {each} ({error.strerror}): processes lie directly in it, as in a "
-                    "container with control groups of its own. Run the container with --cgroupns=host."
+                    f"The control group {group} can't hand on {each} ({error.strerror}): processes lie "
+                    "in it, as in a container with control groups of its own. Run that with --cgroupns=host."
                 ) from error
 
 
 def mounted(path: Path) -> bool:
     """True if something is mounted on the path."""
     with contextlib.suppress(OSError):
-        return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        return any(
+            line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        )
     return False
 
 

@@ -27,11 +27,16 @@ description:
 author: IoT receiver contributors (@iotweb)
 options:
   directory: {description: "Folder of <name>.crt and <name>.key.", type: path, required: true}
-  authorities: {description: "Authorities made if need be (name, common_name).", type: list, elements: dict, default: []}
+  authorities:
+    description: 'Authorities made if need be (name, common_name).'
+    type: list
+    elements: dict
+    default: []
   certificates:
     description: >-
       Certificates: name, common_name, authority (name, or path without .crt) and, if need be, organization,
-      names (DNS), addresses (IP), server (else for clients), chain_key (path of one more file with certificate and key).
+      names (DNS), addresses (IP), server (else for clients), chain_key (path of a file with certificate
+      and key).
     type: list
     elements: dict
     default: []
@@ -41,14 +46,18 @@ options:
     type: list
     elements: dict
     default: []
-  bundles: {description: "Files (path) of the system's authorities and one of ours (authority).", type: list, elements: dict, default: []}
+  bundles:
+    description: Files (path) of the system's authorities and one of ours (authority).
+    type: list
+    elements: dict
+    default: []
 """
 EXAMPLES = """
 - name: Registry has a certificate
   certificates:
     directory: /var/lib/sandbox/registry
     certificates:
-      - {name: server, common_name: registry, authority: /var/lib/sandbox/ca/ca, names: [registry.test], server: true}
+      - {name: server, common_name: registry, authority: /var/lib/sandbox/ca/ca, names: [a.b], server: true}
 """
 RETURN = """
 made: {description: Paths of the files written., type: list, elements: str, returned: always}
@@ -223,14 +232,18 @@ def usage(signs: bool) -> x509.KeyUsage:
 
 def described(wanted: dict[str, Any]) -> tuple[list[x509.ExtensionType], x509.Name]:
     """Extensions and subject that a description asks for."""
-    organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in [wanted.get("organization")] if each]
+    organizations = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in [wanted.get("organization")] if each
+    ]
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if wanted.get("server") else ExtendedKeyUsageOID.CLIENT_AUTH
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in wanted.get("names", [])]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in wanted.get("addresses", [])]
     extensions: list[x509.ExtensionType] = [usage(signs=False), x509.ExtendedKeyUsage([purpose])]
     if names:
         extensions.append(x509.SubjectAlternativeName(names))
-    return extensions, x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, wanted["common_name"])])
+    return extensions, x509.Name(
+        [*organizations, x509.NameAttribute(NameOID.COMMON_NAME, wanted["common_name"])]
+    )
 
 
 def as_wanted(pair: Pair, subject: x509.Name, extensions: list[x509.ExtensionType], issuer: Pair) -> bool:

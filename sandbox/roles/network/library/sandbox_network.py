@@ -21,7 +21,10 @@ description:
   - Compares what is there with what should be and makes only the difference, so half a network is completed.
 author: IoT receiver contributors (@iotweb)
 options:
-  namespace: {description: "Namespace of the first node; each other's is <namespace>.<node>.", type: str, required: true}
+  namespace:
+    description: Namespace of the first node; each other's is <namespace>.<node>.
+    type: str
+    required: true
   link: {description: The host's end of the segment., type: str, required: true}
   host_addresses: {description: The host's addresses., type: list, elements: str, required: true}
   prefix: {description: Length of the segment's prefix., type: int, default: 24}
@@ -67,7 +70,12 @@ class Network:
     def namespace(self, name: str) -> None:
         """A namespace that lets go of the half-made one an interrupted `ip netns add` leaves."""
         path = Path("/run/netns", name)
-        if path.exists() and subprocess.run(["nsenter", f"--net={path}", "true"], check=False, capture_output=True).returncode:
+        if (
+            path.exists()
+            and subprocess.run(
+                ["nsenter", f"--net={path}", "true"], check=False, capture_output=True
+            ).returncode
+        ):
             self.made.append(f"unlink {path}")
             if not self.check:
                 path.unlink()
@@ -88,14 +96,13 @@ class Network:
 
     def up(self, space: str, name: str) -> None:
         """A link is switched on."""
-        link = next((link for link in show(space, "link") if link["ifname"] == name), {"flags": []})
-        if "UP" not in link["flags"]:
+        if not any(link["ifname"] == name and "UP" in link["flags"] for link in show(space, "link")):
             self.make("ip", *(("-n", space) if space else ()), "link", "set", name, "up")
 
     def plugged(self, space: str, name: str) -> None:
         """A cable's end is in the bridge."""
-        link = next((link for link in show(space, "link") if link["ifname"] == name), {})
-        if link.get("master") != BRIDGE:
+        links: list[dict[str, Any]] = [link for link in show(space, "link") if link["ifname"] == name]
+        if not links or links[0].get("master") != BRIDGE:
             self.make("ip", "-n", space, "link", "set", name, "master", BRIDGE)
         self.up(space, name)
 
@@ -121,7 +128,9 @@ class Network:
     def sysctl(self, space: str, key: str, value: str) -> None:
         """A setting of a namespace; one that its kernel does not have needs no setting."""
         enter = ("nsenter", f"--net=/run/netns/{space}")
-        done = subprocess.run([*enter, "cat", f"/proc/sys/{key}"], check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [*enter, "cat", f"/proc/sys/{key}"], check=False, capture_output=True, text=True
+        )
         if (self.check and done.returncode) or (not done.returncode and done.stdout.strip() != value):
             self.make(*enter, "sh", "-c", f"echo {value} > /proc/sys/{key}")
 
@@ -134,7 +143,11 @@ def show(space: str, what: str) -> list[dict[str, Any]]:
         capture_output=True,
         text=True,
     )
-    return cast("list[dict[str, Any]]", json.loads(done.stdout)) if done.returncode == 0 and done.stdout.strip() else []
+    return (
+        cast("list[dict[str, Any]]", json.loads(done.stdout))
+        if done.returncode == 0 and done.stdout.strip()
+        else []
+    )
 
 
 def spaces(arguments: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -168,7 +181,8 @@ def apply(network: Network, arguments: dict[str, Any]) -> None:
     network.route("", arguments["service_range"], link, arguments["nodes"][0]["address"])
     for space, device, node in spaces(arguments):
         network.route("", node["pod_range"], link, node["address"])
-        # Without a default route, only this lets a node's own processes reach Services: the API server its webhooks.
+        # Without a default route, only this lets a node's own processes reach Services: the API server its
+        # webhooks.
         network.route(space, arguments["service_range"], device)
         for other in arguments["nodes"]:
             if other is not node:

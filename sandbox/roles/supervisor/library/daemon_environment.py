@@ -16,11 +16,15 @@ module: daemon_environment
 short_description: Virtual environment from a lock file, with a package of this checkout
 description:
   - One environment a lock, outside the checkout, so that daemons outlive it.
-  - The package is installed again whenever its sources differ. An interrupted installation is made again from nothing.
+  - The package is installed again whenever its sources differ. An interrupted installation is made again
+    from nothing.
 author: IoT receiver contributors (@iotweb)
 options:
   directory: {description: Folder of the environments., type: path, required: true}
-  lock: {description: Requirements with hashes; they must hold the package's build backend., type: path, required: true}
+  lock:
+    description: Requirements with hashes; they must hold the package's build backend.
+    type: path
+    required: true
   package: {description: Folder of the package's pyproject.toml., type: path, required: true}
 """
 EXAMPLES = """
@@ -36,7 +40,12 @@ digest: {description: "Digest of lock, interpreter and sources.", type: str, ret
 def sources(package: Path) -> list[Path]:
     """Files that make the package, in a stable order."""
     folders = [child for child in package.iterdir() if (child / "__init__.py").exists()]
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    files = [
+        file
+        for folder in folders
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
     return sorted([package / "pyproject.toml", *files])
 
 
@@ -58,7 +67,15 @@ def run(*command: str, cwd: Path | None = None) -> None:
 def install_lock(path: Path, lock: Path) -> None:
     """Make the environment from the lock alone."""
     run(sys.executable, "-m", "venv", "--clear", str(path))
-    run(str(path / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(lock))
+    run(
+        str(path / "bin/pip"),
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "-r",
+        str(lock),
+    )
     (path / "locked").touch()
 
 
@@ -70,7 +87,14 @@ def install_package(path: Path, package: Path, digest: str) -> None:
         target = copy / file.relative_to(package)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
-    flags = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-build-isolation", "--force-reinstall")
+    flags = (
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "--force-reinstall",
+    )
     run(str(path / "bin/pip"), "install", *flags, ".", cwd=copy)
     shutil.rmtree(copy)
     (path / "installed").write_text(digest)
@@ -92,7 +116,9 @@ def main() -> None:
         path = Path(arguments["directory"]) / digest_of([lock], lock.parent, sys.version)
         digest = digest_of(sources(package), package, path.name)
         locked = (path / "locked").exists()
-        changed = not locked or not (path / "installed").exists() or (path / "installed").read_text() != digest
+        changed = (
+            not locked or not (path / "installed").exists() or (path / "installed").read_text() != digest
+        )
         if changed and not module.check_mode:
             if not locked:
                 install_lock(path, lock)

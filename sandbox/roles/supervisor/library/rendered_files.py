@@ -15,7 +15,11 @@ short_description: Write several files
 description: What ansible.builtin.copy with content does, for a list of files, since each task costs a second.
 author: IoT receiver contributors (@iotweb)
 options:
-  files: {description: "Files (path, content; mode, 0644 unless told).", type: list, elements: dict, required: true}
+  files:
+    description: 'Files (path, content; mode, 0644 unless told).'
+    type: list
+    elements: dict
+    required: true
 """
 EXAMPLES = """
 - name: Node is configured
@@ -31,7 +35,8 @@ written: {description: Paths of the files that differed., type: list, elements: 
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
-        argument_spec={"files": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True
+        argument_spec={"files": {"type": "list", "elements": "dict", "required": True}},
+        supports_check_mode=True,
     )
     wanted: list[dict[str, Any]] = module.params["files"]
     diffs, written = [], []

@@ -42,7 +42,10 @@ options:
       command: {description: Command line., type: str, required: true}
       environment: {description: Variables beside PATH and HOME; no secrets., type: dict, default: {}}
       priority: {description: Lower ones start first and stop last., type: int, default: 500}
-      digest: {description: "Digest of what stands behind the command; another restarts it.", type: str, default: ""}
+      digest:
+        description: Digest of what stands behind the command; another restarts it.
+        type: str
+        default: ''
       stop_seconds: {description: Time to end after SIGTERM before SIGKILL., type: int, default: 10}
       ready:
         description: What shows that it serves, one of url, port (with host) or command; seconds in timeout.
@@ -59,7 +62,11 @@ EXAMPLES = """
       - {name: registry, command: docker-registry serve conf.yml, ready: {host: 10.213.0.10, port: 443}}
 """
 RETURN = """
-started: {description: Names of the programs started or restarted., type: list, returned: always, elements: str}
+started:
+  description: Names of the programs started or restarted.
+  type: list
+  returned: always
+  elements: str
 """
 
 CONFIGURATION = """[unix_http_server]
@@ -135,7 +142,8 @@ class Supervisor:
     def runs(self) -> bool:
         """True if it answers."""
         try:
-            return cast("dict[str, Any]", self.rpc.getState())["statename"] == "RUNNING"
+            state = cast("dict[str, Any]", self.rpc.getState())
+            return bool(state["statename"] == "RUNNING")
         except (OSError, http.client.HTTPException):
             return False
 
@@ -154,8 +162,7 @@ class Supervisor:
         control.chmod(0o755)
         procs = daemons_cgroup(self.cgroup) / "cgroup.procs"
         done = subprocess.run(
-            ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(procs), str(self.supervisord)]
-            + ["-c", str(configuration)],
+            ["sh", "-c", 'echo $$ > "$0" && exec "$@"', procs, self.supervisord, "-c", configuration],
             env={
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME": "/root",
@@ -193,7 +200,9 @@ class Supervisor:
     def log_tail(self, name: str) -> str:
         """The last 20 lines of a program's log."""
         with contextlib.suppress(OSError):
-            return "\n".join((self.state / "log" / f"{name}.log").read_text(errors="replace").splitlines()[-20:])
+            return "\n".join(
+                (self.state / "log" / f"{name}.log").read_text(errors="replace").splitlines()[-20:]
+            )
         return "(no log)"
 
 
@@ -227,9 +236,14 @@ def rendered(state: Path, program: dict[str, Any]) -> str:
 def is_ready(ready: dict[str, Any]) -> str:
     """Empty once the program serves, else what is missing."""
     if ready.get("url"):
-        context = ssl.create_default_context(cafile=ready.get("ca_file")) if ready["url"].startswith("https") else None
+        context = (
+            ssl.create_default_context(cafile=ready.get("ca_file"))
+            if ready["url"].startswith("https")
+            else None
+        )
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), *([urllib.request.HTTPSHandler(context=context)] if context else [])
+            urllib.request.ProxyHandler({}),
+            *([urllib.request.HTTPSHandler(context=context)] if context else []),
         )
         try:
             with opener.open(ready["url"], timeout=5):
@@ -245,7 +259,12 @@ def is_ready(ready: dict[str, Any]) -> str:
             return f"{ready.get('host')}:{ready['port']}: {error}"
     if ready.get("command"):
         done = subprocess.run(
-            ready["command"], capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "LC_ALL": "C"}
+            ready["command"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            env={**os.environ, "LC_ALL": "C"},
         )
         return "" if done.returncode == 0 else (done.stderr or done.stdout).strip()[-500:] or "not ready"
     return ""
@@ -309,7 +328,11 @@ def apply(supervisor: Supervisor, programs: list[dict[str, Any]], settle: int, c
         if text != old:
             before[program["name"]], after[program["name"]] = old, text
     diff = [
-        {"prepared": "".join(difflib.unified_diff(before[name].splitlines(True), after[name].splitlines(True), name, name))}
+        {
+            "prepared": "".join(
+                difflib.unified_diff(before[name].splitlines(True), after[name].splitlines(True), name, name)
+            )
+        }
         for name in after
     ]
     runs = supervisor.runs()
