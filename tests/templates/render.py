@@ -1,0 +1,21 @@
+"""Renders a role's templates as Ansible does, without a host."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
+
+
+def render(role: str, template: str, **variables: Any) -> dict[str, Any]:
+    """A template's one YAML document, from the role's defaults and vars and what is given over them."""
+    loader = DataLoader()
+    known: dict[str, Any] = {}
+    for part in ("defaults", "vars"):
+        known |= loader.load_from_file(str(ROLES / role / part / "main.yml"), trusted_as_template=True)
+    templar = Templar(loader=loader, variables=known | variables)
+    text = (ROLES / role / "templates" / template).read_text()
+    return cast("dict[str, Any]", yaml.safe_load(str(templar.template(trust_as_template(text)))))

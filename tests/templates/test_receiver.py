@@ -1,0 +1,106 @@
+"""The receiver's objects, as they are sent to Kubernetes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from render import ROLES, render
+
+PLACE: dict[str, Any] = {
+    "deployment_name": "iot-receiver",
+    "receiver_domain": "ingest.example.org",
+    "receiver_image_reference": "123456789012.dkr.ecr.us-east-2.amazonaws.com/iot-receiver:abc",
+    "receiver_secret": {"current": "0" * 64},
+    "infrastructure_account_id": "123456789012",
+    "infrastructure_region": "us-east-2",
+    "infrastructure_table_name": "iot-receiver",
+    "infrastructure_table_schema": "message_time",
+    "infrastructure_certificate_arn": "arn:aws:acm:us-east-2:123456789012:certificate/1",
+    "infrastructure_receiver_role_arn": "arn:aws:iam::123456789012:role/receiver",
+    "infrastructure_receiver_dead_letter_queue_url": "https://sqs.us-east-2.amazonaws.com/123456789012/dead",
+}
+
+
+def receiver(template: str, **variables: Any) -> dict[str, Any]:
+    """One of the role's objects."""
+    return render("receiver", f"{template}.yaml.j2", **(PLACE | variables))
+
+
+def annotations(**variables: Any) -> dict[str, str]:
+    """The Ingress' instructions to the controller, without their common prefix."""
+    found = receiver("ingress", **variables)["metadata"]["annotations"]
+    return {key.removeprefix("alb.ingress.kubernetes.io/"): value for key, value in found.items()}
+
+
+@pytest.mark.parametrize("path", sorted(ROLES.glob("receiver/templates/*.yaml.j2")), ids=lambda path: path.name)
+def test_every_object_is_in_the_namespace_asked_for(path: Path) -> None:
+    document = receiver(path.name.removesuffix(".yaml.j2"), receiver_namespace="elsewhere")
+    metadata = document["metadata"]
+    place = metadata["name"] if document["kind"] == "Namespace" else metadata["namespace"]
+    assert place == "elsewhere"
+
+
+def test_ingest_is_a_prefix_since_aws_confirms_with_a_slash() -> None:
+    [rule] = receiver("ingress")["spec"]["rules"]
+    assert rule["host"] == "ingest.example.org"
+    assert {(p["path"], p["pathType"]) for p in rule["http"]["paths"]} == {
+        ("/ingest", "Prefix"), ("/metrics", "Exact")}
+
+
+def test_ingress_listens_for_https_alone() -> None:
+    assert json.loads(annotations()["listen-ports"]) == [{"HTTPS": 443}]
+    assert annotations()["certificate-arn"] == PLACE["infrastructure_certificate_arn"]
+    assert "TLS13-1-2" in annotations()["ssl-policy"]
+
+
+def test_callers_addresses_are_appended() -> None:
+    assert "routing.http.xff_header_processing.mode=append" in annotations()["load-balancer-attributes"].split(",")
+
+
+def test_inbound_ranges_are_said_only_where_there_are_some() -> None:
+    assert "inbound-cidrs" not in annotations()
+    some = annotations(receiver_inbound_ranges=["192.0.2.0/24", "198.51.100.0/24"])
+    assert some["inbound-cidrs"] == "192.0.2.0/24,198.51.100.0/24"
+
+
+def environment(**variables: Any) -> dict[str, str]:
+    """The container's variables."""
+    [container] = receiver("deployment", **variables)["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def test_environment_is_text_throughout() -> None:
+    assert all(isinstance(value, str) for value in environment().values())
+    assert environment()["RECEIVER_RULE_ADDS_METADATA"] == "true"
+    assert environment(iot_rule_adds_metadata=False)["RECEIVER_RULE_ADDS_METADATA"] == "false"
+
+
+def test_connections_outlast_the_load_balancers() -> None:
+    keepalive = int(environment(receiver_idle_timeout=120)["RECEIVER_KEEPALIVE_SECONDS"])
+    assert keepalive > 120
+    assert "idle_timeout.timeout_seconds=120" in annotations(receiver_idle_timeout=120)["load-balancer-attributes"]
+
+
+def test_a_pod_outlives_its_deregistration() -> None:
+    pod = receiver("deployment", receiver_deregistration_delay=90)["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > 90
+    assert environment(receiver_deregistration_delay=90)["RECEIVER_DEREGISTRATION_DELAY_SECONDS"] == "90"
+    assert annotations(receiver_deregistration_delay=90)["target-group-attributes"] == (
+        "deregistration_delay.timeout_seconds=90")
+
+
+def test_pod_is_restricted() -> None:
+    pod = receiver("deployment")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert "cpu" not in container["resources"]["limits"]
+
+
+def test_autoscaler_owns_the_number_of_pods_where_there_is_one() -> None:
+    assert receiver("deployment")["spec"]["replicas"] == 2
+    assert "replicas" not in receiver("deployment", receiver_autoscaling=True)["spec"]
+    assert receiver("horizontal_pod_autoscaler", receiver_replicas=1)["spec"]["minReplicas"] == 2
