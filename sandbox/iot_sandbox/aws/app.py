@@ -14,7 +14,20 @@ from moto.iot.exceptions import IoTClientError
 from moto.iot.models import iot_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from iot_sandbox.aws import acm, dynamodb, ec2, ecr, eks, elbv2, errors, identities, seed, sts, token_review
+from iot_sandbox.aws import (
+    acm,
+    dynamodb,
+    ec2,
+    ecr,
+    eks,
+    elbv2,
+    errors,
+    iam,
+    identities,
+    seed,
+    sts,
+    token_review,
+)
 from iot_sandbox.aws.errors import Answer
 from iot_sandbox.aws.iot import responses as iot
 from iot_sandbox.aws.iot.backend import SandboxIoTBackend
@@ -42,7 +55,7 @@ class Application:
     """WSGI application; made once per process."""
 
     def __init__(self, config: Settings) -> None:
-        for service in (iot, ec2, eks, acm, elbv2, ecr, sts):
+        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, sts):
             service.install()
         seed.hosted_zones(config.account_id, config.hosted_zones)
         self._config = config

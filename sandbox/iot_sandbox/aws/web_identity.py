@@ -10,12 +10,13 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+
+from iot_sandbox.aws import policies
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256"]
 ACTIONS = ("sts:AssumeRoleWithWebIdentity", "sts:*", "*")
@@ -85,40 +86,17 @@ def check(
     audiences = [given] if isinstance(given, str) else list(given)
     if not set(audiences) & set(provider.audiences):
         raise RefusedError("InvalidIdentityToken", "Incorrect token audience")
-    statements = json.loads(trust_policy or "{}").get("Statement", [])
-    statements = [statements] if isinstance(statements, dict) else statements
     values = {f"{provider.host}:sub": [str(claims.get("sub"))], f"{provider.host}:aud": audiences}
-    if not any(_allows(statement, provider, values) for statement in statements):
+    if not any(_allows(each, provider, values) for each in policies.statements(trust_policy or "")):
         raise RefusedError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", 403)
 
 
-def _allows(statement: Mapping[str, Any], provider: Provider, values: Mapping[str, Sequence[str]]) -> bool:
+def _allows(statement: Mapping[str, Any], provider: Provider, values: policies.Context) -> bool:
     principal = statement.get("Principal", {})
-    federated = _list(principal.get("Federated") if isinstance(principal, dict) else None)
-    actions = _list(statement.get("Action"))
+    federated = policies.listed(principal.get("Federated") if isinstance(principal, dict) else None)
     return (
         statement.get("Effect") == "Allow"
         and provider.arn in federated
-        and any(action in ACTIONS for action in actions)
-        and all(
-            _holds(operator, key, _list(wanted), values)
-            for operator, conditions in statement.get("Condition", {}).items()
-            for key, wanted in conditions.items()
-        )
+        and any(action in ACTIONS for action in policies.listed(statement.get("Action")))
+        and policies.conditions_hold(statement, values)
     )
-
-
-def _holds(operator: str, key: str, wanted: Sequence[str], values: Mapping[str, Sequence[str]]) -> bool:
-    """Whether one condition holds; an operator that is not known here does not."""
-    given = next((v for k, v in values.items() if k.lower() == key.lower()), ())
-    match operator.removeprefix("ForAnyValue:").removeprefix("ForAllValues:"):
-        case "StringEquals":
-            return any(value in wanted for value in given)
-        case "StringLike":
-            return any(fnmatchcase(value, pattern) for value in given for pattern in wanted)
-        case _:
-            return False
-
-
-def _list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or [])

@@ -19,7 +19,7 @@ from moto.iot.exceptions import (
 )
 from moto.iot.models import FakeCertificate, FakeEndpoint, FakePolicy, FakePolicyVersion, IoTBackend
 
-from iot_sandbox.aws import authority, settings
+from iot_sandbox.aws import authority, policies, settings
 from iot_sandbox.aws.iot import certificates, challenge, rules
 from iot_sandbox.aws.iot.destinations import AccessDeniedError, Destination, Destinations
 
@@ -208,13 +208,10 @@ class SandboxIoTBackend(IoTBackend):
 
 def trusts_service(trust_policy: str, service: str) -> bool:
     """Whether a role's trust policy (JSON) lets an AWS service assume the role."""
-    statements = json.loads(trust_policy).get("Statement", [])
-    for statement in [statements] if isinstance(statements, dict) else statements:
+    for statement in policies.statements(trust_policy):
         principal = statement.get("Principal", {})
-        services = principal.get("Service", []) if isinstance(principal, dict) else [service]
-        if statement.get("Effect") == "Allow" and service in (
-            [services] if isinstance(services, str) else services
-        ):
+        services = policies.listed(principal.get("Service")) if isinstance(principal, dict) else [service]
+        if statement.get("Effect") == "Allow" and service in services:
             return True
     return False
 

@@ -1,0 +1,78 @@
+"""IAM with the policy simulator, which moto lacks.
+
+https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.iam import urls
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import Role, User
+from moto.iam.responses import IamResponse
+
+from iot_sandbox.aws import policies
+
+
+class SandboxIamResponse(IamResponse):
+    """One request to IAM."""
+
+    def simulate_principal_policy(self) -> ActionResult:
+        """SimulatePrincipalPolicy: the principal's policies, its groups' and those given with the call."""
+        documents = self._documents(self._get_param("PolicySourceArn") or "")
+        return self._simulate([*documents, *self._get_param("PolicyInputList", [])])
+
+    def simulate_custom_policy(self) -> ActionResult:
+        """SimulateCustomPolicy."""
+        return self._simulate(self._get_param("PolicyInputList", []))
+
+    def _documents(self, arn: str) -> list[str]:
+        holders: Mapping[str, Role | User] = {**self._by_arn("roles"), **self._by_arn("users")}
+        if arn not in holders:
+            raise NotFoundException(f"The principal {arn} does not exist.")
+        holder = holders[arn]
+        groups = [
+            group
+            for group in self.backend.groups.values()
+            if isinstance(holder, User) and holder in group.users
+        ]
+        found: list[str] = []
+        for each in (holder, *groups):
+            found += [str(document) for document in each.policies.values()]
+            found += [
+                str(version.document)
+                for policy in each.managed_policies.values()
+                for version in policy.versions
+                if version.version_id == policy.default_version_id
+            ]
+        return found
+
+    def _by_arn(self, kind: str) -> dict[str, Role | User]:
+        return {each.arn: each for each in vars(self.backend)[kind].values()}
+
+    def _simulate(self, documents: Sequence[str]) -> ActionResult:
+        context = {
+            entry["ContextKeyName"]: entry.get("ContextKeyValues", [])
+            for entry in self._get_param("ContextEntries", [])
+        }
+        resources = self._get_param("ResourceArns", []) or ["*"]
+        results: list[dict[str, Any]] = [
+            {
+                "EvalActionName": action,
+                "EvalResourceName": resource,
+                "EvalDecision": policies.decide(documents, action, resource, context).value,
+                "MatchedStatements": [],
+                "MissingContextValues": [],
+            }
+            for action in self._get_param("ActionNames", [])
+            for resource in resources
+        ]
+        return ActionResult({"EvaluationResults": results, "IsTruncated": False})
+
+
+def install() -> None:
+    """Put the extended calls in the place of moto's."""
+    urls.url_paths["{0}/$"] = SandboxIamResponse.dispatch
