@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -77,6 +79,8 @@ def supervisor_runs(state: Path, cgroup: str) -> bool:
 def identity(url: str, patience: float) -> str:
     """The emulated AWS's mark, another at each of its starts; empty if it doesn't answer within
     `patience` seconds, in which its supervisor may just be starting it again."""
+    if not is_here(str(urlsplit(url).hostname)):
+        return ""
     deadline = time.monotonic() + patience
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
@@ -87,6 +91,16 @@ def identity(url: str, patience: float) -> str:
             if time.monotonic() > deadline:
                 return ""
             time.sleep(0.5)
+
+
+def is_here(address: str) -> bool:
+    """True if the address is this machine's; a call to one that is not would leave by the default route."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def read(path: Path) -> str:
