@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remove = Path(options.remove) if options.remove else None
         return transient.start(lambda ready: serve(config, "127.0.0.1", 0, ready), remove)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: os._exit(0))  # nothing is kept; waiting for requests is no use
     serve(
         config,
         options.host,

@@ -26,15 +26,11 @@ from moto.utilities.utils import get_partition
 
 from iot_sandbox.aws import authority, settings
 
-LIFETIME = timedelta(
-    days=395
-)  # https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html
+LIFETIME = timedelta(days=395)  # https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html
 NAME_LENGTH = 64  # of a certificate's common name (X.520)
 
 
-def write_for_load_balancer(
-    folder: Path | None, arn: str, certificate: bytes, chain: bytes, key: bytes
-) -> None:
+def write_for_load_balancer(folder: Path | None, arn: str, certificate: bytes, chain: bytes, key: bytes) -> None:
     """Write certificate, chain and key as `<certificate id>.pem`, mode 0600, in one step."""
     if not folder:
         return
@@ -63,12 +59,8 @@ class IssuedBundle(CertBundle):
         """Sign a certificate for the names; it counts as issued only after check() found them validated."""
         ca = authority.load(settings.current().ca_dir)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        common_name = (
-            [x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= NAME_LENGTH else []
-        )
-        certificate = ca.sign_server(
-            x509.Name(common_name), key.public_key(), datetime.now(UTC) + LIFETIME, names
-        )
+        common_name = [x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= NAME_LENGTH else []
+        certificate = ca.sign_server(x509.Name(common_name), key.public_key(), datetime.now(UTC) + LIFETIME, names)
         bundle = cls(
             account_id,
             certificate.public_bytes(serialization.Encoding.PEM),
@@ -113,9 +105,7 @@ class IssuedBundle(CertBundle):
         certificate = answer["Certificate"]
         certificate["DomainName"] = self.dns_names[0]
         certificate["SubjectAlternativeNames"] = list(self.dns_names)
-        certificate["RenewalEligibility"] = (
-            "ELIGIBLE" if self.status == "ISSUED" and self.in_use_by else "INELIGIBLE"
-        )
+        certificate["RenewalEligibility"] = "ELIGIBLE" if self.status == "ISSUED" and self.in_use_by else "INELIGIBLE"
         certificate["DomainValidationOptions"] = [self._validation_option(name) for name in self.dns_names]
         certificate["IssuedAt"] = self.issued_at
         if self.status == "PENDING_VALIDATION":
@@ -181,9 +171,7 @@ class SandboxACMBackend(AWSCertificateManagerBackend):
             "Export": "DISABLED",
             **(cert_options or {}),
         }
-        bundle = IssuedBundle.request(
-            names, self.account_id, self.region_name, self.validation_method, options
-        )
+        bundle = IssuedBundle.request(names, self.account_id, self.region_name, self.validation_method, options)
         if tags:
             bundle.tags.add(tags)
         self._certificates[bundle.arn] = bundle

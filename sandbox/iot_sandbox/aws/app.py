@@ -61,9 +61,7 @@ class Application:
         self._config = config
         self._identity = uuid.uuid4().hex
         self._moto = _Moto(create_backend_app)
-        self._dynamodb = (
-            dynamodb.DynamoDB(config.dynamodb_url, config.account_id) if config.dynamodb_url else None
-        )
+        self._dynamodb = dynamodb.DynamoDB(config.dynamodb_url, config.account_id) if config.dynamodb_url else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -87,9 +85,7 @@ class Application:
             found = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
             headers = {k[5:].replace("_", "-"): str(v) for k, v in environ.items() if k.startswith("HTTP_")}
             headers["Content-Type"] = environ.get("CONTENT_TYPE", "")
-            return self._dynamodb.handle(
-                target, found.group(1) if found else "us-east-1", headers, _body(environ)
-            )
+            return self._dynamodb.handle(target, found.group(1) if found else "us-east-1", headers, _body(environ))
         return None
 
     def _confirm(self, token: str) -> Answer:
@@ -138,11 +134,7 @@ class Application:
             return _send(errors.internal_error(environ, repr(error)), start_response)
         # Flask's page: a path that moto does not route. Nothing at all: a REST call that moto does not know.
         html = any(k.lower() == "content-type" and v.startswith("text/html") for k, v in headers)
-        if (
-            status.startswith("404")
-            and errors.service_of(environ) not in errors.XML_SERVICES
-            and (html or not body)
-        ):
+        if status.startswith("404") and errors.service_of(environ) not in errors.XML_SERVICES and (html or not body):
             return _send(errors.unknown_call(environ, call), start_response)
         start_response(status, headers)
         return [body]

@@ -32,9 +32,7 @@ class Authority:
             self.certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
             key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
         except (OSError, ValueError) as error:
-            raise AuthorityError(
-                f"no usable ca.crt and ca.key in {folder} (SANDBOX_CA_DIR): {error}"
-            ) from error
+            raise AuthorityError(f"no usable ca.crt and ca.key in {folder} (SANDBOX_CA_DIR): {error}") from error
         if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
             raise AuthorityError(f"{folder}/ca.key is neither an RSA nor an EC key")
         self._key: SigningKey = key
@@ -77,9 +75,7 @@ class Authority:
             .add_extension(_key_usage(public_key), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if names:
             builder = builder.add_extension(

@@ -96,9 +96,7 @@ class DynamoDB:
         except (OSError, http.client.HTTPException) as error:
             # A client that retries is right here: DynamoDB Local is starting or being restarted.
             message = f"DynamoDB Local does not answer: {error}"
-            return _json(
-                503, {"__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable", "message": message}
-            )
+            return _json(503, {"__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable", "message": message})
 
     # --- tables
 
@@ -141,9 +139,7 @@ class DynamoDB:
 
     def _complete(self, operation: str, region: str, request: Body, answer: Answer) -> Answer:
         """Add to a table's description what DynamoDB Local leaves out."""
-        member = {"DescribeTable": "Table", "CreateTable": "TableDescription"}.get(
-            operation, "TableDescription"
-        )
+        member = {"DescribeTable": "Table", "CreateTable": "TableDescription"}.get(operation, "TableDescription")
         if answer.status != 200 or operation not in (
             "DescribeTable",
             "CreateTable",
@@ -154,9 +150,7 @@ class DynamoDB:
         content = json.loads(answer.body)
         table = content.pop("Table", None) or content.get(member) or content.get("TableDescription") or {}
         extras = self._of(region, _table_name(request))
-        table["TableId"] = str(
-            uuid.uuid5(uuid.NAMESPACE_URL, f"{table['TableArn']}/{table['CreationDateTime']}")
-        )
+        table["TableId"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{table['TableArn']}/{table['CreationDateTime']}"))
         table["DeletionProtectionEnabled"] = extras.deletion_protection
         if extras.encryption:
             table["SSEDescription"] = extras.encryption
@@ -220,17 +214,13 @@ class DynamoDB:
         body = json.dumps({"TableName": name}).encode()
         answer = self._forward("DynamoDB_20120810.DescribeTable", region, headers, body)
         if answer.status != 200:
-            raise DynamoDBError(
-                "ResourceNotFoundException", f"Requested resource not found: Table: {name} not found"
-            )
+            raise DynamoDBError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
 
     # --- transport
 
     def _forward(self, target: str, region: str, headers: Mapping[str, str], body: bytes) -> Answer:
         sent = {k: v for k, v in headers.items() if k.lower() not in NOT_FORWARDED} | {"X-Amz-Target": target}
-        connection = http.client.HTTPConnection(
-            self._url.hostname or "", self._url.port or 80, timeout=TIMEOUT_SECONDS
-        )
+        connection = http.client.HTTPConnection(self._url.hostname or "", self._url.port or 80, timeout=TIMEOUT_SECONDS)
         with closing(connection):
             connection.request("POST", "/", body, sent)
             response = connection.getresponse()

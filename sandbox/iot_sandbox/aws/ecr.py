@@ -135,9 +135,7 @@ class SandboxECRBackend(ECRBackend):
                 self._registry.delete(repository_name, digest)
         return answer
 
-    def delete_repository(
-        self, repository_name: str, registry_id: str | None = None, force: bool = False
-    ) -> Any:
+    def delete_repository(self, repository_name: str, registry_id: str | None = None, force: bool = False) -> Any:
         """DeleteRepository: refused while images stand in the registry, unless forced."""
         self._synchronize(repository_name)
         digests = self._digests(repository_name)

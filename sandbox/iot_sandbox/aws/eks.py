@@ -56,9 +56,7 @@ class SandboxEKSResponse(EKSResponse):
         access = self._get_param("accessConfig") or {}
         cluster.access_config = {
             "authenticationMode": access.get("authenticationMode", "CONFIG_MAP"),
-            "bootstrapClusterCreatorAdminPermissions": access.get(
-                "bootstrapClusterCreatorAdminPermissions", True
-            ),
+            "bootstrapClusterCreatorAdminPermissions": access.get("bootstrapClusterCreatorAdminPermissions", True),
         }
         cluster.upgrade_policy = self._get_param("upgradePolicy") or {"supportType": "EXTENDED"}
         cluster.zonal_shift_config = self._get_param("zonalShiftConfig")
@@ -162,14 +160,10 @@ class SandboxEKSResponse(EKSResponse):
                 log.info("the cluster is not there yet: %s", error)
                 return
             cluster.endpoint = real.server
-            cluster.certificate_authority = {
-                "data": base64.b64encode(real.certificate_authority.encode()).decode()
-            }
+            cluster.certificate_authority = {"data": base64.b64encode(real.certificate_authority.encode()).decode()}
 
     def _run_instances(self, cluster: Any, group: Any) -> None:
-        taken = {
-            i.node_name for g in cluster.nodegroups.values() for i in getattr(g, "sandbox_instances", ())
-        }
+        taken = {i.node_name for g in cluster.nodegroups.values() for i in getattr(g, "sandbox_instances", ())}
         subnets = [s for s in self._ec2().describe_subnets() if s.id in (group.subnets or [])]
         security_group = cluster.resources_vpc_config.get("clusterSecurityGroupId")
         group.sandbox_instances = []

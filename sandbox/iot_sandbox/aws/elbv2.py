@@ -121,9 +121,7 @@ def _targets() -> Iterator[tuple[Key, FakeTargetGroup]]:
 def checked(group: FakeTargetGroup) -> bool:
     """Whether the group's targets are addresses that a load balancer in use would ask over HTTP."""
     return bool(
-        group.target_type == "ip"
-        and group.load_balancer_arns
-        and group.health_check_protocol in ("HTTP", "HTTPS")
+        group.target_type == "ip" and group.load_balancer_arns and group.health_check_protocol in ("HTTP", "HTTPS")
     )
 
 
@@ -162,9 +160,7 @@ class SandboxELBv2Backend(ELBv2Backend):
                     checker().drain(_key(group, {**group.targets[target["Id"]], **target}), float(delay))
         super().deregister_targets(target_group_arn, known)
 
-    def describe_target_health(
-        self, target_group_arn: str, targets: list[dict[str, Any]]
-    ) -> list[FakeHealthStatus]:
+    def describe_target_health(self, target_group_arn: str, targets: list[dict[str, Any]]) -> list[FakeHealthStatus]:
         """DescribeTargetHealth: registered targets and draining ones, or those asked for."""
         group = self.target_groups.get(target_group_arn)
         if group is None or group.target_type != "ip":
@@ -179,9 +175,7 @@ class SandboxELBv2Backend(ELBv2Backend):
                 FakeHealthStatus(
                     key[1],
                     str(key[2]),
-                    str(key[2])
-                    if group.health_check_port in (None, "traffic-port")
-                    else group.health_check_port,
+                    str(key[2]) if group.health_check_port in (None, "traffic-port") else group.health_check_port,
                     health.state.value,
                     health.reason,
                     health.description,

@@ -45,16 +45,12 @@ def service_of(environ: Mapping[str, Any]) -> str:
 
 def unknown_call(environ: Mapping[str, Any], detail: str) -> Answer:
     """The emulator does not know this call. Not retried by SDKs (status 400)."""
-    return error(
-        environ, 400, "UnknownOperationException", f"The sandbox does not emulate this call: {detail}"
-    )
+    return error(environ, 400, "UnknownOperationException", f"The sandbox does not emulate this call: {detail}")
 
 
 def internal_error(environ: Mapping[str, Any], detail: str) -> Answer:
     """The emulator failed; 501 since SDKs retry 500, and the same call would fail the same way."""
-    return error(
-        environ, 501, "InternalFailure", f"The sandbox failed in this call (its log has the trace): {detail}"
-    )
+    return error(environ, 501, "InternalFailure", f"The sandbox failed in this call (its log has the trace): {detail}")
 
 
 def error(environ: Mapping[str, Any], status: int, code: str, message: str) -> Answer:

@@ -34,11 +34,7 @@ class SandboxIamResponse(IamResponse):
         if arn not in holders:
             raise NotFoundException(f"The principal {arn} does not exist.")
         holder = holders[arn]
-        groups = [
-            group
-            for group in self.backend.groups.values()
-            if isinstance(holder, User) and holder in group.users
-        ]
+        groups = [group for group in self.backend.groups.values() if isinstance(holder, User) and holder in group.users]
         found: list[str] = []
         for each in (holder, *groups):
             found += [str(document) for document in each.policies.values()]

@@ -35,9 +35,7 @@ def known(config: Settings, access_key: str) -> Identity | None:
 
 def clusters(config: Settings) -> list[str]:
     """Names of the account's EKS clusters, in every region."""
-    return sorted(
-        {name for _, backend in eks_backends[config.account_id].items() for name in backend.clusters}
-    )
+    return sorted({name for _, backend in eks_backends[config.account_id].items() for name in backend.clusters})
 
 
 def _operator(file: Path | None) -> tuple[str, str] | None:

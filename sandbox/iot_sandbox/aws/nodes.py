@@ -102,9 +102,7 @@ def _subnet_for(node: KubernetesNode, subnets: Sequence[Subnet]) -> Subnet:
 def _host_address(node: KubernetesNode, subnet: IPv4Network) -> Any:
     """An address for the instance itself that no pod can have: the highest outside the pod range."""
     highest = int(subnet.broadcast_address) - 1
-    address = next(
-        a for a in range(highest, 0, -1) if subnet[a - int(subnet.network_address)] not in node.pod_range
-    )
+    address = next(a for a in range(highest, 0, -1) if subnet[a - int(subnet.network_address)] not in node.pod_range)
     return subnet[address - int(subnet.network_address)]
 
 

@@ -94,9 +94,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         ca_bundle=_path(environment, "SANDBOX_CA_BUNDLE"),
         acm_dir=_path(environment, "SANDBOX_ACM_DIR"),
         iot_endpoint_prefix=environment.get("SANDBOX_IOT_ENDPOINT_PREFIX") or default.iot_endpoint_prefix,
-        iot_challenge_timeout=_seconds(
-            environment, "SANDBOX_IOT_CHALLENGE_TIMEOUT", default.iot_challenge_timeout
-        ),
+        iot_challenge_timeout=_seconds(environment, "SANDBOX_IOT_CHALLENGE_TIMEOUT", default.iot_challenge_timeout),
         iot_token_lifetime=_seconds(environment, "SANDBOX_IOT_TOKEN_LIFETIME", default.iot_token_lifetime),
         iot_deletion_time=_seconds(environment, "SANDBOX_IOT_DELETION_TIME", default.iot_deletion_time),
         dynamodb_url=environment.get("SANDBOX_DYNAMODB_URL", "").rstrip("/"),
@@ -106,9 +104,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         kubernetes_nodes=parse_nodes(environment.get("SANDBOX_KUBERNETES_NODES", "")),
         registry_url=environment.get("SANDBOX_REGISTRY_URL", "").rstrip("/"),
         registry_token_file=_path(environment, "SANDBOX_REGISTRY_TOKEN_FILE"),
-        health_check_interval=_seconds(
-            environment, "SANDBOX_HEALTH_CHECK_INTERVAL", default.health_check_interval
-        ),
+        health_check_interval=_seconds(environment, "SANDBOX_HEALTH_CHECK_INTERVAL", default.health_check_interval),
     )
 
 

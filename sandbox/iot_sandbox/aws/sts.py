@@ -72,9 +72,7 @@ class SandboxTokenResponse(TokenResponse):
         iam = iam_backends[self.current_account][self.partition]
         role_arn = self._get_param("RoleArn")
         role = next((r for r in iam.roles.values() if r.arn == role_arn), None)
-        providers = [
-            web_identity.Provider(p.arn, p.url, p.client_id_list) for p in iam.open_id_providers.values()
-        ]
+        providers = [web_identity.Provider(p.arn, p.url, p.client_id_list) for p in iam.open_id_providers.values()]
         try:
             keys = cluster_keys if settings.current().kubeconfig else None
             claims = web_identity.claims_of(self._get_param("WebIdentityToken") or "", keys)

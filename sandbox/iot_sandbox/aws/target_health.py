@@ -63,9 +63,7 @@ def probe(check: Check) -> Health:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(
-            check.address, check.port, timeout=check.timeout, context=context
-        )
+        connection = http.client.HTTPSConnection(check.address, check.port, timeout=check.timeout, context=context)
     else:
         connection = http.client.HTTPConnection(check.address, check.port, timeout=check.timeout)
     try:

@@ -101,9 +101,7 @@ def _user(
 
 def sign(host: str, query: Sequence[tuple[str, str]], cluster: str, scope: str, secret_key: str) -> str:
     """The signature (version 4, in hexadecimal) of a presigned GetCallerIdentity for a cluster."""
-    signed = sorted(
-        (quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in query if k.lower() != "x-amz-signature"
-    )
+    signed = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in query if k.lower() != "x-amz-signature")
     request = "\n".join(
         (
             "GET",
@@ -127,15 +125,13 @@ def _presigned_url(token: str) -> str:
         raise DeniedError(f"token does not begin with {PREFIX}")
     text = token.removeprefix(PREFIX)
     try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise DeniedError(f"token is not base64: {error}") from error
 
 
 def _check_form(scheme: str, host: str, path: str, given: dict[str, str], own_host: str) -> None:
-    is_sts = scheme == "https" and (
-        host == "sts.amazonaws.com" or (host.startswith("sts.") and _is_aws(host))
-    )
+    is_sts = scheme == "https" and (host == "sts.amazonaws.com" or (host.startswith("sts.") and _is_aws(host)))
     if not is_sts and host != own_host:
         raise DeniedError(f"host {host!r} is not STS")
     if path not in ("", "/"):

@@ -77,9 +77,7 @@ def playbook(pid: int) -> tuple[int, str] | None:
     found = None
     while pid > 1:
         parent, started = _stat(pid)
-        program = [
-            Path(word.decode(errors="replace")).name for word in _read(pid, "cmdline").split(b"\0")[:2]
-        ]
+        program = [Path(word.decode(errors="replace")).name for word in _read(pid, "cmdline").split(b"\0")[:2]]
         if PARENT in program:
             found = (pid, started)
         pid = parent

@@ -58,17 +58,13 @@ def claims_of(token: str, keys: Callable[[], Mapping[str, Any]] | None) -> Claim
             key_set = KeySet.import_key_set(dict(keys()))  # type: ignore[arg-type]
             content = jwt.decode(token, key_set, algorithms=ALGORITHMS).claims
     except (JoseError, ValueError) as error:
-        raise RefusedError(
-            "InvalidIdentityToken", f"The ID Token provided is not a valid JWT: {error}"
-        ) from error
+        raise RefusedError("InvalidIdentityToken", f"The ID Token provided is not a valid JWT: {error}") from error
     if not isinstance(content, dict):
         raise RefusedError("InvalidIdentityToken", "The ID Token provided is not a valid JWT")
     return content
 
 
-def check(
-    claims: Claims, providers: Sequence[Provider], trust_policy: str | None, now: float | None = None
-) -> None:
+def check(claims: Claims, providers: Sequence[Provider], trust_policy: str | None, now: float | None = None) -> None:
     """Raise RefusedError unless a provider vouches for the token and the role trusts it.
 
     `trust_policy` is the role's, None for a role that does not exist; `now` is seconds since the epoch.
@@ -77,9 +73,7 @@ def check(
     issuer = str(claims.get("iss", "")).rstrip("/")
     provider = next((p for p in providers if p.host == issuer.removeprefix("https://")), None)
     if provider is None:
-        raise RefusedError(
-            "InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {issuer}"
-        )
+        raise RefusedError("InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {issuer}")
     if float(claims.get("exp", 0)) <= now:
         raise RefusedError("ExpiredTokenException", "Token expired: its expiration time has passed")
     given = claims.get("aud", [])

@@ -15,9 +15,7 @@ from tests.sandbox.broker.authority import Authority
 
 def create(iot: Any, url: str) -> str:
     configuration = {"httpUrlConfiguration": {"confirmationUrl": url}}
-    return str(
-        iot.create_topic_rule_destination(destinationConfiguration=configuration)["topicRuleDestination"]["arn"]
-    )
+    return str(iot.create_topic_rule_destination(destinationConfiguration=configuration)["topicRuleDestination"]["arn"])
 
 
 def get(iot: Any, arn: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_unknown_call_is_refused_at_once(
 
 
 def test_unknown_call_is_named(aws: Emulator) -> None:
-    with pytest.raises(ClientError, match="UnknownOperationException.*does not emulate.*addons"):
+    with pytest.raises(ClientError, match=r"UnknownOperationException.*does not emulate.*addons"):
         aws.client("eks").list_addons(clusterName="c")
 
 

@@ -96,9 +96,7 @@ class SandboxIoTBackend(IoTBackend):
     ) -> FakeCertificate:
         """RegisterCertificate."""
         ca_id = self._find_ca_certificate(ca_certificate_pem)
-        return self._add_certificate(
-            certificate_pem, "ACTIVE" if set_as_active else status or "INACTIVE", ca_id
-        )
+        return self._add_certificate(certificate_pem, "ACTIVE" if set_as_active else status or "INACTIVE", ca_id)
 
     def register_certificate_without_ca(self, certificate_pem: str, status: str) -> FakeCertificate:
         """RegisterCertificateWithoutCA."""
@@ -130,9 +128,7 @@ class SandboxIoTBackend(IoTBackend):
         _check_policy(policy_document)
         return super().create_policy(policy_name, policy_document)
 
-    def create_policy_version(
-        self, policy_name: str, policy_document: Any, set_as_default: bool
-    ) -> FakePolicyVersion:
+    def create_policy_version(self, policy_name: str, policy_document: Any, set_as_default: bool) -> FakePolicyVersion:
         """CreatePolicyVersion; the sixth version is refused (moto does that)."""
         _check_policy(policy_document)
         return super().create_policy_version(policy_name, policy_document, set_as_default)

@@ -88,8 +88,6 @@ def send(challenge: Challenge, ca_bundle: Path | None, timeout: float) -> None:
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ChallengeError(
-            f"Confirmation message could not be delivered: {error or type(error).__name__}"
-        ) from error
+        raise ChallengeError(f"Confirmation message could not be delivered: {error or type(error).__name__}") from error
     if not 200 <= status < 300:
         raise ChallengeError(f"Confirmation message was answered with HTTP status {status}")

@@ -206,9 +206,7 @@ def confirmation_url(configuration: Mapping[str, Any] | None) -> str:
     """
     http = (configuration or {}).get("httpUrlConfiguration")
     if not http or not isinstance(http.get("confirmationUrl"), str):
-        raise InvalidRequestException(
-            "destinationConfiguration.httpUrlConfiguration.confirmationUrl is required"
-        )
+        raise InvalidRequestException("destinationConfiguration.httpUrlConfiguration.confirmationUrl is required")
     url = str(http["confirmationUrl"])
     check_https_url(url, "confirmationUrl")
     return url

@@ -60,9 +60,7 @@ def check(payload: Mapping[str, Any], assumable: Callable[[str], bool]) -> None:
         raise SqlParseError("Expected a SELECT statement")
     version = payload.get("awsIotSqlVersion")
     if version and version not in SQL_VERSIONS:
-        raise InvalidRequestException(
-            f"awsIotSqlVersion must be one of {', '.join(SQL_VERSIONS)}, got {version!r}"
-        )
+        raise InvalidRequestException(f"awsIotSqlVersion must be one of {', '.join(SQL_VERSIONS)}, got {version!r}")
     actions: Sequence[Action] = payload.get("actions") or []
     if len(actions) > MAX_ACTIONS:
         raise InvalidRequestException(f"A rule can have at most {MAX_ACTIONS} actions, got {len(actions)}")
@@ -105,9 +103,7 @@ def _check_http(http: Mapping[str, Any], where: str) -> None:
     confirmation = http.get("confirmationUrl")
     if TEMPLATE in url:
         if not confirmation:
-            raise InvalidRequestException(
-                f"{where}.http: a url with substitution templates needs a confirmationUrl"
-            )
+            raise InvalidRequestException(f"{where}.http: a url with substitution templates needs a confirmationUrl")
     else:
         check_https_url(url, f"{where}.http.url")
     if confirmation:
@@ -123,6 +119,4 @@ def _check_http(http: Mapping[str, Any], where: str) -> None:
     for name, (low, high) in BATCH_LIMITS.items():
         number = (http.get("batchConfig") or {}).get(name)
         if number is not None and not low <= number <= high:
-            raise InvalidRequestException(
-                f"{where}.http.batchConfig.{name} must be {low} to {high}, got {number}"
-            )
+            raise InvalidRequestException(f"{where}.http.batchConfig.{name} must be {low} to {high}, got {number}")

@@ -1,0 +1,142 @@
+"""EKS answers with the real cluster, and its node group's instances are the real nodes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.sandbox.aws.cluster import ISSUER, Cluster, cluster_at
+from tests.sandbox.aws.emulator import Emulator, running, serving, until
+from tests.sandbox.broker.authority import Authority
+
+NODES = [
+    {"name": "node-1", "zone": "us-east-2a", "pod_range": "10.244.0.0/24"},
+    {"name": "node-2", "zone": "us-east-2b", "pod_range": "10.244.16.0/24"},
+]
+ROLE = "arn:aws:iam::123456789012:role/x"
+
+
+@pytest.fixture(scope="module", name="cluster")
+def _cluster(tmp_path_factory: pytest.TempPathFactory, aws_authority: Authority) -> Iterator[Cluster]:
+    with serving(aws_authority) as endpoint:
+        yield cluster_at(endpoint, aws_authority.certificate, tmp_path_factory.mktemp("cluster"))
+
+
+@pytest.fixture(scope="module", name="emulator")
+def _emulator(
+    tmp_path_factory: pytest.TempPathFactory, aws_authority: Authority, cluster: Cluster
+) -> Iterator[Emulator]:
+    folder = tmp_path_factory.mktemp("eks")
+    variables = {"KUBECONFIG": str(cluster.kubeconfig), "KUBERNETES_NODES": json.dumps(NODES)}
+    with running(folder, aws_authority, **variables) as emulator:
+        yield emulator
+
+
+def make_cluster(emulator: Emulator, name: str) -> tuple[str, list[str]]:
+    """A VPC with two private subnets and an EKS cluster in them."""
+    ec2 = emulator.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.244.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        for cidr, zone in (("10.244.0.0/20", "us-east-2a"), ("10.244.16.0/20", "us-east-2b"))
+    ]
+    emulator.client("eks").create_cluster(
+        name=name,
+        roleArn=ROLE,
+        resourcesVpcConfig={"subnetIds": subnets, "endpointPrivateAccess": True},
+        accessConfig={"authenticationMode": "API"},
+    )
+    return vpc, subnets
+
+
+def make_nodes(emulator: Emulator, name: str, subnets: list[str]) -> None:
+    emulator.client("eks").create_nodegroup(
+        clusterName=name, nodegroupName="default", subnets=subnets, nodeRole=ROLE, instanceTypes=["m6i.large"]
+    )
+
+
+def instances(emulator: Emulator, name: str) -> list[dict[str, Any]]:
+    filters = [
+        {"Name": "tag:eks:cluster-name", "Values": [name]},
+        {"Name": "instance-state-name", "Values": ["running"]},
+    ]
+    found = emulator.client("ec2").describe_instances(Filters=filters)["Reservations"]
+    return [instance for reservation in found for instance in reservation["Instances"]]
+
+
+def has_provider_id(cluster: Cluster, node: str, wanted: str) -> bool:
+    return bool(cluster.nodes[node]["spec"].get("providerID") == wanted)
+
+
+def test_cluster_is_the_real_one(emulator: Emulator, cluster: Cluster, aws_authority: Authority) -> None:
+    vpc, subnets = make_cluster(emulator, "real")
+    found = emulator.client("eks").describe_cluster(name="real")["cluster"]
+    assert found["status"] == "ACTIVE"
+    assert found["endpoint"] == cluster.endpoint.url
+    assert base64.b64decode(found["certificateAuthority"]["data"]) == aws_authority.certificate.read_bytes()
+    assert found["identity"]["oidc"]["issuer"] == ISSUER
+    assert found["accessConfig"]["authenticationMode"] == "API"
+    network = found["resourcesVpcConfig"]
+    assert (network["vpcId"], network["subnetIds"]) == (vpc, subnets)
+    assert (network["endpointPrivateAccess"], network["endpointPublicAccess"]) == (True, True)
+    group = emulator.client("ec2").describe_security_groups(GroupIds=[network["clusterSecurityGroupId"]])
+    tags = {t["Key"]: t["Value"] for t in group["SecurityGroups"][0]["Tags"]}
+    assert tags["kubernetes.io/cluster/real"] == "owned"
+
+
+def test_nodes_are_instances_that_hold_their_pods_addresses(emulator: Emulator, cluster: Cluster) -> None:
+    vpc, subnets = make_cluster(emulator, "nodes")
+    make_nodes(emulator, "nodes", subnets)
+    found = {t["Value"]: i for i in instances(emulator, "nodes") for t in i["Tags"] if t["Key"] == "Name"}
+    assert set(found) == {"node-1", "node-2"}
+    for node, subnet, prefix in (("node-1", subnets[0], "10.244.0."), ("node-2", subnets[1], "10.244.16.")):
+        interface = found[node]["NetworkInterfaces"][0]
+        addresses = {a["PrivateIpAddress"] for a in interface["PrivateIpAddresses"]}
+        assert interface["SubnetId"] == subnet
+        assert {f"{prefix}{n}" for n in range(1, 255)} <= addresses
+        assert not found[node]["PrivateIpAddress"].startswith(prefix)
+        assert found[node]["SecurityGroups"][0]["GroupName"].startswith("eks-cluster-sg-nodes-")
+        assert found[node]["VpcId"] == vpc
+    # The cluster's nodes come up later than the node group.
+    assert not cluster.nodes
+    for name in found:
+        cluster.add_node(name)
+    for node, instance in found.items():
+        wanted = f"aws:///{instance['Placement']['AvailabilityZone']}/{instance['InstanceId']}"
+        until(partial(has_provider_id, cluster, node, wanted))
+        zone = cluster.nodes[node]["metadata"]["labels"]["topology.kubernetes.io/zone"]
+        assert zone == instance["Placement"]["AvailabilityZone"]
+    assert cluster.endpoint.calls[-1].headers["authorization"] == "Bearer admin-token"
+
+
+def test_instance_ids_outlive_the_emulator(tmp_path: Path, aws_authority: Authority, emulator: Emulator) -> None:
+    with running(tmp_path, aws_authority, KUBERNETES_NODES=json.dumps(NODES)) as another:
+        _, subnets = make_cluster(another, "nodes")
+        make_nodes(another, "nodes", subnets)
+        _, others = make_cluster(emulator, "ids")
+        make_nodes(emulator, "ids", others)
+        first = {i["InstanceId"] for i in instances(another, "nodes")}
+        assert first == {i["InstanceId"] for i in instances(emulator, "nodes")}
+        assert first.isdisjoint(i["InstanceId"] for i in instances(emulator, "ids"))
+
+
+def test_deletion_leaves_no_instance_and_no_group(emulator: Emulator) -> None:
+    vpc, subnets = make_cluster(emulator, "gone")
+    make_nodes(emulator, "gone", subnets)
+    eks, ec2 = emulator.client("eks"), emulator.client("ec2")
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        eks.delete_cluster(name="gone")
+    eks.delete_nodegroup(clusterName="gone", nodegroupName="default")
+    assert instances(emulator, "gone") == []
+    eks.delete_cluster(name="gone")
+    filters = [{"Name": "vpc-id", "Values": [vpc]}]
+    assert [g["GroupName"] for g in ec2.describe_security_groups(Filters=filters)["SecurityGroups"]] == ["default"]
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        eks.describe_cluster(name="gone")
