@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ TOOL = ROOT / "sandbox/roles/build/files"
 sys.path.insert(0, str(TOOL))
 
 from sandbox_build import daemon  # noqa: E402  found by the line above
-from sandbox_build.plan import Places  # noqa: E402
+from sandbox_build.plan import Inputs, Places  # noqa: E402
 
 PLAN = {
     "programs": [
@@ -77,24 +77,19 @@ def go(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def prepare(tmp_path: Path) -> Iterator[Callable[[str], Places]]:
-    """Put into a cache what the role does, for a digest; what builds there ends with the test."""
-    cache = tmp_path / "cache"
-
-    def make(digest: str) -> Places:
-        places = Places(cache, digest)
-        places.source.mkdir(parents=True)
-        (places.source / "go.mod").write_text("module test\n\ngo 1.26.2\n")
-        (places.work / "plan.json").write_text(json.dumps(PLAN))
-        (places.work / "requirements.txt").write_text("")
-        (places.work / "sandbox_build").symlink_to(TOOL / "sandbox_build")
-        return places
-
-    yield make
-    daemon.stop(cache)
+def inputs(tmp_path: Path) -> Inputs:
+    """What the role hands over."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "go.mod").write_text("module test\n\ngo 1.26.2\n")
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("")
+    return Inputs(json.dumps(PLAN), source, requirements)
 
 
 @pytest.fixture
-def places(prepare: Callable[[str], Places]) -> Places:
-    """A cache in which a role has put plan, source and builder."""
-    return prepare("0123456789ab")
+def places(tmp_path: Path) -> Iterator[Places]:
+    """A cache; what builds there ends with the test."""
+    cache = tmp_path / "cache"
+    yield Places(cache, "0123456789ab")
+    daemon.stop(cache)

@@ -75,8 +75,6 @@ def test_skopeo_reads_it(archive: Path) -> None:
     assert config["config"]["Entrypoint"] == ["/usr/bin/demo"]
 
 
-@pytest.mark.parametrize(
-    ("machine", "name"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")]
-)
+@pytest.mark.parametrize(("machine", "name"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")])
 def test_architecture_is_named_as_go_does(machine: str, name: str) -> None:
     assert images.architecture(machine) == name

@@ -14,9 +14,7 @@ MODULE = ROOT / "sandbox/kubernetes"
 
 def test_every_go_file_counts_in_the_digest() -> None:
     named = (ROLE / "vars/main.yml").read_text()
-    files = {
-        str(file.relative_to(MODULE)) for pattern in ("go.*", "**/*.go") for file in MODULE.glob(pattern)
-    }
+    files = {str(file.relative_to(MODULE)) for pattern in ("go.*", "**/*.go") for file in MODULE.glob(pattern)}
     assert {file for file in files if f"'{file}'" not in named} == set()
 
 

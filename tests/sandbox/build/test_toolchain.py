@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -66,9 +65,7 @@ def test_settings_for_other_projects_stay_out(monkeypatch: pytest.MonkeyPatch, t
     assert environment["GOFLAGS"].startswith("-mod=readonly")
     assert environment["GOWORK"] == "off"
     assert environment["GOPROXY"] == "https://proxy.example"
-    assert {
-        environment[name].startswith(str(tmp_path)) for name in ("GOCACHE", "GOMODCACHE", "GOTMPDIR")
-    } == {True}
+    assert {environment[name].startswith(str(tmp_path)) for name in ("GOCACHE", "GOMODCACHE", "GOTMPDIR")} == {True}
 
 
 def test_jobs_follow_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,29 +89,3 @@ def test_an_install_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pyte
     with places.log.open("w") as log, pytest.raises(toolchain.ToolchainError, match="put a newer Go on PATH"):
         toolchain.install(places, log)
     assert not toolchain.installed(places).exists()
-
-
-@pytest.fixture(scope="module")
-def real_go() -> Path:
-    go_mod = (ROOT / "sandbox/kubernetes/go.mod").read_text()
-    found = toolchain.choose(
-        [Path(folder) / "go" for folder in os.environ["PATH"].split(":")] + [Path("/usr/local/go/bin/go")],
-        toolchain.needed_version(go_mod),
-    )
-    if found is None:
-        pytest.skip("no Go that is new enough")
-    return found
-
-
-def test_pause_compiles_and_ends_when_told(real_go: Path, tmp_path: Path) -> None:
-    places = Places(tmp_path, "d")
-    places.scratch.mkdir(parents=True)
-    program = tmp_path / "pause"
-    command = [str(real_go), "build", "-o", str(program), "./pause"]
-    source = ROOT / "sandbox/kubernetes"
-    subprocess.run(command, cwd=source, env=toolchain.environment(places), check=True, timeout=300)
-    with subprocess.Popen([program]) as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        process.terminate()
-        assert process.wait(5) == 0

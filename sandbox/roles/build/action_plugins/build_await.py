@@ -15,38 +15,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     """Waits in steps, each a call of the builder on the sandbox's machine, and prints a line after each."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"directory", "cache", "digest", "programs", "timeout"})
+    _VALID_ARGS = frozenset({"builder", "cache", "digest", "programs", "timeout"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return once all programs are ready; fail with the log's last lines when they never will be."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         give_up = time.monotonic() + int(self._task.args["timeout"])
-        for program in self._task.args["programs"]:
-            seen = self._look(program, 0, task_vars)
-            while seen.get("state") == "running" and time.monotonic() < give_up:
-                Display().display(seen["line"])
-                seen = self._look(program, SHOW_EVERY, task_vars)
-            if seen.get("state") != "ready":
-                return {**result, "failed": True, "msg": failure(seen)}
+        seen = self._look(0, task_vars)
+        while seen["state"] == "running" and time.monotonic() < give_up:
+            Display().display(seen["line"])
+            seen = self._look(SHOW_EVERY, task_vars)
+        if seen["state"] != "ready":
+            return {**result, "failed": True, "msg": failure(seen)}
         return {**result, "changed": False}
 
-    def _look(self, program: str, seconds: int, task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        """Ask the builder about a program, and let it wait that long for it."""
+    def _look(self, seconds: int, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Ask the builder about the programs, and let it wait that long for them."""
         args = self._task.args
-        command = [
-            sys.executable,
-            "-m",
-            "sandbox_build",
-            "wait",
-            "--program",
-            program,
-            "--seconds",
-            str(seconds),
-        ]
-        command += ["--cache", args["cache"], "--digest", args["digest"]]
+        command = [sys.executable, "-m", "sandbox_build", "wait", f"--seconds={seconds}"]
+        command += [f"--cache={args['cache']}", f"--digest={args['digest']}"]
+        command += [f"--program={program}" for program in args["programs"]]
         answer = self._execute_module(
             module_name="ansible.legacy.command",
-            module_args={"argv": command, "chdir": args["directory"]},
+            module_args={"argv": command, "chdir": args["builder"]},
             task_vars=task_vars,
         )
         if answer.get("rc") != 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import daemon
 from .command import BuildError
-from .plan import Places
+from .plan import Inputs, Places
 from .status import State
 
 
@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
             return answer(stopped=daemon.stop(options.cache))
         places = Places(options.cache, options.digest)
         if options.command == "start":
-            return answer(started=daemon.start(places, options.go))
+            inputs = Inputs(sys.stdin.read(), options.source, options.requirements)
+            return answer(started=daemon.start(places, inputs, options.go))
         if options.command == "run":
             return daemon.run(places, options.go)
         status = daemon.wait(places, options.program, options.seconds)
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="sandbox_build", description=__doc__)
     commands = whole.add_subparsers(dest="command", required=True)
     for name, purpose in {
-        "start": "begin in the background; find a running build instead, or nothing to do",
+        "start": "begin what the plan on standard input says, in the background, unless it runs or is done",
         "run": "build in this process",
         "wait": "tell how far the build is, or wait until a program is ready",
         "stop": "end every build below the cache",
@@ -57,8 +58,11 @@ def parser() -> argparse.ArgumentParser:
         if name == "stop":
             continue
         command.add_argument("--digest", required=True, help="names the folders of this build")
+        if name == "start":
+            command.add_argument("--source", type=Path, required=True, help="folder of the Go module")
+            command.add_argument("--requirements", type=Path, required=True, help="locked requirements of Go")
         if name == "wait":
-            command.add_argument("--program", help="wait for this one only")
+            command.add_argument("--program", action="append", default=[], help="wait for these only")
             command.add_argument("--seconds", type=float, default=0, help="the longest to wait")
         else:
             command.add_argument(

@@ -101,7 +101,7 @@ class Build:
         with (self.places.work / "compiled").open("a+", buffering=1) as record:
             record.seek(0)
             done = wanted & set(record.read().split())
-            self.report(work=f"{len(done):>5,} of {len(wanted):,} packages")
+            self.report(work=f"{len(done):>5,} of {len(wanted):,} packages" if done else "comparing with the cache")
             for line in go.lines("build", *flags, program.package):
                 if line in wanted:
                     done.add(line)
@@ -121,4 +121,4 @@ class Build:
         self.status.state = state
         for name, value in changes.items():
             setattr(self.status, name, value)
-        self.status.write(self.places.work / "status.json")
+        self.status.write(self.places.status)

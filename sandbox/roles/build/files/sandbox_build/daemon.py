@@ -19,7 +19,7 @@ from pathlib import Path
 from . import artifacts
 from .command import BuildError
 from .compile import Build
-from .plan import Places, Plan
+from .plan import Inputs, Places, Plan
 from .status import State, Status
 from .toolchain import ToolchainError
 
@@ -60,7 +60,7 @@ def running(work: Path) -> bool:
         return True
 
 
-def start(places: Places, candidates: list[Path]) -> bool:
+def start(places: Places, inputs: Inputs, candidates: list[Path]) -> bool:
     """Start a build in the background unless it runs or is complete; say whether it was started.
 
     `candidates` are the Go commands to try before one is installed. Raises BuildError if the process
@@ -68,7 +68,8 @@ def start(places: Places, candidates: list[Path]) -> bool:
     """
     if places.complete.exists() or running(places.work):
         return False
-    Status().write(places.work / "status.json")
+    inputs.copy_to(places)
+    Status(work="waiting for its turn").write(places.status)
     command = [sys.executable, "-m", "sandbox_build", "run", f"--cache={places.cache}"]
     command += [f"--digest={places.digest}", *(f"--go={go}" for go in candidates)]
     with places.log.open("a") as log:
@@ -95,7 +96,7 @@ def run(places: Places, candidates: list[Path]) -> int:
         locked(places.work.parent / "lock", patience=math.inf),  # one cache, one machine's memory
     ):
         shutil.rmtree(places.scratch, ignore_errors=True)
-        build = Build(Plan.read(places.work / "plan.json"), places, log)
+        build = Build(Plan.read(places.plan), places, log)
         try:
             build.run(candidates)
             active = {work.name for work in places.work.parent.glob("*/") if running(work)}
@@ -110,14 +111,16 @@ def run(places: Places, candidates: list[Path]) -> int:
         return 0
 
 
-def wait(places: Places, program: str | None, seconds: float) -> Status:
-    """Wait for a program, or for everything, as long as told; return how far the build is by then."""
-    plan = Plan.read(places.work / "plan.json")
+def wait(places: Places, programs: list[str], seconds: float) -> Status:
+    """Wait for programs, or for everything, as long as told; return how far the build is by then.
+
+    Raises KeyError when the plan has no such program.
+    """
     give_up = time.monotonic() + seconds
     while True:
-        alive = running(places.work)  # looked at first: what is ready when it is gone will never be
-        status = Status.read(places.work / "status.json")
-        if places.complete.exists() if program is None else places.ready(plan, program):
+        alive = running(places.work)  # looked at first: what is not there once it is gone will never be
+        status = Status.read(places.status)
+        if places.complete.exists() or (programs and places.ready(programs)):
             status.state = State.READY
         elif status.state is not State.FAILED and not alive:
             status.state = State.STOPPED

@@ -1,6 +1,7 @@
 """What is to be compiled, and where it goes. Role build writes the plan from its vars/main.yml."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -72,6 +73,25 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What goes into a build, and stays as it was then: the checkout may change, or go, in the meantime."""
+
+    plan: str
+    source: Path
+    requirements: Path
+
+    def copy_to(self, places: "Places") -> None:
+        """Put them, and this package, where the build works. Raises ValueError, KeyError or TypeError for no plan."""
+        Plan.parse(json.loads(self.plan))
+        places.work.mkdir(parents=True, exist_ok=True)
+        for folder, copy in ((self.source, places.source), (Path(__file__).parent, places.package)):
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copyfile(self.requirements, places.requirements)
+        places.plan.write_text(self.plan)
+
+
+@dataclass(frozen=True)
 class Places:
     """The folders of one digest below the sandbox's cache. The Go caches are shared by all digests."""
 
@@ -104,6 +124,21 @@ class Places:
         return self.work / "source"
 
     @property
+    def package(self) -> Path:
+        """The copy of this package that runs."""
+        return self.work / "sandbox_build"
+
+    @property
+    def plan(self) -> Path:
+        """The plan, in JSON."""
+        return self.work / "plan.json"
+
+    @property
+    def status(self) -> Path:
+        """How far the build is."""
+        return self.work / "status.json"
+
+    @property
     def scratch(self) -> Path:
         """Temporary files of the compiler; /tmp may be memory, and a link takes hundreds of MiB of it."""
         return self.work / "tmp"
@@ -132,10 +167,11 @@ class Places:
         """Return an image's archive."""
         return self.images / f"{image.name}.tar"
 
-    def ready(self, plan: Plan, program: str) -> bool:
-        """Say whether a program is there with its names, images and charts. Raises KeyError if unknown."""
-        wanted = {item.name: item for item in plan.programs}[program]
-        files = [self.programs / name for name in (wanted.name, *wanted.links)]
-        files += [self.image(image) for image in plan.images_of(program)]
-        files += [self.charts / chart.name for chart in plan.charts_of(program)]
+    def ready(self, names: list[str]) -> bool:
+        """Say whether programs are there with their links, images and charts. Raises KeyError for unknown ones."""
+        plan = Plan.read(self.plan)
+        wanted = [{program.name: program for program in plan.programs}[name] for name in names]
+        files = [self.programs / name for program in wanted for name in (program.name, *program.links)]
+        files += [self.image(image) for name in names for image in plan.images_of(name)]
+        files += [self.charts / chart.name for name in names for chart in plan.charts_of(name)]
         return all(file.exists() for file in files)
