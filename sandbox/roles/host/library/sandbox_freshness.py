@@ -86,7 +86,7 @@ def identity(url: str, patience: float) -> str:
     while True:
         try:
             with opener.open(url, timeout=10) as answer:
-                return str(json.load(answer)["identity"])
+                return str(json.load(answer)["id"])
         except (OSError, ValueError, KeyError):
             if time.monotonic() > deadline:
                 return ""

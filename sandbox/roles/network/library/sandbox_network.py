@@ -18,6 +18,7 @@ description:
   - One network namespace a node, all on one Ethernet segment with the host, none with a default route.
   - The segment's bridge lies in the first node's namespace, where the host's firewall rules for bridges
     (such as Docker's) don't reach.
+  - Without nodes, the host's link has its addresses and leads nowhere.
   - Compares what is there with what should be and makes only the difference, so half a network is completed.
 author: IoT receiver contributors (@iotweb)
 options:
@@ -174,9 +175,13 @@ def apply(network: Network, arguments: dict[str, Any]) -> None:
             network.plugged(first, node["name"])
         network.up(space, device)
         network.address(space, device, f"{node['address']}/{prefix}")
+    if not arguments["nodes"] and not network.link_exists("", link):
+        network.make("ip", "link", "add", link, "type", "dummy")
     network.up("", link)
     for address in arguments["host_addresses"]:
         network.address("", link, f"{address}/{prefix}")
+    if not arguments["nodes"]:
+        return
     # The host has no kube-proxy: the first node carries what it sends to Services.
     network.route("", arguments["service_range"], link, arguments["nodes"][0]["address"])
     for space, device, node in spaces(arguments):
