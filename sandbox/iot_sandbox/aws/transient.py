@@ -58,7 +58,7 @@ def environment(folder: Path, port: int) -> dict[str, str]:
     """Write what AWS's clients read into the folder and say where it is."""
     config, credentials, bundle = folder / "config", folder / "credentials", folder / "bundle.crt"
     config.write_text("[default]\n", encoding="utf-8")
-    key = "aws_access_key_id = sandbox\naws_secret_access_key = sandbox\n"
+    key = "aws_access_key_id = AKIAOPERATOROFTHEBOX\naws_secret_access_key = none\n"
     credentials.write_text(f"[default]\n{key}", encoding="utf-8")
     if SYSTEM_AUTHORITIES.exists():
         shutil.copy(SYSTEM_AUTHORITIES, bundle)
