@@ -51,6 +51,7 @@ case "$1" in
   env) echo go{version} ;;
   mod) ;;
   list) if [ "$2" = -m ]; then echo {module}; else
+      if rm {folder}/unreachable 2>/dev/null; then echo dial tcp: broken >&2; exit 1; fi
       echo "go: downloading example.test/a v1" >&2
       for n in 1 2 3 4; do echo package/$n; done; echo "$3"; fi ;;
   build)

@@ -161,6 +161,13 @@ def test_a_failure_names_the_fix_and_shows_the_log(
     assert daemon.wait(places, [], PATIENCE).state is State.READY
 
 
+def test_a_connection_that_breaks_once_is_no_failure(places: Places, inputs: Inputs, go: Path) -> None:
+    (go.parent / "unreachable").touch()
+    daemon.start(places, inputs, [go])
+    assert daemon.wait(places, [], PATIENCE).state is State.READY
+    assert any("fetched again" in line for line in daemon.log_tail(places))
+
+
 def test_an_earlier_failure_is_no_hint_for_the_next(places: Places, inputs: Inputs, go: Path) -> None:
     (go.parent / "fails").write_text("no space left on device\n")
     daemon.start(places, inputs, [go])

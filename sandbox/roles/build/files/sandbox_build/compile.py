@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TextIO
 
 from . import artifacts, images, toolchain
-from .command import Go
+from .command import BuildError, Go
 from .plan import Places, Plan, Program
 from .status import State, Status, duration
 
 # Debugging information is never linked in: not making it saves a quarter of time, memory and cache.
 LIGHT = ("-gcflags=all=-dwarf=false", "-ldflags")
+FETCH_PAUSES = (2, 5)  # seconds: go itself gives up at the first connection that breaks
 REPORT_EVERY = 1.0  # seconds
 
 
@@ -84,6 +85,16 @@ class Build:
 
     def list_packages(self, go: Go, program: Program) -> list[str]:
         """Return the import paths that a program is made of, itself last; fetches their modules."""
+        for pause in FETCH_PAUSES:
+            try:
+                return self.list_once(go, program)
+            except BuildError:
+                self.say(f"{program.title}: modules are fetched again in {pause} s")
+                time.sleep(pause)
+        return self.list_once(go, program)
+
+    def list_once(self, go: Go, program: Program) -> list[str]:
+        """Try that once. Raises BuildError."""
         packages = []
         for line in go.lines("list", "-deps", program.package):
             if line.startswith("go: downloading"):
