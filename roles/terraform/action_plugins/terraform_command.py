@@ -1,9 +1,13 @@
 """Action `terraform_command`: one Terraform command, shown while it runs.
 
 An apply on AWS takes a quarter of an hour, for which `ansible.builtin.command` would be silent. Its
-output goes to a file that is followed here, not to a pipe, so that Terraform outlives us: should
-Ansible be interrupted or killed, Terraform is told (SIGINT) to finish what is under way, store its
-state and let go of its lock. The next run then goes on from there.
+output goes to a file that is followed here, not to a pipe, and it has a session of its own: should
+Ansible be interrupted or killed, Terraform works on to its end and stores its state. Told to stop, it
+would give up what is half made, which the next run would then unmake first; left alone, the next run
+waits for its lock and goes on from there.
+
+While a command runs there is a file `<command>.running` beside its log. Found before a command starts,
+it means that Terraform itself was killed, and may have made what its state does not know.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "announce": {"type": "str"},  # shown first
     "arguments": {"type": "list", "elements": "str", "required": True},  # of the terraform program
     "chdir": {"type": "path", "required": True},
     "changed_codes": {"type": "list", "elements": "int", "default": []},  # exit codes that mean a change
@@ -32,14 +36,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 TIMED_OUT = 124
 POLL_SECONDS = 0.25
-# A step between us and Terraform that asks Linux for SIGINT when its parent dies, however it dies
-# (prctl(2), PR_SET_PDEATHSIG), and then becomes Terraform. Elsewhere Terraform just runs to its end.
-STEP = f"""
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, {signal.SIGINT:d})
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-TIED_TO_US = [sys.executable, "-c", STEP] if sys.platform.startswith("linux") else []
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -66,22 +62,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _follow(self, arguments: dict[str, Any]) -> tuple[int, str]:
         display, wanted = Display(), re.compile(arguments["show"])
         log = Path(arguments["chdir"]) / f"{arguments['arguments'][0]}.log"
+        running = log.with_suffix(".running")
+        if arguments["announce"]:
+            display.display("  " + arguments["announce"])
         with log.open("wb") as sink, log.open(encoding="utf-8", errors="replace") as source:
             log.chmod(0o600)
+            running.touch(mode=0o600)
             try:
                 process = subprocess.Popen(
-                    [*TIED_TO_US, arguments["executable"], *arguments["arguments"]],
+                    [arguments["executable"], *arguments["arguments"]],
                     cwd=arguments["chdir"],
                     env=self._environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=sink,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C and kills of our group do not reach it
+                    start_new_session=True,  # Ctrl-C does not reach it
                 )
             except OSError as error:
-                raise AnsibleActionFail(
-                    f"{arguments['executable']} cannot be run: {error.strerror}"
-                ) from error
+                running.unlink()
+                fault = f"{arguments['executable']} cannot be run: {error.strerror}"
+                raise AnsibleActionFail(fault) from error
             deadline = time.monotonic() + arguments["timeout"] if arguments["timeout"] else None
             while True:
                 ended = process.poll() is not None  # asked before reading, so that no last line is missed
@@ -89,6 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                     if wanted.search(line):
                         display.display("  " + line.strip(" #\n").replace("module.stack.", ""))
                 if ended:
+                    running.unlink(missing_ok=True)
                     break
                 if deadline and time.monotonic() > deadline:
                     process.send_signal(signal.SIGKILL)
