@@ -1,0 +1,39 @@
+"""Secrets Manager whose current version is the one that carries AWSCURRENT.
+
+moto moves the label but goes on answering with the version that had it, so a rotation would never show:
+https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from moto.secretsmanager import models, urls
+from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
+
+CURRENT = "AWSCURRENT"
+
+
+class SandboxSecretsManagerBackend(SecretsManagerBackend):
+    """Secrets of one account and region."""
+
+    @property
+    def _url_module(self) -> ModuleType:
+        return urls
+
+    def update_secret_version_stage(
+        self, secret_id: str, version_stage: str, remove_from_version_id: str, move_to_version_id: str
+    ) -> tuple[str, str]:
+        """UpdateSecretVersionStage."""
+        answer = super().update_secret_version_stage(
+            secret_id, version_stage, remove_from_version_id, move_to_version_id
+        )
+        secret = self.secrets[secret_id]
+        if version_stage == CURRENT and move_to_version_id and isinstance(secret, FakeSecret):
+            secret.set_default_version_id(move_to_version_id)
+        return answer
+
+
+def install() -> None:
+    """Put the extended backend in the place of moto's."""
+    models.secretsmanager_backends.backend = SandboxSecretsManagerBackend

@@ -1,0 +1,49 @@
+"""Services that moto emulates well enough, and what must hold of them for rotation and redrive."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.sandbox.aws.emulator import Emulator, until
+
+
+def test_secret_is_the_version_that_carries_the_label(aws: Emulator) -> None:
+    secrets: Any = aws.client("secretsmanager")
+    name = secrets.create_secret(Name="iot/rotated")["Name"]
+    with pytest.raises(secrets.exceptions.ResourceNotFoundException):
+        secrets.get_secret_value(SecretId=name)
+    first = secrets.put_secret_value(SecretId=name, SecretString="1")["VersionId"]
+    second = secrets.put_secret_value(SecretId=name, SecretString="2", VersionStages=["AWSPENDING"])["VersionId"]
+
+    def value(**which: str) -> str:
+        return str(secrets.get_secret_value(SecretId=name, **which)["SecretString"])
+
+    assert (value(), value(VersionStage="AWSPENDING")) == ("1", "2")
+    secrets.update_secret_version_stage(
+        SecretId=name, VersionStage="AWSCURRENT", MoveToVersionId=second, RemoveFromVersionId=first
+    )
+    assert (value(), value(VersionStage="AWSPREVIOUS"), value(VersionId=first)) == ("2", "1", "1")
+    secrets.update_secret_version_stage(SecretId=name, VersionStage="AWSPENDING", RemoveFromVersionId=second)
+    stages = secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
+    assert stages == {first: ["AWSPREVIOUS"], second: ["AWSCURRENT"]}
+
+
+def test_dead_letters_gather_in_their_queue(aws: Emulator) -> None:
+    sqs: Any = aws.client("sqs")
+    dead = sqs.create_queue(QueueName="dead", Attributes={"SqsManagedSseEnabled": "true"})["QueueUrl"]
+    assert dead.startswith(aws.url)
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
+    attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+    source = sqs.create_queue(QueueName="source", Attributes=attributes)["QueueUrl"]
+    sqs.send_message(QueueUrl=source, MessageBody="lost")
+    assert sqs.receive_message(QueueUrl=source)["Messages"][0]["Body"] == "lost"
+
+    def arrived() -> Any:
+        sqs.receive_message(QueueUrl=source)
+        return sqs.receive_message(QueueUrl=dead).get("Messages")
+
+    assert until(arrived)[0]["Body"] == "lost"
