@@ -1,0 +1,73 @@
+#!/usr/bin/python
+"""Module `ecr_login`: a login to ECR in a file, never on a command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from botocore.exceptions import BotoCoreError, ClientError
+
+DOCUMENTATION = r"""
+module: ecr_login
+short_description: Write a login to ECR that docker, podman, buildah and skopeo read
+description:
+  - The login is valid for twelve hours. The file is readable by its owner only; whoever asks for it removes it.
+options:
+  path:
+    description: The file to write.
+    type: path
+    required: true
+  registry:
+    description: The registry's host name.
+    type: str
+    required: true
+attributes:
+  check_mode: {support: full, details: No file is written.}
+author:
+  - IoT receiver contributors
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Login is at hand
+  ecr_login:
+    path: /run/login/config.json
+    registry: 123456789012.dkr.ecr.us-east-2.amazonaws.com
+"""
+
+RETURN = r""" # """
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "registry": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    client = module.client("ecr", retry_decorator=AWSRetry.jittered_backoff())
+    try:
+        answer = client.get_authorization_token(aws_retry=True)
+    except (BotoCoreError, ClientError) as error:
+        module.fail_json_aws(error, msg="ECR GetAuthorizationToken failed")
+    token = answer["authorizationData"][0][
+        "authorizationToken"
+    ]  # base64 of "AWS:<password>", as the file has it
+    if not module.check_mode:
+        file = Path(module.params["path"])
+        file.touch(mode=0o600)
+        file.chmod(0o600)
+        file.write_text(json.dumps({"auths": {module.params["registry"]: {"auth": token}}}))
+    module.exit_json(changed=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+#!/usr/bin/python
+"""Module `image_builder`: which of the programs that build images works here?"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: image_builder
+short_description: Find a program that builds images
+description:
+  - Asks each for its state, since docker's client may be there without its daemon.
+options:
+  programs:
+    description: Programs by name or path, the preferred one first.
+    type: list
+    elements: str
+    default: [docker, podman, buildah]
+attributes:
+  check_mode: {support: full}
+author:
+  - IoT receiver contributors
+"""
+
+EXAMPLES = r"""
+- name: Builder is chosen
+  image_builder:
+"""
+
+RETURN = r"""
+program:
+  description: The program as it was given.
+  type: str
+  returned: success
+kind:
+  description: docker, podman or buildah.
+  type: str
+  returned: success
+"""
+
+
+def fault(program: str) -> str:
+    """Why a program cannot build here; empty if it can."""
+    path = shutil.which(program)
+    if path is None:
+        return f"{program} is not installed"
+    try:
+        answer = subprocess.run([path, "info"], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{program} does not answer ({error})"
+    # docker's client answers 0 when its daemon does not run; it then says ERROR.
+    words = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    if answer.returncode or any(line.startswith("ERROR:") for line in words):
+        return f"{program} does not work here ({words[-1] if words else answer.returncode})"
+    return ""
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "programs": {"type": "list", "elements": "str", "default": ["docker", "podman", "buildah"]}
+        },
+        supports_check_mode=True,
+    )
+    faults = []
+    for program in module.params["programs"]:
+        if not (wrong := fault(program)):
+            kind = program.rpartition("/")[2]
+            module.exit_json(changed=False, program=program, kind=kind)
+        faults.append(wrong)
+    module.fail_json(
+        msg=f"No program here can build the image: {'; '.join(faults)}. "
+        "Start docker, or install podman or buildah, or name one by receiver_image_builder."
+    )
+
+
+if __name__ == "__main__":
+    main()
