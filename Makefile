@@ -6,6 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
+SANDBOX := /var/lib/iot-receiver-sandbox/supervisor/control
 VENVS := service-test device-test sandbox-test
 # What a shell or an outer virtual environment set for itself must not reach ours.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH
@@ -29,11 +30,12 @@ sandbox-down: setup ## stop the sandbox and leave nothing of it behind
 
 .PHONY: sandbox-status
 sandbox-status: ## show the sandbox's parts
-	@sandbox/control status
+	@$(SANDBOX) status || test $$? -eq 3
 
 .PHONY: sandbox-logs
 sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
-	@sandbox/control tail -f $(PART)
+	@test -n '$(PART)' || { echo 'Which part? make sandbox-logs PART=aws; make sandbox-status lists them'; exit 1; }
+	@$(SANDBOX) tail -f $(PART)
 
 .PHONY: test
 test: setup ## check, test, deploy to a sandbox of its own, and count

@@ -22,7 +22,7 @@ STATE = Path("/var/lib/iot-receiver-sandbox")
 REGION = "us-east-2"
 ENDPOINT = "http://10.213.0.1:4566"
 DOMAIN = "ingest.sandbox.test"
-TABLE = "iot-receiver"
+TABLE = "iot-readings"
 
 
 @dataclass(frozen=True)
