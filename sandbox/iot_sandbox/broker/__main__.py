@@ -32,6 +32,7 @@ def main() -> None:
     """Entry point; AWS_ENDPOINT_URL and credentials come from the environment."""
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -50,9 +50,7 @@ class Registry:
         for policy in pages(self._client.list_policies, "policies", pageSize=250):
             name = policy["policyName"]
             document = self._client.get_policy(policyName=name)["policyDocument"]
-            for target in pages(
-                self._client.list_targets_for_policy, "targets", policyName=name, pageSize=250
-            ):
+            for target in pages(self._client.list_targets_for_policy, "targets", policyName=name, pageSize=250):
                 documents.setdefault(target, []).append(document)
         return documents
 

@@ -85,6 +85,7 @@ def main() -> None:
     """Entry point; AWS_ENDPOINT_URL and credentials come from the environment."""
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     asyncio.run(_main(options))
 
 

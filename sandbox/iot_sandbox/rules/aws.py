@@ -87,9 +87,7 @@ class Aws:
         return role
 
     def _assume(self, role_arn: str) -> _Role:
-        refusal = AwsError(
-            f"Unable to assume role, role ARN: {role_arn}. Check that it exists and trusts {SERVICE}"
-        )
+        refusal = AwsError(f"Unable to assume role, role ARN: {role_arn}. Check that it exists and trusts {SERVICE}")
         iam, name = self.client("iam"), role_arn.rsplit("/", 1)[-1]
         try:
             role = iam.get_role(RoleName=name)["Role"]
@@ -109,9 +107,7 @@ class Aws:
 
 def _trusts(document: Any) -> bool:
     """Whether a trust policy lets IoT assume the role."""
-    statements = [
-        s for s in _listed(_parsed(document)["Statement"]) if isinstance(s.get("Principal"), Mapping)
-    ]
+    statements = [s for s in _listed(_parsed(document)["Statement"]) if isinstance(s.get("Principal"), Mapping)]
     of_service = [s for s in statements if SERVICE in _listed(s["Principal"].get("Service", []))]
     assuming = [s for s in of_service if _matches(s.get("Action", []), "sts:AssumeRole")]
     return any(s["Effect"] == "Allow" for s in assuming) and all(s["Effect"] != "Deny" for s in assuming)

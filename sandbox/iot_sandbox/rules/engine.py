@@ -98,11 +98,7 @@ class Engine:
 def read(aws: Aws) -> tuple[dict[str, Mapping[str, Any]], Sequence[str]]:
     """Rules by name, and the confirmation URLs of enabled HTTP destinations; blocking."""
     client = aws.client("iot")
-    names = [
-        rule["ruleName"]
-        for page in client.get_paginator("list_topic_rules").paginate()
-        for rule in page["rules"]
-    ]
+    names = [rule["ruleName"] for page in client.get_paginator("list_topic_rules").paginate() for rule in page["rules"]]
     rules = {name: rule for name in names if (rule := _get(client, name))}
     pages = client.get_paginator("list_topic_rule_destinations").paginate()
     destinations = [d for page in pages for d in page["destinationSummaries"] if d["status"] == "ENABLED"]

@@ -17,11 +17,12 @@ from iot_sandbox.rules.actions.sqs import SqsAction
 from iot_sandbox.rules.aws import Aws
 from iot_sandbox.rules.message import Message
 from iot_sandbox.rules.metrics import Metrics
+from iot_sandbox.rules.notices import Notices
 from iot_sandbox.rules.secrets import Secrets
 from iot_sandbox.rules.sql import Context, EvaluationError, SqlError, compile_statement
 from iot_sandbox.rules.topics import matcher
 
-log = logging.getLogger(__name__)
+notices = Notices(logging.getLogger(__name__))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,33 +64,32 @@ class Rule:
         except EvaluationError as error:
             # AWS tells of these in its logs only: error actions are for actions
             self._count("ParseError")
-            log.warning("Rule %s failed for message %s: %s", self.name, message.trace_id, error)
+            notices.warn(self.name, "Rule %s failed for message %s: %s", self.name, message.trace_id, error)
             return
         self._count("RulesExecuted")
-        results = await asyncio.gather(*(action.run(selected) for action in self._actions))
+        results = await self._run_actions(selected)
         failures = [failure for failure in results if failure]
         if failures:
             await self._fail(selected, single_payload(self.name, message, failures), failures[0])
 
-    async def _report_batch(
-        self, deliveries: Sequence[Delivery], failure: Failure, across_topics: bool
-    ) -> None:
+    async def _run_actions(self, selected: Delivery) -> list[Failure | None]:
+        if len(self._actions) == 1:  # the usual case, without a task of its own
+            return [await self._actions[0].run(selected)]
+        return await asyncio.gather(*(action.run(selected) for action in self._actions))
+
+    async def _report_batch(self, deliveries: Sequence[Delivery], failure: Failure, across_topics: bool) -> None:
         messages = [d.message for d in deliveries]
         await self._fail(deliveries[-1], batch_payload(self.name, messages, failure, across_topics), failure)
 
     async def _fail(self, failed: Delivery, payload: bytes, first: Failure) -> None:
         if self._error_action is None:
-            log.warning(
-                "Rule %s lost message %s, having no error action: %s",
-                self.name,
-                failed.message.trace_id,
-                first,
-            )
+            lost = failed.message.trace_id
+            notices.warn(self.name, "Rule %s has no error action, message %s: %s", self.name, lost, first.message)
             return
         failure = await self._error_action.run(Delivery(failed.context, payload, is_json=True))
         self._count("ErrorActionFailure" if failure else "ErrorActionSuccess")
         if failure:
-            log.error("The error action of rule %s failed: %s", self.name, failure)
+            notices.warn(self.name, "Error action of rule %s failed: %s", self.name, failure.message)
 
     def _action(self, definition: Mapping[str, Any], is_error_action: bool = False) -> Action:
         kind, content = next((k, v) for k, v in definition.items() if v is not None)

@@ -42,9 +42,7 @@ class Secrets:
         if time.monotonic() < until:
             return value
         if request not in self._pending:
-            task = self._pending[request] = asyncio.ensure_future(
-                self._aws.run(lambda: self._look_up(request))
-            )
+            task = self._pending[request] = asyncio.ensure_future(self._aws.run(lambda: self._look_up(request)))
             task.add_done_callback(lambda _: self._pending.pop(request))
         try:
             value = await asyncio.shield(self._pending[request])

@@ -43,7 +43,7 @@ class Emulator:
     def _answers(self) -> bool:
         assert self._process.poll() is None, Path(self._log.name).read_text()
         try:
-            with urllib.request.urlopen(f"{self.url}/sandbox/health", timeout=2) as response:
+            with urllib.request.urlopen(f"{self.url}/sandbox/health", timeout=2) as response:  # noqa: S310
                 return bool(response.status == 200)
         except OSError:
             return False
@@ -75,9 +75,19 @@ class Emulator:
         """A queue: its URL and ARN."""
         sqs = self.client("sqs")
         url = sqs.create_queue(QueueName=name)["QueueUrl"]
-        return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
-            "QueueArn"
-        ]
+        return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+    def receive(self, url: str) -> Any:
+        """The JSON body of the one message that a queue gets within some seconds."""
+        found: list[Any] = []
+
+        def arrived() -> bool:
+            found.extend(self.drain(url))
+            return bool(found)
+
+        wait_for(arrived, "nothing arrives in the queue")
+        (body,) = found
+        return body
 
     def drain(self, url: str) -> list[Any]:
         """The JSON bodies of all messages in a queue, which are deleted."""

@@ -104,10 +104,9 @@ async def test_a_reading_reaches_the_endpoint(deployment: Deployment, endpoint: 
         iot.create_topic_rule_destination,
         destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": endpoint.url + "/ingest"}},
     )
-    while not endpoint.requests:
-        await asyncio.sleep(0.05)
+    await asyncio.to_thread(wait_for, lambda: bool(endpoint.requests), "no confirmation is asked for")
     iot.confirm_topic_rule_destination(confirmationToken=endpoint.requests.pop().json["confirmationToken"])
-    header = "${get_secret('s', 'SecretString', 'secret', '%s')}" % role
+    header = f"${{get_secret('s', 'SecretString', 'secret', '{role}')}}"
     iot.create_topic_rule(
         ruleName="forward_to_alb",
         topicRulePayload={
@@ -147,15 +146,9 @@ def _run(deployment: Deployment, endpoint: Endpoint, certificate_arn: str, queue
 
             endpoint.answers[:] = [Answer(422)]
             assert device.publish("things/telemetry", payload) == "Success"
-            letters = []
-            wait_for(
-                lambda: bool(letters.extend(deployment.emulator.drain(queue)) or letters), "no dead letter"
-            )
-            (letter,) = letters
+            letter = deployment.emulator.receive(queue)
             assert letter["payloadsWithMetadata"][0]["clientId"] == "sensor-1"
-            assert letter["failures"][0]["errorMessage"].endswith(
-                "StatusCode: 422. Reason: Unprocessable Entity."
-            )
+            assert letter["failures"][0]["errorMessage"].endswith("StatusCode: 422. Reason: Unprocessable Entity.")
 
             identifier = certificate_arn.rsplit("/", 1)[-1]
             deployment.iot.update_certificate(certificateId=identifier, newStatus="REVOKED")

@@ -31,9 +31,7 @@ class Limits:
             "size_bytes": "maxBatchSizeBytes",
             "across_topics": "batchAcrossTopics",
         }
-        return cls(
-            **{ours: configuration[aws] for ours, aws in names.items() if configuration.get(aws) is not None}
-        )
+        return cls(**{ours: configuration[aws] for ours, aws in names.items() if configuration.get(aws) is not None})
 
 
 @dataclass(slots=True)
@@ -41,7 +39,7 @@ class _Open(Generic[Entry]):
     entries: list[Entry] = field(default_factory=list)
     size_bytes: int = 2  # the array's brackets
     timer: asyncio.TimerHandle | None = None
-    sent: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    sent: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Batcher(Generic[Entry]):
@@ -68,7 +66,7 @@ class Batcher(Generic[Entry]):
         batch.entries.append(entry)
         if len(batch.entries) >= self._limits.size or batch.size_bytes >= self._limits.size_bytes:
             self._close(key)
-        await asyncio.shield(batch.sent)
+        await batch.sent.wait()
 
     def _close(self, key: tuple[str, str]) -> None:
         batch = self._open.pop(key)
@@ -82,7 +80,7 @@ class Batcher(Generic[Entry]):
         try:
             await self._send(url, batch.entries)
         finally:
-            batch.sent.set_result(None)
+            batch.sent.set()
 
     async def close(self) -> None:
         """Sends what is open and waits for all that is on its way."""

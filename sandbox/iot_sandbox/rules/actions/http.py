@@ -52,9 +52,7 @@ class HttpAction:
         """A failed batch reports itself, once for all its messages; only then is their run over."""
         url = ""
         try:
-            requests = [
-                r for t in (self._url, *self._templates()) for r in t.secret_requests(delivery.context)
-            ]
+            requests = [r for t in (self._url, *self._templates()) for r in t.secret_requests(delivery.context)]
             context = await self._secrets.fill(delivery.context, requests)
             delivery = Delivery(context, delivery.payload, delivery.is_json)
             url = self._url.render(context)
@@ -109,9 +107,7 @@ class HttpAction:
 
     def _failure(self, url: str, reason: str) -> Failure:
         self._count("Failure")
-        return Failure(
-            "HttpAction", url, f"HttpAction failed to make a request to the specified endpoint. {reason}"
-        )
+        return Failure("HttpAction", url, f"HttpAction failed to make a request to the specified endpoint. {reason}")
 
     async def close(self) -> None:
         if self._batcher:

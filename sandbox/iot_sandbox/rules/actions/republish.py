@@ -38,9 +38,7 @@ class RepublishAction:
     async def run(self, delivery: Delivery) -> Failure | None:
         topic = ""
         try:
-            context = await self._secrets.fill(
-                delivery.context, self._topic.secret_requests(delivery.context)
-            )
+            context = await self._secrets.fill(delivery.context, self._topic.secret_requests(delivery.context))
             # "$$aws" is how a topic that begins with "$" is written in a rule
             topic = self._topic.render(context).replace("$$", "$", 1)
             account = context.account_id

@@ -109,9 +109,7 @@ class Compiler(Transformer[Token, Any]):
         if function is None:
             raise SqlError(f"There is no function {name}()")
         if not function.fewest <= len(arguments) <= function.most:
-            raise SqlError(
-                f"{name}() takes {function.fewest} to {function.most} arguments, not {len(arguments)}"
-            )
+            raise SqlError(f"{name}() takes {function.fewest} to {function.most} arguments, not {len(arguments)}")
         if name.lower() == "get_secret":
             self.secrets.append(arguments)
         run, whole = function.run, arguments[0].is_payload if arguments else False
@@ -201,18 +199,13 @@ class Compiler(Transformer[Token, Any]):
         # A value without a name of its own is named by its place, counted from 1.
         return Selection(items=tuple(Item(e, key or f"_{place}") for place, (e, key) in enumerate(items, 1)))
 
-    def assignment(self, name: Token, expression: Expression) -> tuple[str, Expression]:
-        return str(name), expression
-
     def nested(self, selection: Selection, source: Expression, where: Expression | None) -> Expression:
         def evaluate(context: Context) -> Value:
             within = source.evaluate(context)
             if not isinstance(within, list):
                 return UNDEFINED if within is UNDEFINED else selection.evaluate(context.inside(within))
             inner = [context.inside(element) for element in within]
-            values = [
-                selection.evaluate(c) for c in inner if where is None or to_boolean(where.evaluate(c)) is True
-            ]
+            values = [selection.evaluate(c) for c in inner if where is None or to_boolean(where.evaluate(c)) is True]
             return [value for value in values if value is not UNDEFINED]
 
         return Expression(evaluate, source.name)

@@ -98,11 +98,6 @@ def member(value: Value, key: Value) -> Value:
     """A member of an object by its key, or of an array by its index from 0; otherwise Undefined."""
     if isinstance(value, dict) and isinstance(key, str):
         return value.get(key, UNDEFINED)
-    if (
-        isinstance(value, list)
-        and isinstance(key, int)
-        and not isinstance(key, bool)
-        and 0 <= key < len(value)
-    ):
+    if isinstance(value, list) and isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(value):
         return value[key]
     return UNDEFINED

@@ -48,12 +48,28 @@ class Statement:
 
 @v_args(inline=True)
 class _StatementCompiler(Compiler):
+    """A statement declares its variables before it uses them; templates take them from the context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._declared: set[str] = set()
+
+    def variable(self, token: Token) -> Expression:
+        if token not in self._declared:
+            raise SqlError(f"SET does not declare @{token} before it is used")
+        return super().variable(token)
+
+    def assignment(self, name: Token, expression: Expression) -> tuple[str, Expression]:
+        if name in self._declared:
+            raise SqlError(f"SET declares @{name} twice")
+        self._declared.add(str(name))
+        return str(name), expression
+
     def statement(self, *parts: object) -> Statement:
         *assignments, selection, source, where = parts
         variables = [a for a in assignments if isinstance(a, tuple)]
-        names = [name for name, _ in variables]
-        if len(set(names)) < len(names) or len(names) > MAX_VARIABLES:
-            raise SqlError(f"SET declares each variable once, and at most {MAX_VARIABLES} of them")
+        if len(variables) > MAX_VARIABLES:
+            raise SqlError(f"SET declares at most {MAX_VARIABLES} variables")
         return Statement(
             selection,  # type: ignore[arg-type]
             unquote(source) if isinstance(source, Token) else None,

@@ -1,0 +1,311 @@
+"""Statements of rule SQL, by tables of payload and result."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from iot_sandbox.rules.message import Message, Properties
+from iot_sandbox.rules.sql import Context, EvaluationError, SqlError, compile_statement
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, dumps
+
+PROPERTIES = Properties(
+    content_type="text/plain",
+    correlation_data=b"cid",
+    response_topic="r/t",
+    text=True,
+    user=(("k", "v1"), ("o", "ov"), ("k", "v2")),
+)
+
+
+def message(payload: str | bytes = b"{}", **more: Any) -> Message:
+    defaults: dict[str, Any] = {
+        "topic": "things/telemetry",
+        "payload": payload.encode() if isinstance(payload, str) else payload,
+        "client_id": "sensor-1",
+        "principal": "ab" * 32,
+        "trace_id": "7e146a2c-95b5-4caf-98b9-50e3969734c7",
+        "received_at": 1_700_000_000_123,
+        "source_ip": "10.0.0.7",
+        "properties": PROPERTIES,
+    }
+    return Message(**(defaults | more))
+
+
+def run(sql: str, payload: str | bytes = b"{}", **more: Any) -> Value:
+    """What the statement selects, or None if its WHERE stops the message."""
+    statement, received = compile_statement(sql), message(payload, **more)
+    context = statement.with_variables(Context(received, received.document, "123456789012"))
+    return statement.select(context) if statement.applies(context) else None
+
+
+def value(expression: str, payload: str | bytes = b"{}", **more: Any) -> Value:
+    """What an expression yields; Undefined if its member is left out."""
+    return run("SELECT " + expression + " AS v FROM 't'", payload, **more).get("v", UNDEFINED)
+
+
+READING = '{"deviceId": "a", "temp": 21.0, "nested": {"list": [1, {"x": "y"}], "value": 5}, "value": 7, "on": true}'
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ("*", json.loads(READING)),
+        ("deviceId, temp", {"deviceId": "a", "temp": 21}),
+        ("deviceId, missing", {"deviceId": "a"}),
+        ("missing AS other", {}),
+        ("deviceId AS id, nested.value AS inner", {"id": "a", "inner": 5}),
+        ("nested.list[1].x", {"x": "y"}),
+        ("nested.list[9].x AS x, nested.none.at.all AS n, deviceId.x AS d", {}),
+        ("value", {"value": 7}),
+        ("value AS v, value + 1 AS w", {"v": 7, "w": 8}),
+        ("*, topic(2) AS kind", json.loads(READING) | {"kind": "telemetry"}),
+        ("*, temp * 2 AS temp", json.loads(READING) | {"temp": 42}),
+        ("VALUE nested", {"list": [1, {"x": "y"}], "value": 5}),
+        ("VALUE *", json.loads(READING)),
+        ("value deviceId", "a"),
+        ("{'id': deviceId, 'none': missing, 'all': [temp, missing]} AS o", {"o": {"id": "a", "all": [21]}}),
+        ("(SELECT VALUE x FROM nested.list) AS xs", {"xs": ["y"]}),
+        ("(SELECT * FROM nested).value AS v", {"v": 5}),
+        ("timestamp() AS at, clientid() AS who", {"at": 1_700_000_000_123, "who": "sensor-1"}),
+        ("deviceid", {}),  # attributes are case-sensitive
+    ],
+)
+def test_selections(selection: str, expected: Value) -> None:
+    assert run("SELECT " + selection + " FROM 'things/telemetry'", READING) == expected
+
+
+def test_keywords_and_functions_are_known_in_any_case() -> None:
+    assert run("select TIMESTAMP() as at fRoM 't' wHeRe not FALSE and iSnUlL(NULL)") == {"at": 1_700_000_000_123}
+
+
+def test_numbers_keep_their_digits() -> None:
+    payload = '{"a": 21.0, "b": 0.1, "c": 12345678901234567890.123456789, "d": 1e-7, "e": 9007199254740993}'
+    assert dumps(run("SELECT a, b, c, d, e FROM 't'", payload)) == (
+        b'{"a":21.0,"b":0.1,"c":12345678901234567890.123456789,"d":1E-7,"e":9007199254740993}'
+    )
+    assert value("b + 0.2", payload) == Decimal("0.3")
+
+
+@pytest.mark.parametrize(
+    ("condition", "passes"),
+    [
+        ("temp > 20", True),
+        ("temp > 21", False),
+        ("temp >= 21 AND deviceId = 'a'", True),
+        ("temp < 0 OR on", True),
+        ("NOT on", False),
+        ("missing > 1", False),
+        ("NOT (missing > 1)", False),
+        ("missing = missing", False),
+        ("deviceId <> 'b'", True),
+        ("deviceId != 'b'", True),
+        ("deviceId = 1", False),
+        ("deviceId <> 1", True),
+        ("temp = 21 AND temp = 21.00", True),
+        ("'10' > 9", True),
+        ("deviceId > 9", False),
+        ("'TRUE' AND on", True),
+        ("nested.list[0] IN [1, 2]", True),
+        ("3 IN nested.list", False),
+        ("nested.list = [1, {'x': 'y'}]", True),
+        ("deviceId = 'a' OR missing", False),
+        ("startswith(topic(), 'things/')", True),
+        ("regexp_matches(deviceId, '^[a-c]$')", True),
+        ("true = 1", False),
+        ("deviceId", False),
+    ],
+)
+def test_conditions(condition: str, passes: bool) -> None:
+    found = run("SELECT deviceId FROM 't' WHERE " + condition, READING)
+    assert found == ({"deviceId": "a"} if passes else None)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("1 + 2 * 3", 7),
+        ("(1 + 2) * 3", 9),
+        ("7 / 2", 3),
+        ("-7 / 2", -3),
+        ("-7 % 2", -1),
+        ("7.0 / 2", Decimal("3.5")),
+        ("10 - 4 - 3", 3),
+        ("'7' - 1", 6),
+        ("1 / 0", UNDEFINED),
+        ("'a' - 1", UNDEFINED),
+        ("true + 1", UNDEFINED),
+        ("'a' + 1 + true", "a1true"),
+        ("1 + 2 + 'a'", "3a"),
+        ("missing + 'a'", UNDEFINED),
+        ("-value", -7),
+        ("value-1", 6),
+        ("CASE value WHEN 5 THEN 'five' WHEN 7 THEN 'seven' ELSE 'no' END", "seven"),
+        ("CASE value WHEN 5 THEN 'five' END", UNDEFINED),
+        ("CASE WHEN value > 6 THEN 'big' ELSE 'small' END", "big"),
+        ("CASE deviceId WHEN 'a' THEN {'x': 1}.x END", 1),
+        ("'it''s'", "it's"),
+        ('"double \\"quoted\\""', 'double "quoted"'),
+        ("null", None),
+        ("undefined", UNDEFINED),
+    ],
+)
+def test_expressions(expression: str, expected: Value) -> None:
+    assert value(expression, READING) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("topic()", "things/telemetry"),
+        ("topic(1)", "things"),
+        ("topic(3)", UNDEFINED),
+        ("topic(0)", UNDEFINED),
+        ("principal()", "ab" * 32),
+        ("traceid()", "7e146a2c-95b5-4caf-98b9-50e3969734c7"),
+        ("accountid()", "123456789012"),
+        ("sourceip()", "10.0.0.7"),
+        ("get_user_properties()", [{"k": "v1"}, {"o": "ov"}, {"k": "v2"}]),
+        ("get_user_properties('k')", ["v1", "v2"]),
+        ("get_user_properties('none')", UNDEFINED),
+        ("get_mqtt_property('content_type')", "text/plain"),
+        ("get_mqtt_property('format_indicator')", "UTF8_DATA"),
+        ("get_mqtt_property('response_topic')", "r/t"),
+        ("get_mqtt_property('correlation_data')", "Y2lk"),
+        ("get_mqtt_property('bogus')", UNDEFINED),
+        ("cast(temp AS Int)", 21),
+        ("cast('21.5' AS Decimal)", Decimal("21.5")),
+        ("cast('nope' AS Decimal)", UNDEFINED),
+        ("cast(on AS String)", "true"),
+        ("cast('TRUE' AS Boolean)", True),
+        ("cast(on AS Int)", 1),
+        ("isUndefined(missing)", True),
+        ("isUndefined(value)", False),
+        ("isNull(null)", True),
+        ("isNull(missing)", UNDEFINED),
+        ("get_or_default(missing, 'x')", "x"),
+        ("get_or_default(value, 'x')", 7),
+        ("nanvl(deviceId, 0)", 0),
+        ("get(nested, 'value')", 5),
+        ("get(*, 'deviceId')", "a"),
+        ("get(nested.list, 0)", 1),
+        ("get('abc', 1)", "b"),
+        ("concat('a', 1, true)", "a1true"),
+        ("concat([1], 2, [3])", [1, 2, 3]),
+        ("upper('aB') + lower('aB')", "ABab"),
+        ("length('aä')", 2),
+        ("numbytes('aä')", 3),
+        ("substring('012345', 2)", "2345"),
+        ("substring('012345', 2, 4)", "23"),
+        ("indexof('abcd', 'cd')", 2),
+        ("replace('abab', 'b', 'x')", "axax"),
+        ("lpad('a', 2) + rpad('b', 1)", "  ab "),
+        ("rtrim(' a ') + ltrim(' b')", " ab"),
+        ("endswith('cat', 'at')", True),
+        ("chr(65)", "A"),
+        ("regexp_replace('abcd', 'a(.)', '$1')", "bcd"),
+        ("regexp_substr('a12b', '[0-9]+')", "12"),
+        ("regexp_substr('ab', '[0-9]+')", UNDEFINED),
+        ("regexp_matches('a', '(')", UNDEFINED),
+        ("abs(-5) + ceil(1.2) + floor(1.8)", 8),
+        ("round(2.5) + sign(-3)", 2),
+        ("mod(7, 4)", 3),
+        ("power(2, 10)", 1024),
+        ("sqrt(9)", 3),
+        ("trunc(2.3456, 2)", Decimal("2.34")),
+        ("bitand(12, 10) + bitor(1, 2) + bitxor(5, 1)", 15),
+        ("abs('x')", UNDEFINED),
+        ("encode('hi', 'base64')", "aGk="),
+        ("decode('eyJhIjoxfQ==', 'base64').a", 1),
+        ("md5('hello')", "5d41402abc4b2a76b9719d911017c592"),
+        ("sha256('')", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("parse_time('yyyy-MM-dd HH:mm:ss.SSS', 1700000000123)", "2023-11-14 22:13:20.123"),
+        (
+            "parse_time(\"yyyy.MM.dd G 'at' HH:mm:ss z\", 100000000, 'America/Belize')",
+            "1970.01.01 AD at 21:46:40 CST",
+        ),
+        ("parse_time('EEEE, MMMM d, yyyy h:mm a', 1700000000123)", "Tuesday, November 14, 2023 10:13 PM"),
+        ("parse_time('yyyy', 0, 'Nope/Zone')", UNDEFINED),
+        ("time_to_epoch('2020-04-03 09:45:18 UTC+01:00', 'yyyy-MM-dd HH:mm:ss VV')", 1_585_903_518_000),
+        ("time_to_epoch('18 December 2015', 'dd MMMM yyyy')", 1_450_396_800_000),
+        (
+            "time_to_epoch('2007-12-03 10:15:30.592 America/Los_Angeles', 'yyyy-MM-dd HH:mm:ss.SSS z')",
+            1_196_705_730_592,
+        ),
+        ("time_to_epoch('2021-02-31', 'yyyy-MM-dd')", UNDEFINED),
+        ("time_to_epoch('nope', 'yyyy-MM-dd')", UNDEFINED),
+        ("upper(missing)", UNDEFINED),
+    ],
+)
+def test_functions(expression: str, expected: Value) -> None:
+    assert value(expression, READING) == expected
+
+
+def test_new_uuids_differ() -> None:
+    first, second = value("newuuid()"), value("newuuid()")
+    assert first != second
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", first)
+
+
+def test_unknown_origins_are_undefined() -> None:
+    assert value("principal()", principal=None) is UNDEFINED
+    assert value("sourceip()", source_ip=None) is UNDEFINED
+    assert value("clientid()", client_id="n/a") == "n/a"
+    assert value("get_mqtt_property('format_indicator')", properties=Properties()) == "UNSPECIFIED_BYTES"
+
+
+def test_payloads_that_are_no_json_object() -> None:
+    assert run("SELECT * FROM 't'", b"\xff\x00") == b"\xff\x00"
+    assert run("SELECT encode(*, 'base64') AS raw, a, clientid() AS who FROM 't'", b"\xff\x00") == {
+        "raw": "/wA=",
+        "who": "sensor-1",
+    }
+    assert run("SELECT * FROM 't'", "[1, 2]") == [1, 2]
+    assert run("SELECT a FROM 't'", "[1, 2]") == {}
+    assert run("SELECT *, 1 AS one FROM 't'", "5") == {"one": 1}
+    assert run("SELECT * FROM 't' WHERE temp > 1", b"NaN") is None
+    assert run("SELECT a FROM 't'", "[" * 5000) == {}
+
+
+def test_variables() -> None:
+    variables = "SET @c = (f - 32) * 5 / 9, @d = @c + 1, @o = {'name': 'x'}"
+    sql = variables + " SELECT @c AS c, @d AS d, @o.name FROM 't' WHERE @c > 0"
+    assert run(sql, '{"f": 50}') == {"c": 10, "d": 11, "name": "x"}
+    assert run(sql, '{"f": 30}') is None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT",
+        "SELECT FROM 't'",
+        "DELETE FROM 't'",
+        "SELECT a FROM t",
+        "SELECT a AS FROM 't'",
+        "SELECT a b FROM 't'",
+        "SELECT a FROM 't' WHERE",
+        "SELECT nosuch() AS x FROM 't'",
+        "SELECT timestamp(1, 2, 3) FROM 't'",
+        "SELECT get(a) FROM 't'",
+        "SELECT cast(a AS Nothing) FROM 't'",
+        "SELECT 'open FROM 't'",
+        "SELECT @x FROM 't'",
+        "SET @a = @a SELECT @a FROM 't'",
+        "SET @a = 1, @a = 2 SELECT @a FROM 't'",
+    ],
+)
+def test_what_is_no_statement_is_refused(sql: str) -> None:
+    with pytest.raises(SqlError):
+        compile_statement(sql)
+
+
+def test_a_statement_without_from_serves_basic_ingest_only() -> None:
+    assert compile_statement("SELECT *").topic_filter is None
+
+
+def test_a_secret_that_was_not_looked_up_fails_the_rule() -> None:
+    with pytest.raises(EvaluationError):
+        run("SELECT get_secret('s', 'SecretString', missing, 'arn') AS s FROM 't'")
