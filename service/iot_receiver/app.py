@@ -25,13 +25,16 @@ from iot_receiver.store import Store
 SESSION = web.AppKey("session", AioSession)
 
 
-def init_app(settings: Settings) -> web.Application:
+def init_app(settings: Settings, session: AioSession | None = None) -> web.Application:
     """Make the application; it opens nothing before it is started.
+
+    Args:
+        session: where AWS's clients and credentials come from; by default the process's environment.
 
     Raises:
         SecretsError: when there is no secret to begin with.
     """
-    session = get_session()
+    session = session or get_session()
     credentials = Credentials(session)
     lifecycle = Lifecycle(credentials)
     secrets = Secrets(settings.secrets_dir)

@@ -32,7 +32,7 @@ BURST = 5.0  # calls to IoT Core at once
 PER_SECOND = 0.2  # and from then on
 REMEMBERED = 256
 # URL-safe: the token becomes a part of the path of a signed request, and must not lead it elsewhere
-_TOKEN = re.compile(r"[A-Za-z0-9_=+~.-]{1,2048}")
+_TOKEN = re.compile(r"(?!\.)[A-Za-z0-9_=+~.-]{1,2048}")
 # IoT Core's own answers to a token that is false, expired or used
 _FALSE_TOKEN = frozenset({"InvalidRequestException", "ResourceNotFoundException", "UnauthorizedException"})
 
@@ -50,9 +50,7 @@ class Confirmation:
         self._context: AbstractAsyncContextManager[Any] = session.create_client(
             "iot",
             region_name=settings.aws_region,
-            config=AioConfig(
-                connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1}
-            ),
+            config=AioConfig(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1}),
         )
         self._client: Any = None
         self._arn = re.compile(
@@ -85,9 +83,7 @@ class Confirmation:
         if not self._allowed():
             if known:
                 return self._count("confirmed", web.json_response({"confirmed": True}))
-            return self._count(
-                "limited", problem(429, "too many confirmations at once", headers={"Retry-After": "5"})
-            )
+            return self._count("limited", problem(429, "too many confirmations at once", headers={"Retry-After": "5"}))
         return await self._call(token)
 
     def _token(self, request: web.Request, body: bytes) -> tuple[str, str]:

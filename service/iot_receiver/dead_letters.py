@@ -54,17 +54,20 @@ class DeadLetters:
         Raises:
             NotQueued: when one or more could not be put there.
         """
+        batches = _batches([_letter(each, received_at) for each in rejections])
         try:
             async with asyncio.timeout_at(deadline):
-                for batch in _batches([_letter(each, received_at) for each in rejections]):
-                    entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(batch)]
-                    answer = await self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
-                    if answer.get("Failed"):
-                        fault("dead_letter_failed", "SQS refused a message", code=answer["Failed"][0]["Code"])
-                        raise NotQueued
+                await asyncio.gather(*(self._send(batch) for batch in batches))
         except (BotoCoreError, ClientError, OSError) as error:  # a TimeoutError is an OSError
             fault("dead_letter_failed", "the dead-letter queue can't be reached", error=error)
             raise NotQueued from error
+
+    async def _send(self, batch: Sequence[str]) -> None:
+        entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(batch)]
+        answer = await self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        if answer.get("Failed"):
+            fault("dead_letter_failed", "SQS refused a message", code=answer["Failed"][0]["Code"])
+            raise NotQueued
 
 
 def _letter(rejection: Rejection, received_at: str) -> str:

@@ -125,9 +125,7 @@ def everything(metrics: Metrics, state: State) -> Registry:
     )
     answers = {str(status): count for status, count in metrics.answers.items()}
     _count(registry, "requests", "Requests to /ingest by status of the answer", "status", answers)
-    _count(
-        registry, "confirmations", "Destination confirmations by outcome", "outcome", metrics.confirmations
-    )
+    _count(registry, "confirmations", "Destination confirmations by outcome", "outcome", metrics.confirmations)
     skewed = {"ahead": metrics.ahead, "behind": metrics.behind}
     _count(registry, "clock_skew_messages", "Messages whose time can't be right", "direction", skewed)
     _count(registry, "secret_uses", "Requests by the secret they gave", "secret", state.secret_uses)
@@ -168,9 +166,7 @@ def _count(registry: Registry, name: str, doc: str, label: str, counts: Mapping[
 
 
 def _observe(registry: Registry, name: str, doc: str, observations: Observations) -> None:
-    collector = HistogramCollector(
-        f"iot_receiver_{name}", doc, registry=registry, buckets=observations.bounds
-    )
+    collector = HistogramCollector(f"iot_receiver_{name}", doc, registry=registry, buckets=observations.bounds)
     histogram = Histogram(*observations.bounds)
     total = 0
     for bound, count in zip(histogram.buckets, observations.counts, strict=True):

@@ -11,9 +11,7 @@ from iot_receiver.logs import fault
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def problem(
-    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: object
-) -> web.Response:
+def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: object) -> web.Response:
     """Answer with an error; `members` are further members of the problem."""
     body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     return web.Response(

@@ -8,8 +8,10 @@ from typing import Any
 
 import botocore.session
 import pytest
+from aiobotocore.session import get_session
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
+from botocore.loaders import Loader
 from dynamodb_local import dynamodb_local
 from faults import Faults, faulty_dynamodb
 from iot_receiver.app import init_app
@@ -27,7 +29,43 @@ Client = TestClient[web.Request, web.Application]
 def dynamodb_url() -> Iterator[str]:
     """DynamoDB Local, for all tests."""
     with dynamodb_local() as url:
+        warm_up(url)
         yield url
+
+
+def warm_up(url: str) -> None:
+    """Have DynamoDB Local's Java compiled before tests that are about time."""
+    client: Any = botocore.session.get_session().create_client(
+        "dynamodb", REGION, endpoint_url=url, aws_access_key_id="key", aws_secret_access_key="secret"
+    )
+    create_table(client, "warm")
+    for batch in range(40):
+        items = [{"deviceId": {"S": f"d{number}"}, "Time": {"S": f"t{batch}"}} for number in range(25)]
+        client.batch_write_item(RequestItems={"warm": [{"PutRequest": {"Item": item}} for item in items]})
+    client.delete_table(TableName="warm")
+    client.close()
+
+
+def create_table(client: Any, name: str) -> None:
+    """Create a table of the receiver's schema."""
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "deviceId", "KeyType": "HASH"},
+            {"AttributeName": "Time", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "deviceId", "AttributeType": "S"},
+            {"AttributeName": "Time", "AttributeType": "S"},
+        ],
+    )
+
+
+@pytest.fixture(scope="session")
+def models() -> Loader:
+    """botocore's models, read once for all applications of the tests."""
+    return Loader()
 
 
 @pytest.fixture(scope="session")
@@ -78,20 +116,9 @@ class Table:
 def table(aws: None, dynamodb_url: str) -> Iterator[Table]:
     """An empty table."""
     session = botocore.session.get_session()
-    client = session.create_client("dynamodb", region_name=REGION, endpoint_url=dynamodb_url)
+    client: Any = session.create_client("dynamodb", region_name=REGION, endpoint_url=dynamodb_url)
     name = f"telemetry-{uuid.uuid4()}"
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": "deviceId", "KeyType": "HASH"},
-            {"AttributeName": "Time", "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": "deviceId", "AttributeType": "S"},
-            {"AttributeName": "Time", "AttributeType": "S"},
-        ],
-    )
+    create_table(client, name)
     yield Table(name, client)
     client.delete_table(TableName=name)
     client.close()
@@ -131,17 +158,19 @@ class Receiver:
 
 
 @pytest.fixture
-async def make_receiver(aiohttp_client: Any, aws: None, table: Table, secrets_dir: Path) -> Make:
+async def make_receiver(aiohttp_client: Any, aws: None, table: Table, secrets_dir: Path, models: Loader) -> Make:
     """Makes a receiver with given settings."""
 
     async def make(**settings: Any) -> Receiver:
-        known = {
+        known: dict[str, Any] = {
             "aws_region": REGION,
             "aws_account_id": ACCOUNT,
             "table_name": table.name,
             "secrets_dir": secrets_dir,
         }
-        app = init_app(Settings(**(known | settings)))
+        session = get_session()
+        session.register_component("data_loader", models)
+        app = init_app(Settings(**(known | settings)), session)
         client = await aiohttp_client(app, server_kwargs={"auto_decompress": False})
         return Receiver(app, client)
 

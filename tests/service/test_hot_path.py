@@ -8,6 +8,7 @@ from aiobotocore.session import get_session
 from conftest import REGION, Make, Table
 from faults import Faults
 from freezing import frozen_clock
+from iot_receiver import keys
 from iot_receiver.credentials import Credentials
 from iot_receiver.dynamodb import BatchWriter
 
@@ -27,9 +28,7 @@ async def test_same_request_as_the_ordinary_client(faults: Faults, table: Table,
     with frozen_clock():
         async with session.create_client("dynamodb", region_name=REGION, config=config) as client:
             url = client.meta.endpoint_url
-            await client.batch_write_item(
-                RequestItems={table.name: [{"PutRequest": {"Item": item}} for item in ITEMS]}
-            )
+            await client.batch_write_item(RequestItems={table.name: [{"PutRequest": {"Item": item}} for item in ITEMS]})
         async with BatchWriter(url, REGION, table.name, credentials) as writer:
             assert await writer.write(puts, 1.0) == []
             theirs, ours = faults.headers
@@ -45,8 +44,6 @@ async def test_same_request_as_the_ordinary_client(faults: Faults, table: Table,
 
 async def test_a_session_token_is_sent_and_signed(make_receiver: Make, table: Table, faults: Faults) -> None:
     receiver = await make_receiver()
-    from iot_receiver import keys  # noqa: PLC0415
-
     credentials = receiver.app[keys.CREDENTIALS]
     assert credentials.current is not None
     credentials.current = credentials.current._replace(token="token")

@@ -1,6 +1,7 @@
 """POST /ingest over HTTP: what is stored, what is refused, and how it is said."""
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -147,9 +148,7 @@ async def test_what_is_no_message_is_refused_with_the_reason(
 
 
 async def test_unknown_members_are_ignored(receiver: Receiver, table: Table) -> None:
-    assert (
-        await receiver.send(GOOD | {"humidity": 40, "temperature": 99, "Time": "x", "ttl": 1})
-    ).status == 200
+    assert (await receiver.send(GOOD | {"humidity": 40, "temperature": 99, "Time": "x", "ttl": 1})).status == 200
     assert table.rows()[0]["temperature"] == {"N": "21.5"}
     assert table.rows()[0].keys() == {"deviceId", "Time", "temperature", "received_at", "clock_skew_ms"}
 
@@ -225,9 +224,7 @@ async def test_the_publisher_must_be_the_device(make_receiver: Make, table: Tabl
     assert len(table.rows()) == 2
 
 
-async def test_without_the_rule_its_members_are_a_devices_own_words(
-    make_receiver: Make, table: Table
-) -> None:
+async def test_without_the_rule_its_members_are_only_a_devices_words(make_receiver: Make, table: Table) -> None:
     receiver = await make_receiver(rule_adds_metadata=False)
     forged = {"deviceId": "d", "temp": 1, "iot_received_at": 0, "iot_trace_id": "t", "iot_client_id": "x"}
     assert (await receiver.send(forged)).status == 200
@@ -260,8 +257,6 @@ async def test_retention(make_receiver: Make, table: Table) -> None:
     receiver = await make_receiver(retention_days=30)
     assert (await receiver.send(GOOD)).status == 200
     (row,) = table.rows()
-    from datetime import datetime  # noqa: PLC0415
-
     received = datetime.fromisoformat(row["received_at"]["S"]).timestamp()
     assert int(row["ttl"]["N"]) == int(received) + 30 * 86_400
 

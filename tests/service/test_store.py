@@ -74,7 +74,7 @@ async def test_every_200_is_a_row_through_a_storm(
 ) -> None:
     faults.throttled_items, faults.failed_calls = 0.3, 0.05
     faults.target = dynamodb_url if behind == "DynamoDB Local" else ""
-    pace = random.Random(2)
+    pace = random.Random(2)  # noqa: S311 - to be the same each time
 
     async def send(number: int) -> int:
         await asyncio.sleep(pace.random() * 4)
@@ -129,9 +129,7 @@ async def test_equal_keys_share_a_write(shaky: Receiver, faults: Faults) -> None
     assert sorted(row["temperature"]["N"] for row in faults.rows.values()) == ["2", "7"]
 
 
-async def test_a_full_queue_is_503_at_once(
-    shaky: Receiver, faults: Faults, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_queue_is_503_at_once(shaky: Receiver, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "QUEUE_ITEMS", 50)
     faults.delay = 0.3
     answers = await asyncio.gather(*(shaky.send([message(n), message(-n)]) for n in range(1, 41)))
@@ -147,7 +145,7 @@ async def test_slow_calls_do_not_hold_up_others(shaky: Receiver, faults: Faults)
     slow = []
     for number in range(4):
         slow.append(asyncio.create_task(shaky.send(message(number))))
-        while len(faults.calls) <= number:
+        while len(faults.calls) <= number:  # noqa: ASYNC110 - the call arrives over HTTP
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.1)
     started = time.monotonic()

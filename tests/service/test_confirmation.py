@@ -1,0 +1,159 @@
+"""Destination confirmations: nothing in them leads anywhere but to the one signed call."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestServer
+from conftest import ACCOUNT, REGION, Make, Receiver
+
+ARN = f"arn:aws:iot:{REGION}:{ACCOUNT}:ruledestination/http/1b3f2c1e-0000-4000-8000-123456789abc"
+
+
+@dataclass
+class Listener:
+    """Hears every request that leaves the receiver, and answers as IoT Core does."""
+
+    url: str = ""
+    heard: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Authorization
+    true_tokens: set[str] = field(default_factory=set)
+    failing: bool = False
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.heard.append((request.method, request.raw_path, request.headers.get("Authorization", "")))
+        if self.failing:
+            return web.Response(status=500)
+        if request.path.removeprefix("/confirmdestination/") in self.true_tokens:
+            return web.json_response({})
+        headers = {"x-amzn-errortype": "InvalidRequestException"}
+        return web.json_response({"message": "no such token"}, status=400, headers=headers)
+
+
+@pytest.fixture
+async def listener(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Listener]:
+    """All of AWS but DynamoDB is this listener; so is whoever else should be asked."""
+    listener = Listener()
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", listener.answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        listener.url = str(server.make_url("/"))
+        yield listener
+
+
+@pytest.fixture
+async def confirming(listener: Listener, aws: None, make_receiver: Make, monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    """A receiver that asks the listener."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IOT", listener.url)
+    return await make_receiver()
+
+
+async def challenge(
+    receiver: Receiver, token: str | None, *, arn: str | None = ARN, path: str = "/ingest/", **body: Any
+) -> ClientResponse:
+    headers = {"x-amz-rules-engine-message-type": "DestinationConfirmation"}
+    if arn is not None:
+        headers["x-amz-rules-engine-destination-arn"] = arn
+    content = {"arn": arn, "confirmationToken": token, "messageType": "DestinationConfirmation", **body}
+    query = {} if token is None else {"confirmationToken": token}
+    return await receiver.client.post(path, params=query, json=content, headers=headers)
+
+
+@pytest.mark.parametrize("path", ["/ingest", "/ingest/"])
+async def test_a_true_token_is_confirmed_by_the_signed_call(
+    confirming: Receiver, listener: Listener, path: str
+) -> None:
+    token = "AYADeMXLrPrNY2wqJAKsFNn-NnkAeQADABBSTV9hdXRo_=="
+    listener.true_tokens = {token}
+    for _ in range(2):
+        assert (await challenge(confirming, token, path=path)).status == 200
+    for method, asked, authorization in listener.heard:
+        assert (method, asked) == ("GET", f"/confirmdestination/{token.replace('=', '%3D')}")
+        assert authorization.startswith("AWS4-HMAC-SHA256 Credential=key/")
+        assert f"/{REGION}/" in authorization
+    assert len(listener.heard) == 2
+    assert await confirming.metric('iot_receiver_confirmations_total{outcome="confirmed"}') == 2
+
+
+async def test_no_url_of_a_request_is_fetched(confirming: Receiver, listener: Listener) -> None:
+    listener.true_tokens = {"token"}
+    urls = {
+        "enableUrl": f"{listener.url}enable?confirmationToken=token",
+        "confirmationUrl": f"{listener.url}other",
+        "url": f"{listener.url}url",
+    }
+    assert (await challenge(confirming, "token", **urls)).status == 200
+    assert [asked for _, asked, _ in listener.heard] == ["/confirmdestination/token"]
+    assert (await challenge(confirming, None, **urls)).status == 403
+    assert len(listener.heard) == 1
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        None,
+        "",
+        ARN.replace(ACCOUNT, "210987654321"),
+        ARN.replace(REGION, "eu-west-1"),
+        ARN.replace("/http/", "/vpc/"),
+        ARN + "/..",
+        "x" + ARN,
+        ARN.replace(":iot:", ":sqs:"),
+    ],
+)
+async def test_another_accounts_destination_causes_no_call(
+    confirming: Receiver, listener: Listener, arn: str | None
+) -> None:
+    assert (await challenge(confirming, "token", arn=arn)).status == 403
+    assert listener.heard == []
+
+
+async def test_header_and_body_must_both_be_ours(confirming: Receiver, listener: Listener) -> None:
+    foreign = ARN.replace(ACCOUNT, "210987654321")
+    headers = {
+        "x-amz-rules-engine-message-type": "DestinationConfirmation",
+        "x-amz-rules-engine-destination-arn": ARN,
+    }
+    bodies: tuple[Any, ...] = ({"arn": foreign, "confirmationToken": "token"}, {"confirmationToken": "other"}, [], "x")
+    for body in bodies:
+        response = await confirming.client.post("/ingest/?confirmationToken=token", json=body, headers=headers)
+        assert response.status == 403
+    assert listener.heard == []
+
+
+@pytest.mark.parametrize(
+    "token", ["", "../things/x", "a/b", "a?b=c", "a#b", "a b", "a%2Fb", "é", "x" * 2049, "a..b", "a\r\nb", "."]
+)
+async def test_a_token_can_not_lead_the_call_elsewhere(confirming: Receiver, listener: Listener, token: str) -> None:
+    assert (await challenge(confirming, token)).status == 403
+    assert listener.heard == []
+
+
+async def test_a_flood_of_false_tokens_ends_in_few_calls(confirming: Receiver, listener: Listener) -> None:
+    listener.true_tokens = {"true"}
+    statuses = [(await challenge(confirming, f"false{number}")).status for number in range(200)]
+    assert set(statuses) == {403, 429}
+    assert len(listener.heard) <= 7
+    assert (await challenge(confirming, "true")).status in {200, 429}
+
+
+async def test_a_false_token_is_asked_about_once(confirming: Receiver, listener: Listener) -> None:
+    statuses = [(await challenge(confirming, "false")).status for _ in range(50)]
+    assert statuses == [403] * 50
+    assert len(listener.heard) == 1
+
+
+async def test_trouble_at_iot_core_is_503(confirming: Receiver, listener: Listener) -> None:
+    listener.failing = True
+    assert (await challenge(confirming, "token")).status == 503
+    listener.failing = False
+    listener.true_tokens = {"token"}
+    assert (await challenge(confirming, "token")).status == 200
+
+
+async def test_a_confirmation_opens_nothing_else(confirming: Receiver, listener: Listener) -> None:
+    """The header that does without the secret can't be used to store something."""
+    response = await challenge(confirming, "token", deviceId="d", temp=1)
+    assert response.status == 403
+    assert await confirming.metric('iot_receiver_messages_total{outcome="stored"}') == 0

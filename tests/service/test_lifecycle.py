@@ -1,0 +1,128 @@
+"""Start, readiness, and a stop that cuts nobody off."""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+from conftest import SECRET, Receiver, Table
+from faults import Faults
+from iot_receiver import keys
+from process import Process, receiver_process
+
+
+async def test_ready_and_alive(receiver: Receiver) -> None:
+    for path in ("/readyz", "/livez"):
+        assert (await receiver.client.get(path)).status == 200
+    receiver.app[keys.LIFECYCLE].stop()
+    assert (await receiver.client.get("/readyz")).status == 503
+    assert (await receiver.client.get("/livez")).status == 200
+    assert (await receiver.client.get("/metrics")).status == 200
+    assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 200
+
+
+async def test_not_ready_without_credentials(receiver: Receiver) -> None:
+    receiver.app[keys.CREDENTIALS].current = None
+    response = await receiver.client.get("/readyz")
+    assert response.status == 503
+    assert "credentials" in await response.text()
+    assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 503
+
+
+async def test_a_process_that_can_not_start_says_why(tmp_path: Path) -> None:
+    async def start(environment: dict[str, str]) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "iot_receiver", env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        _, stderr = await process.communicate()
+        return process.returncode, stderr.decode()
+
+    code, said = await start({})
+    assert code == 2
+    assert "RECEIVER_TABLE_NAME is not set" in said
+    assert "AWS_REGION is not set" in said
+    code, said = await start(
+        {
+            "AWS_REGION": "us-east-2",
+            "RECEIVER_AWS_ACCOUNT_ID": "123456789012",
+            "RECEIVER_TABLE_NAME": "telemetry",
+            "RECEIVER_SECRETS_DIR": str(tmp_path),
+        }
+    )
+    assert code == 2
+    assert "holds no secret" in said
+
+
+class Load:
+    """Clients that send for as long as the receiver lets them, each over a connection of its own."""
+
+    def __init__(self, target: Process) -> None:
+        self.target = target
+        self.accepted: set[str] = set()
+        self.errors: list[str] = []
+        self.sent = 0
+
+    async def client(self, number: int) -> None:
+        headers = {"X-Iot-Secret": SECRET, "Content-Type": "application/json"}
+        async with ClientSession(connector=TCPConnector(limit=1), headers=headers) as session:
+            for count in range(1_000_000):
+                device = f"d{number}-{count}"
+                body = json.dumps({"deviceId": device, "temp": count, "messageId": "m"})
+                self.sent += 1
+                try:
+                    async with session.post(f"{self.target.url}/ingest", data=body) as response:
+                        await response.read()
+                        if response.status == 200:
+                            self.accepted.add(device)
+                        elif response.status != 503:  # a machine too busy for the deadline is no fault here
+                            self.errors.append(f"{response.status}")
+                        if response.headers.get("Connection") == "close":
+                            return  # told to go away: a load balancer has nobody else to send here
+                except OSError as error:
+                    self.errors.append(repr(error))
+                    return
+
+
+@pytest.mark.parametrize("delay", ["0", "1.5"])
+async def test_sigterm_under_load_cuts_nobody_off(faults: Faults, secrets_dir: Path, table: Table, delay: str) -> None:
+    faults.delay = 0.01
+    settings = {"RECEIVER_DEREGISTRATION_DELAY_SECONDS": delay}
+    async with receiver_process(secrets_dir, table.name, settings) as process:
+        load = Load(process)
+        clients = [asyncio.create_task(load.client(number)) for number in range(30)]
+        await asyncio.sleep(1.5)
+        before = load.sent
+        process.terminate()
+        terminated = time.monotonic()
+        if float(delay):
+            await asyncio.sleep(0.3)
+            async with ClientSession() as session, session.get(f"{process.url}/readyz") as response:
+                assert response.status == 503
+        await asyncio.wait_for(asyncio.gather(*clients), 20)
+        assert await asyncio.wait_for(process.process.wait(), 20) == 0
+        took = time.monotonic() - terminated
+    assert load.errors == []
+    assert load.sent > before > 100
+    assert took >= float(delay)
+    assert took < float(delay) + 6
+    assert load.accepted == {device for device, _ in faults.rows}
+
+
+async def test_requests_under_way_at_the_end_are_answered(faults: Faults, secrets_dir: Path, table: Table) -> None:
+    faults.delay = 0.35
+    settings = {"RECEIVER_DEREGISTRATION_DELAY_SECONDS": "0"}
+    async with receiver_process(secrets_dir, table.name, settings) as process:
+        load = Load(process)
+        clients = [asyncio.create_task(load.client(number)) for number in range(20)]
+        while not faults.calls:  # noqa: ASYNC110 - the call arrives over HTTP
+            await asyncio.sleep(0.01)
+        process.terminate()
+        await asyncio.wait_for(asyncio.gather(*clients), 20)
+        assert await asyncio.wait_for(process.process.wait(), 20) == 0
+        said = await process.process.stdout.read() if process.process.stdout else b""
+    assert load.errors == []
+    assert len(load.accepted) >= 20
+    assert json.loads(said.splitlines()[-1])["event"] == "stopped"

@@ -1,0 +1,86 @@
+"""The secrets follow their folder, as Kubernetes changes it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import SECRET, Make, Receiver
+from iot_receiver import keys
+from iot_receiver import secrets as secrets_module
+from iot_receiver.secrets import Secrets, SecretsError
+
+GOOD = {"deviceId": "d", "temp": 1}
+
+
+def mount(folder: Path, number: int, files: dict[str, str]) -> None:
+    """Change the folder as the kubelet does: a new folder, and one rename of the link to it."""
+    version = folder / f"..{number}"
+    version.mkdir()
+    for name, text in files.items():
+        (version / name).write_text(text)
+    link = folder / "..data_tmp"
+    link.symlink_to(version.name)
+    link.rename(folder / "..data")
+    for path in folder.iterdir():
+        if not path.name.startswith("..") and path.name not in files:
+            path.unlink()
+    for name in files:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+
+
+def test_a_mounted_secret(tmp_path: Path) -> None:
+    mount(tmp_path, 1, {"current": "one\n"})
+    secrets = Secrets(tmp_path)
+    assert secrets.load()
+    assert not secrets.load()
+    assert (secrets.admits("one"), secrets.admits("two")) == (True, False)
+    mount(tmp_path, 2, {"current": "two", "previous": "one"})
+    assert secrets.load()
+    assert (secrets.admits("one"), secrets.admits("two"), secrets.admits("")) == (True, True, False)
+    assert secrets.uses == {"current": 2, "previous": 1}
+    mount(tmp_path, 3, {"current": "two"})
+    assert secrets.load()
+    assert (secrets.admits("one"), secrets.admits("two")) == (False, True)
+
+
+def test_no_secret_is_an_error_and_the_last_ones_stay(tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path)
+    with pytest.raises(SecretsError, match="put one in a file named current"):
+        secrets.load()
+    (tmp_path / "current").write_text("one")
+    secrets.load()
+    (tmp_path / "current").write_text(" \n")
+    with pytest.raises(SecretsError):
+        secrets.load()
+    assert secrets.admits("one")
+    os.truncate(tmp_path / "current", 0)
+    tmp_path.joinpath("current").unlink()
+    tmp_path.rmdir()
+    with pytest.raises(SecretsError, match="can't be read"):
+        secrets.load()
+    assert secrets.admits("one")
+
+
+async def test_rotation_while_running(make_receiver: Make, secrets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets_module, "POLL_SECONDS", 0.01)
+    receiver = await make_receiver()
+    (secrets_dir / "previous").write_text(SECRET)
+    (secrets_dir / "current").write_text("new")
+    for secret, status in (("new", 200), (SECRET, 200)):
+        await eventually(receiver, secret, status)
+    (secrets_dir / "previous").unlink()
+    await eventually(receiver, SECRET, 403)
+    await eventually(receiver, "new", 200)
+    (fingerprint,) = receiver.app[keys.SECRETS].fingerprints().values()
+    text = await (await receiver.client.get("/metrics")).text()
+    assert f'iot_receiver_secret_info{{fingerprint="{fingerprint}",secret="current"}} 1' in text
+    assert SECRET not in text
+
+
+async def eventually(receiver: Receiver, secret: str, status: int) -> None:
+    for _ in range(100):
+        response = await receiver.send(GOOD, X_Iot_Secret=secret)
+        if response.status == status:
+            return
+    raise AssertionError(f"{response.status} instead of {status}")

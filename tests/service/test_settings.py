@@ -1,0 +1,91 @@
+"""Settings are checked as a whole, and every fault is named."""
+
+from pathlib import Path
+
+import pytest
+from iot_receiver.settings import Settings, SettingsError
+
+REQUIRED = {
+    "AWS_REGION": "us-east-2",
+    "RECEIVER_AWS_ACCOUNT_ID": "123456789012",
+    "RECEIVER_TABLE_NAME": "telemetry",
+}
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {**REQUIRED, "RECEIVER_SECRETS_DIR": str(folder), **more}
+
+
+def test_defaults(tmp_path: Path) -> None:
+    settings = Settings.from_environment(environment(tmp_path))
+    assert settings == Settings(
+        aws_region="us-east-2",
+        aws_account_id="123456789012",
+        table_name="telemetry",
+        secrets_dir=tmp_path,
+        table_schema="message_time",
+        rule_adds_metadata=True,
+        device_id_check="client_id",
+        dead_letter_queue_url=None,
+        retention_days=0,
+        metrics_public=False,
+        host="0.0.0.0",  # noqa: S104 - a pod is reached on its own address
+        port=8080,
+        deregistration_delay=30.0,
+        keepalive=75.0,
+        log_level="INFO",
+    )
+
+
+def test_everything_set(tmp_path: Path) -> None:
+    settings = Settings.from_environment(
+        environment(
+            tmp_path,
+            RECEIVER_TABLE_SCHEMA="receipt_time",
+            RECEIVER_RULE_ADDS_METADATA="False",
+            RECEIVER_DEVICE_ID_CHECK="off",
+            RECEIVER_DEAD_LETTER_QUEUE_URL="https://sqs.us-east-2.amazonaws.com/123456789012/letters",
+            RECEIVER_RETENTION_DAYS="7",
+            RECEIVER_METRICS_PUBLIC="yes",
+            RECEIVER_PORT="9090",
+            RECEIVER_DEREGISTRATION_DELAY_SECONDS="0.5",
+            RECEIVER_KEEPALIVE_SECONDS="120",
+            RECEIVER_LOG_LEVEL="DEBUG",
+        )
+    )
+    assert settings.table_schema == "receipt_time"
+    assert settings.rule_adds_metadata is False
+    assert settings.metrics_public is True
+    assert settings.retention_days == 7
+    assert (settings.deregistration_delay, settings.keepalive) == (0.5, 120)
+
+
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_environment(
+            {
+                "AWS_REGION": "middle-earth",
+                "RECEIVER_TABLE_NAME": "x",
+                "RECEIVER_SECRETS_DIR": str(tmp_path / "missing"),
+                "RECEIVER_TABLE_SCHEMA": "lunar",
+                "RECEIVER_RULE_ADDS_METADATA": "maybe",
+                "RECEIVER_RETENTION_DAYS": "-1",
+                "RECEIVER_PORT": "http",
+                "RECEIVER_KEEPALIVE_SECONDS": "0",
+                "RECEIVER_DEAD_LETTER_QUEUE_URL": "letters",
+            }
+        )
+    named = [fault.split()[0] for fault in raised.value.faults]
+    assert named == [
+        "AWS_REGION",
+        "RECEIVER_AWS_ACCOUNT_ID",
+        "RECEIVER_TABLE_NAME",
+        "RECEIVER_SECRETS_DIR",
+        "RECEIVER_TABLE_SCHEMA",
+        "RECEIVER_RULE_ADDS_METADATA",
+        "RECEIVER_DEAD_LETTER_QUEUE_URL",
+        "RECEIVER_RETENTION_DAYS",
+        "RECEIVER_PORT",
+        "RECEIVER_KEEPALIVE_SECONDS",
+    ]
+    assert "expected message_time or receipt_time" in str(raised.value)
