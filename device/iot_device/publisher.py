@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from awscrt import mqtt5  # type: ignore[import-untyped]
-from awscrt.exceptions import AwsCrtError  # type: ignore[import-untyped]
-from awsiot import mqtt5_client_builder  # type: ignore[import-untyped]
+from awscrt import mqtt5
+from awscrt.exceptions import AwsCrtError
+from awsiot import mqtt5_client_builder
 
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings, SettingsError
@@ -83,17 +83,14 @@ class Publisher:
         self._stopped.wait(5)
 
     def wait_connected(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds, no longer where waiting is in vain. Raises NotConnectedError with the reason."""
+        """Wait up to `timeout` seconds, less where that is in vain. Raises NotConnectedError with the reason."""
         began = time.monotonic()
         with self._state:
-            self._state.wait_for(
-                lambda: self._connected or (self._refusal and self._refusal.lasting), timeout
-            )
+            self._state.wait_for(lambda: self._connected or self._in_vain(), timeout)
             if not self._connected:
-                where = f"{self.settings.endpoint}:{self.settings.port}"
-                raise NotConnectedError(
-                    f"no connection to {where} as {self.settings.thing} after {time.monotonic() - began:.0f} s: {self._why()}"
-                )
+                where = f"{self.settings.endpoint}:{self.settings.port} as {self.settings.thing}"
+                waited = time.monotonic() - began
+                raise NotConnectedError(f"no connection to {where} after {waited:.0f} s: {self._why()}")
 
     def publish(self, payload: bytes, done: Done, wait: bool = True) -> bool:
         """Hand a message over; `done` is called with None on the broker's acknowledgement, else with the reason.
@@ -119,6 +116,9 @@ class Publisher:
         with self._state:
             self._state.wait_for(lambda: self._pending == 0, timeout)
             return self._pending
+
+    def _in_vain(self) -> bool:
+        return self._refusal is not None and self._refusal.lasting
 
     def _why(self) -> str:
         return (

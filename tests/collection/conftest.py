@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 
 ROOT = Path(__file__).resolve().parents[2]
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
+sys.path += [str(ROOT / folder) for folder in ("roles/verify/files", "roles/device_kit/library")]
 
 MODULES = "ansible_collections.iotweb.aws_iot.plugins.modules"
 # Keys that are a part of no other text: Ansible masks them wherever they occur in a result.
@@ -37,7 +39,9 @@ def _openssl(folder: Path, name: str, subject: str, *options: str) -> None:
     """Make a key and a certificate of two days."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     files = ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={subject}"]
-    subprocess.run(["openssl", "req", "-x509", *key, *files, *options], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", "req", "-x509", *key, *files, *options], cwd=folder, check=True, capture_output=True
+    )
 
 
 @pytest.fixture(scope="session", name="authority")
@@ -45,8 +49,8 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a CA that the emulated AWS trusts, and a certificate of it for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("authority")
     _openssl(folder, "ca", "Test CA")
-    _openssl(folder, "server", "127.0.0.1", "-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1",
-             "-addext", "basicConstraints=critical,CA:FALSE")  # fmt: skip
+    signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
+    _openssl(folder, "server", "127.0.0.1", *signed, "-addext", "subjectAltName=IP:127.0.0.1")
     return folder
 
 
@@ -57,10 +61,21 @@ def _endpoint(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     if not python.exists():
         pytest.fail(f"{python} is missing: make build/venv/sandbox-test/installed")
     folder, port = tmp_path_factory.mktemp("aws"), _free_port()
-    places = {"SANDBOX_CA_DIR": authority, "SANDBOX_CA_BUNDLE": authority / "ca.crt", "SANDBOX_ACM_DIR": folder / "acm"}
-    environment = os.environ | {name: str(place) for name, place in places.items()} | {"PYTHONPATH": str(ROOT / "sandbox")}
+    places = {
+        "SANDBOX_CA_DIR": authority,
+        "SANDBOX_CA_BUNDLE": authority / "ca.crt",
+        "SANDBOX_ACM_DIR": folder / "acm",
+    }
+    environment = (
+        os.environ
+        | {name: str(place) for name, place in places.items()}
+        | {"PYTHONPATH": str(ROOT / "sandbox")}
+    )
     command = [str(python), "-m", "iot_sandbox.aws", "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server:
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server,
+    ):
         try:
             yield _answering(f"http://127.0.0.1:{port}", server, folder / "log")
         finally:
@@ -71,7 +86,7 @@ def _answering(url: str, server: "subprocess.Popen[bytes]", log: Path) -> str:
     until = time.monotonic() + 60
     while time.monotonic() < until and server.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/sandbox/health", timeout=2):
+            with urllib.request.urlopen(f"{url}/sandbox/health", timeout=2):  # noqa: S310 - our own http URL
                 return url
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
@@ -99,6 +114,9 @@ def _aws(endpoint: str) -> Callable[[str], Any]:
     """A boto3 client of the emulated account, by service name."""
     import boto3  # noqa: PLC0415 - after the finder, as Ansible's own modules do
 
-    keys = {"aws_access_key_id": CREDENTIALS["access_key"], "aws_secret_access_key": CREDENTIALS["secret_key"]}
+    keys = {
+        "aws_access_key_id": CREDENTIALS["access_key"],
+        "aws_secret_access_key": CREDENTIALS["secret_key"],
+    }
     session = boto3.Session(**keys, region_name="us-east-2")
     return lambda service: session.client(service, endpoint_url=endpoint)

@@ -63,16 +63,22 @@ def status(aws: Aws, url: str) -> list[str]:
     return [one["status"] for one in held if one["httpUrlSummary"]["confirmationUrl"] == url]
 
 
-def test_from_nothing_to_enabled_to_disabled_and_back_to_nothing(run: Run, aws: Aws, receiver: Receiver) -> None:
+def test_from_nothing_to_enabled_to_disabled_and_back_to_nothing(
+    run: Run, aws: Aws, receiver: Receiver
+) -> None:
     url = receiver.url
     made = prediction_holds(run, MODULE, "destination", confirmation_url=url, **SOON)
     assert made["destination"]["status"] == "ENABLED"
     assert receiver.paths == ["/ingest/"]
     for state, expected in (("disabled", ["DISABLED"]), ("enabled", ["ENABLED"])):
-        assert prediction_holds(run, MODULE, "destination", confirmation_url=url, state=state, **SOON)["changed"]
+        assert prediction_holds(run, MODULE, "destination", confirmation_url=url, state=state, **SOON)[
+            "changed"
+        ]
         assert status(aws, url) == expected
     assert len(receiver.challenges) == 1
-    assert prediction_holds(run, MODULE, "destination", confirmation_url=url, state="absent", **SOON)["changed"]
+    assert prediction_holds(run, MODULE, "destination", confirmation_url=url, state="absent", **SOON)[
+        "changed"
+    ]
     assert status(aws, url) == []
 
 
@@ -84,7 +90,9 @@ def test_a_lost_challenge_is_sent_again(run: Run, aws: Aws, receiver: Receiver) 
     assert status(aws, receiver.url) == ["ENABLED"]
 
 
-def test_one_in_progress_from_an_earlier_run_is_brought_to_its_end(run: Run, aws: Aws, receiver: Receiver) -> None:
+def test_one_in_progress_from_an_earlier_run_is_brought_to_its_end(
+    run: Run, aws: Aws, receiver: Receiver
+) -> None:
     receiver.silent_for = 1
     left = run(MODULE, confirmation_url=receiver.url, wait=False)
     assert left["destination"]["status"] == "IN_PROGRESS"
@@ -130,7 +138,9 @@ def test_a_given_token_confirms(run: Run, receiver: Receiver) -> None:
 def test_two_creations_make_one_destination(run: Run, aws: Aws, receiver: Receiver) -> None:
     """The list of the second run is from before the first one's creation."""
     receiver.silent_for = 99
-    aws("iot").create_topic_rule_destination(destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": receiver.url}})
+    aws("iot").create_topic_rule_destination(
+        destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": receiver.url}}
+    )
     made = run(MODULE, confirmation_url=receiver.url, wait=False)
     assert not made["changed"]
     assert len(status(aws, receiver.url)) == 1

@@ -28,7 +28,9 @@ def prediction_holds(run: Run, module: str, result: str, **options: Any) -> dict
 
 def test_thing(run: Run, aws: Aws) -> None:
     assert prediction_holds(run, "iot_thing", "thing", name="t1", attributes={"room": "1"})["changed"]
-    changed = prediction_holds(run, "iot_thing", "thing", name="t1", attributes={"floor": "2"}, purge_attributes=False)
+    changed = prediction_holds(
+        run, "iot_thing", "thing", name="t1", attributes={"floor": "2"}, purge_attributes=False
+    )
     assert changed["diff"]["before"]["attributes"] == {"room": "1"}
     seen = aws("iot").describe_thing(thingName="t1")
     assert seen["attributes"] == {"room": "1", "floor": "2"} == changed["thing"]["attributes"]
@@ -50,7 +52,10 @@ def test_thing_with_a_certificate_is_not_deleted_unasked(run: Run) -> None:
 
 def document(action: str) -> dict[str, Any]:
     resource = "arn:aws:iot:us-east-2:123456789012:client/${iot:Connection.Thing.ThingName}"
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": [action], "Resource": resource}]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": [action], "Resource": resource}],
+    }
 
 
 def test_policy_beyond_its_sixth_version(run: Run, aws: Aws) -> None:
@@ -70,7 +75,9 @@ def test_certificate_for_a_csr(run: Run, aws: Aws) -> None:
     run("iot_policy", name="p3", document=document("iot:Connect"))
     run("iot_policy", name="p4", document=document("iot:Publish"))
     csr, _ = pair()
-    issued = prediction_holds(run, "iot_certificate", "certificate", thing_name="t3", csr=csr, policies=["p3"])
+    issued = prediction_holds(
+        run, "iot_certificate", "certificate", thing_name="t3", csr=csr, policies=["p3"]
+    )
     assert issued["changed"]
     assert "key_pair" not in issued
     certificate = issued["certificate"]
@@ -87,7 +94,9 @@ def test_certificate_for_a_csr(run: Run, aws: Aws) -> None:
     renewed = run("iot_certificate", thing_name="t3", csr=pair()[0])["certificate"]
     assert renewed["certificate_id"] != certificate["certificate_id"]
     for one in (certificate, renewed):
-        prediction_holds(run, "iot_certificate", "certificate", certificate_id=one["certificate_id"], state="absent")
+        prediction_holds(
+            run, "iot_certificate", "certificate", certificate_id=one["certificate_id"], state="absent"
+        )
     assert aws("iot").list_thing_principals(thingName="t3")["principals"] == []
 
 
@@ -119,11 +128,22 @@ def _role() -> str:
 
 def test_rule(run: Run, aws: Aws, role: str) -> None:
     aws("iam").create_role(RoleName="rule", AssumeRolePolicyDocument=json.dumps(ROLE_TRUST))
-    http = {"url": "https://ingest.invalid/ingest", "confirmationUrl": "https://ingest.invalid/ingest",
-            "headers": [{"key": "X-Iot-Secret", "value": f"${{get_secret('s', 'SecretString', 'secret', '{role}')}}"}],
-            "enableBatching": True, "batchConfig": {"maxBatchSize": 10}}  # fmt: skip
-    asked = {"name": "r1", "sql": "SELECT *\n  FROM 'things/telemetry'", "actions": [{"http": http}],
-             "error_action": {"sqs": {"queueUrl": "https://sqs.us-east-2.amazonaws.com/123456789012/dead", "roleArn": role}}}  # fmt: skip
+    url = "https://ingest.invalid/ingest"
+    template = f"${{get_secret('s', 'SecretString', 'secret', '{role}')}}"
+    http = {
+        "url": url,
+        "confirmationUrl": url,
+        "headers": [{"key": "X-Iot-Secret", "value": template}],
+        "enableBatching": True,
+        "batchConfig": {"maxBatchSize": 10},
+    }
+    queue = {"queueUrl": "https://sqs.us-east-2.amazonaws.com/123456789012/dead", "roleArn": role}
+    asked = {
+        "name": "r1",
+        "sql": "SELECT *\n  FROM 'things/telemetry'",
+        "actions": [{"http": http}],
+        "error_action": {"sqs": queue},
+    }
     assert prediction_holds(run, "iot_topic_rule", "rule", **asked)["changed"]
     rule = aws("iot").get_topic_rule(ruleName="r1")["rule"]
     assert rule["actions"][0]["http"]["url"] == http["url"]
@@ -144,7 +164,12 @@ def test_rule(run: Run, aws: Aws, role: str) -> None:
 
 def test_rule_names_what_is_wrong(run: Run) -> None:
     assert "forward_to_alb" in run("iot_topic_rule", name="forward-to-alb", state="absent")["msg"]
-    queue = {"sqs": {"queueUrl": "https://sqs.us-east-2.amazonaws.com/123456789012/dead", "roleArn": "arn:aws:iam::123456789012:role/none"}}
+    queue = {
+        "sqs": {
+            "queueUrl": "https://sqs.us-east-2.amazonaws.com/123456789012/dead",
+            "roleArn": "arn:aws:iam::123456789012:role/none",
+        }
+    }
     refused = run("iot_topic_rule", name="r2", sql="SELECT * FROM 'a'", actions=[queue], role_timeout=0)
     assert "create_topic_rule" in refused["msg"]
     assert "role/none" in refused["msg"]

@@ -39,7 +39,10 @@ def test_a_thing_is_updated_only_where_it_differs(asked: dict[str, Any], expecte
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"} | changes]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"} | changes],
+    }
 
 
 def test_policy_documents_are_compared_by_meaning() -> None:
@@ -48,11 +51,15 @@ def test_policy_documents_are_compared_by_meaning() -> None:
     assert iot_policy.same(document(), single)
     assert iot_policy.same(document(Action=["a", "b"]), document(Action=["b", "a"]))
     assert not iot_policy.same(document(), document(Effect="Deny"))
-    assert not iot_policy.same(document(), document(Condition={"Bool": {"iot:Connection.Thing.IsAttached": "true"}}))
+    assert not iot_policy.same(
+        document(), document(Condition={"Bool": {"iot:Connection.Thing.IsAttached": "true"}})
+    )
 
 
 def versions(default: int, count: int) -> list[dict[str, Any]]:
-    return [{"versionId": str(number), "isDefaultVersion": number == default} for number in range(8, 8 + count)]
+    return [
+        {"versionId": str(number), "isDefaultVersion": number == default} for number in range(8, 8 + count)
+    ]
 
 
 def test_the_oldest_version_makes_room_but_never_the_default() -> None:
@@ -95,14 +102,18 @@ def test_without_a_csr_the_one_that_counts_is_meant() -> None:
     assert iot_certificate.chosen([revoked], None, "active") is None
     assert iot_certificate.chosen([revoked], None, "absent") == revoked
     assert iot_certificate.chosen([revoked, one(3, "REVOKED")], None, "revoked") == revoked
-    with pytest.raises(iot_certificate.NotOne, match="c2, c3"):
+    with pytest.raises(iot_certificate.NotOneError, match="c2, c3"):
         iot_certificate.chosen([active, one(3, "INACTIVE")], None, "active")
 
 
 def test_attachments_that_nobody_asked_about_stay() -> None:
     current = {"status": "ACTIVE", "things": ["b"], "policies": ["p", "q"]}
-    params = {"state": "inactive", "thing_name": "a", "policies": None, "purge_policies": True}
-    assert iot_certificate.desired(current, params) == {"status": "INACTIVE", "things": ["a", "b"], "policies": ["p", "q"]}
+    params: dict[str, Any] = {"state": "inactive", "thing_name": "a", "policies": None, "purge_policies": True}
+    assert iot_certificate.desired(current, params) == {
+        "status": "INACTIVE",
+        "things": ["a", "b"],
+        "policies": ["p", "q"],
+    }
     params |= {"policies": ["r"]}
     assert iot_certificate.desired(current, params)["policies"] == ["r"]
     params |= {"purge_policies": False}
@@ -134,12 +145,22 @@ def test_each_status_has_its_next_step(status: str | None, state: str, unanswere
 
 
 def summary(arn: str, status: str, created: int, url: str = "https://a/ingest") -> dict[str, Any]:
-    return {"arn": arn, "status": status, "httpUrlSummary": {"confirmationUrl": url}, "createdAt": dt.datetime.fromtimestamp(created, dt.UTC)}
+    return {
+        "arn": arn,
+        "status": status,
+        "httpUrlSummary": {"confirmationUrl": url},
+        "createdAt": dt.datetime.fromtimestamp(created, dt.UTC),
+    }
 
 
 def test_a_destination_is_found_by_its_url_and_the_usable_one_first() -> None:
-    held = [summary("1", "DELETING", 1), summary("2", "ERROR", 2), summary("3", "ENABLED", 3),
-            summary("4", "ENABLED", 0, "https://a/ingest2"), {"arn": "5", "status": "ENABLED", "vpcDestinationSummary": {}}]  # fmt: skip
+    held = [
+        summary("1", "DELETING", 1),
+        summary("2", "ERROR", 2),
+        summary("3", "ENABLED", 3),
+        summary("4", "ENABLED", 0, "https://a/ingest2"),
+        {"arn": "5", "status": "ENABLED", "vpcDestinationSummary": {}},
+    ]
     assert [found["arn"] for found in destination.of_url(held, "https://a/ingest")] == ["3", "2", "1"]
 
 
@@ -151,7 +172,14 @@ def test_runs_at_once_agree_on_the_oldest_destination() -> None:
 
 RULE: dict[str, Any] = {
     "sql": "SELECT * FROM 'things/telemetry'",
-    "actions": [{"http": {"url": "https://a/ingest", "headers": [{"key": "X", "value": "1"}, {"key": "A", "value": "2"}]}}],
+    "actions": [
+        {
+            "http": {
+                "url": "https://a/ingest",
+                "headers": [{"key": "X", "value": "1"}, {"key": "A", "value": "2"}],
+            }
+        }
+    ],
     "ruleDisabled": False,
     "awsIotSqlVersion": "2016-03-23",
 }
@@ -177,10 +205,13 @@ def test_what_aws_fills_in_is_no_difference(same: dict[str, Any]) -> None:
 
 def test_batching_is_compared_with_its_defaults_written_out() -> None:
     asked = with_http(enableBatching=True, batchConfig={"maxBatchSize": 10})
-    told = with_http(enableBatching=True, batchConfig={"maxBatchOpenMs": 20, "maxBatchSize": 10, "maxBatchSizeBytes": 5120,
-                                                       "batchAcrossTopics": False})  # fmt: skip
+    defaults = {"maxBatchOpenMs": 20, "maxBatchSize": 10, "maxBatchSizeBytes": 5120, "batchAcrossTopics": False}
+    told = with_http(enableBatching=True, batchConfig=defaults)
     assert topic_rule.difference(told, asked) == "nothing"
-    assert topic_rule.difference(told, with_http(enableBatching=True, batchConfig={"maxBatchOpenMs": 50})) == "replace"
+    assert (
+        topic_rule.difference(told, with_http(enableBatching=True, batchConfig={"maxBatchOpenMs": 50}))
+        == "replace"
+    )
     assert topic_rule.difference(told, RULE) == "replace"
 
 
@@ -209,5 +240,18 @@ def test_switching_a_rule_needs_no_replacement() -> None:
 
 
 def test_the_payload_says_what_the_options_ask() -> None:
-    params = {"sql": " SELECT 1 \n", "description": "d", "actions": [], "enabled": False, "sql_version": "v", "error_action": None}
-    assert iot_topic_rule.payload(params) == {"sql": "SELECT 1", "description": "d", "actions": [], "ruleDisabled": True, "awsIotSqlVersion": "v"}
+    params = {
+        "sql": " SELECT 1 \n",
+        "description": "d",
+        "actions": [],
+        "enabled": False,
+        "sql_version": "v",
+        "error_action": None,
+    }
+    assert iot_topic_rule.payload(params) == {
+        "sql": "SELECT 1",
+        "description": "d",
+        "actions": [],
+        "ruleDisabled": True,
+        "awsIotSqlVersion": "v",
+    }

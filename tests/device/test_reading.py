@@ -103,8 +103,16 @@ def test_missing_settings_are_named_with_their_flags(
     assert "none.toml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["simulate"], ["simulate", "--count", "0"], ["simulate", "--count", "1", "--rate", "0"],
-                                       ["publish", "--sensor", "none"], []])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["simulate"],
+        ["simulate", "--count", "0"],
+        ["simulate", "--count", "1", "--rate", "0"],
+        ["publish", "--sensor", "none"],
+    ],
+)
 def test_the_command_line_refuses_nonsense(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main(arguments)

@@ -29,7 +29,8 @@ def canary(ends: Ends, wait: float) -> int:
     """Publish one reading and wait for its row."""
     outcome = settled(ends, ends.publish(1, 1.0), wait)
     if outcome.missing:
-        print(f"the broker took reading {outcome.missing[0]}, but after {wait:g} s there is no row of it", file=sys.stderr)
+        message = outcome.missing[0]
+        print(f"the broker took reading {message}, but after {wait:g} s there is no row of it", file=sys.stderr)
         return 1
     return 0
 

@@ -4,8 +4,9 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import boto3
@@ -92,12 +93,12 @@ def letters(queue: str) -> Hop:
 
 def look(canary: str, rule_name: str, url: str, ca_file: str, queues: Sequence[str]) -> Iterator[Hop]:
     """Look at all hops, in the order that a reading takes."""
-    looks = [
-        ("broker", lambda: broker(canary)),
-        ("rule", lambda: rule(rule_name)),
-        ("destination", lambda: destination(url)),
-        ("receiver", lambda: receiver(url, ca_file)),
-        *((queue, lambda queue=queue: letters(queue)) for queue in queues),
+    looks: list[tuple[str, Callable[[], Hop]]] = [
+        ("broker", partial(broker, canary)),
+        ("rule", partial(rule, rule_name)),
+        ("destination", partial(destination, url)),
+        ("receiver", partial(receiver, url, ca_file)),
+        *((queue, partial(letters, queue)) for queue in queues),
     ]
     for name, hop in looks:
         try:

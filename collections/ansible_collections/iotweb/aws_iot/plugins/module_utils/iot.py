@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
-from typing import Callable
 
-try:
-    from botocore.exceptions import BotoCoreError
-    from botocore.exceptions import ClientError
-except ImportError:  # AnsibleAWSModule tells the user
-    pass
+with suppress(ImportError):  # AnsibleAWSModule tells the user
+    from botocore.exceptions import BotoCoreError, ClientError
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -38,7 +36,9 @@ class IoT:
 
     def __init__(self, module: AnsibleAWSModule) -> None:
         self.module = module
-        self.client = module.client("iot", retry_decorator=AWSRetry.jittered_backoff(catch_extra_error_codes=RETRIED_CODES))
+        self.client = module.client(
+            "iot", retry_decorator=AWSRetry.jittered_backoff(catch_extra_error_codes=RETRIED_CODES)
+        )
 
     def call(self, operation: str, expected: tuple[str, ...] = (), **arguments: Any) -> dict[str, Any]:
         """Return the answer without its metadata. Raises ClientError for the expected codes only."""

@@ -20,7 +20,12 @@ ACTION_DEFAULTS: dict[str, dict[str, Any]] = {
     "iotAnalytics": {"batchMode": False},
     "iotEvents": {"batchMode": False},
 }
-BATCH_DEFAULTS = {"maxBatchOpenMs": 20, "maxBatchSize": 10, "maxBatchSizeBytes": 5120, "batchAcrossTopics": False}
+BATCH_DEFAULTS = {
+    "maxBatchOpenMs": 20,
+    "maxBatchSize": 10,
+    "maxBatchSizeBytes": 5120,
+    "batchAcrossTopics": False,
+}
 QUOTED = re.compile(r"('(?:[^']|'')*')")
 
 

@@ -130,28 +130,28 @@ from typing import Any
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.hazmat.primitives.serialization import PublicFormat
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     HAS_CRYPTOGRAPHY = True
 except ImportError:
     HAS_CRYPTOGRAPHY = False
 
 from ansible.module_utils.basic import missing_required_lib
-
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import Plan
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import differs
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
 
 
-class NotOne(Exception):
+class NotOneError(Exception):
     """Several certificates answer to the description."""
 
 
 def csr_key(pem: str) -> bytes:
     """Return the public key of a CSR. Raises ValueError when it isn't one."""
-    return x509.load_pem_x509_csr(pem.encode()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return (
+        x509.load_pem_x509_csr(pem.encode())
+        .public_key()
+        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
 
 
 def certificate_key(pem: str) -> bytes:
@@ -161,7 +161,7 @@ def certificate_key(pem: str) -> bytes:
 
 
 def chosen(candidates: list[dict[str, Any]], key: bytes | None, state: str) -> dict[str, Any] | None:
-    """Return the certificate that is meant, None for none. Raises NotOne with the ids.
+    """Return the certificate that is meant, None for none. Raises NotOneError with the ids.
 
     With a key: the one issued for it, an active one first. Without: the only one that still counts;
     revoked ones count where revoking or deleting is asked for.
@@ -172,7 +172,7 @@ def chosen(candidates: list[dict[str, Any]], key: bytes | None, state: str) -> d
     living = [one for one in candidates if one["status"] != "REVOKED"]
     matching = living or (candidates if state in ("revoked", "absent") else [])
     if len(matching) > 1 and not (state == "revoked" and not living):
-        raise NotOne(", ".join(sorted(one["certificateId"] for one in matching)))
+        raise NotOneError(", ".join(sorted(one["certificateId"] for one in matching)))
     return matching[0] if matching else None
 
 
@@ -210,7 +210,9 @@ def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | No
     if params["certificate_id"]:
         description = describe(iot, params["certificate_id"])
         if description is None and params["state"] in ("active", "inactive"):
-            iot.module.fail_json(msg=f"There is no certificate {params['certificate_id']}: give thing_name to issue one.")
+            iot.module.fail_json(
+                msg=f"There is no certificate {params['certificate_id']}: give thing_name to issue one."
+            )
     else:
         principals = iot.list("list_thing_principals", "principals", thingName=params["thing_name"])
         ids = [arn.rpartition(":cert/")[2] for arn in principals if ":cert/" in arn]
@@ -218,9 +220,10 @@ def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | No
         try:
             key = csr_key(params["csr"]) if params["csr"] else None
             description = chosen(candidates, key, params["state"])
-        except NotOne as ids_found:
+        except NotOneError as ids_found:
             iot.module.fail_json(
-                msg=f"Thing {params['thing_name']} has more than one certificate: say which by certificate_id, one of {ids_found}."
+                msg=f"Thing {params['thing_name']} has more than one certificate:"
+                f" say which by certificate_id, one of {ids_found}."
             )
         except ValueError as error:
             iot.module.fail_json(msg=f"csr is not a certificate signing request in PEM form: {error}")
@@ -255,7 +258,12 @@ def adjust(iot: IoT, plan: Plan, current: dict[str, Any], wanted: dict[str, Any]
     for name in sorted(set(current["policies"]) - set(wanted["policies"])):
         plan.write(iot.call, "detach_policy", policyName=name, target=arn)
     if current["status"] != wanted["status"]:
-        plan.write(iot.call, "update_certificate", certificateId=current["certificate_id"], newStatus=wanted["status"])
+        plan.write(
+            iot.call,
+            "update_certificate",
+            certificateId=current["certificate_id"],
+            newStatus=wanted["status"],
+        )
 
 
 def ensure_absent(iot: IoT, plan: Plan, current: dict[str, Any]) -> None:
@@ -269,7 +277,9 @@ def ensure_absent(iot: IoT, plan: Plan, current: dict[str, Any]) -> None:
     plan.write(iot.call, "delete_certificate", certificateId=certificate_id)
 
 
-def ensure(iot: IoT, plan: Plan, before: dict[str, Any] | None) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
+def ensure(
+    iot: IoT, plan: Plan, before: dict[str, Any] | None
+) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
     params = plan.module.params
     if before is None and params["state"] in ("revoked", "absent"):
         return None, None

@@ -96,9 +96,7 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import Plan
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import differs
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
 
 VERSIONS_KEPT = 5  # AWS's limit for one policy
 
@@ -128,7 +126,9 @@ def current_policy(iot: IoT, name: str) -> dict[str, Any] | None:
     }
 
 
-def older_version(iot: IoT, name: str, versions: list[dict[str, Any]], document: dict[str, Any]) -> str | None:
+def older_version(
+    iot: IoT, name: str, versions: list[dict[str, Any]], document: dict[str, Any]
+) -> str | None:
     """Return the version out of force that says what the document says."""
     for version in versions:
         if version["isDefaultVersion"]:
@@ -146,7 +146,13 @@ def ensure_document(iot: IoT, plan: Plan, name: str, document: dict[str, Any]) -
         return
     if spare := version_to_remove(versions):
         plan.write(iot.call, "delete_policy_version", policyName=name, policyVersionId=spare)
-    plan.write(iot.call, "create_policy_version", policyName=name, policyDocument=json.dumps(document), setAsDefault=True)
+    plan.write(
+        iot.call,
+        "create_policy_version",
+        policyName=name,
+        policyDocument=json.dumps(document),
+        setAsDefault=True,
+    )
 
 
 def ensure_present(iot: IoT, plan: Plan, before: dict[str, Any] | None) -> dict[str, Any]:
@@ -174,7 +180,9 @@ def ensure_absent(iot: IoT, plan: Plan, name: str) -> None:
         plan.write(iot.call, "detach_policy", policyName=name, target=target)
     for version in iot.list("list_policy_versions", "policyVersions", policyName=name):
         if not version["isDefaultVersion"]:
-            plan.write(iot.call, "delete_policy_version", policyName=name, policyVersionId=version["versionId"])
+            plan.write(
+                iot.call, "delete_policy_version", policyName=name, policyVersionId=version["versionId"]
+            )
     plan.write(iot.call, "delete_policy", policyName=name)
 
 

@@ -103,9 +103,7 @@ thing:
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import Plan
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import differs
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
 
 
 def described(answer: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -148,7 +146,11 @@ def update(current: dict[str, Any], thing: dict[str, Any]) -> dict[str, Any]:
     if current["attributes"] != thing["attributes"]:
         arguments["attributePayload"] = {"attributes": thing["attributes"], "merge": False}
     if current["thing_type_name"] != thing["thing_type_name"]:
-        arguments.update({"thingTypeName": thing["thing_type_name"]} if thing["thing_type_name"] else {"removeThingType": True})
+        arguments.update(
+            {"thingTypeName": thing["thing_type_name"]}
+            if thing["thing_type_name"]
+            else {"removeThingType": True}
+        )
     return arguments
 
 

@@ -158,17 +158,18 @@ from urllib.parse import urlencode
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
-from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
-from ansible_collections.amazon.aws.plugins.module_utils.tagging import compare_aws_tags
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import Plan
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import differs
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import difference
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import normal_rule
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
+    ansible_dict_to_boto3_tag_list,
+    boto3_tag_list_to_ansible_dict,
+    compare_aws_tags,
+)
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import difference, normal_rule
 
 INVALID = "InvalidRequestException"
-NOT_ASSUMABLE = re.compile(r"assume ?role", re.IGNORECASE)  # INVALID's message while a new role is not known everywhere
+NOT_ASSUMABLE = re.compile(
+    r"assume ?role", re.IGNORECASE
+)  # INVALID's message while a new role is not known everywhere
 
 
 def payload(params: dict[str, Any]) -> dict[str, Any]:
@@ -206,10 +207,14 @@ def current_rule(iot: IoT, name: str) -> dict[str, Any] | None:
     AWS answers UnauthorizedException for a rule that isn't there, so the list has to tell.
     """
     try:
-        return iot.call("get_topic_rule", ("UnauthorizedException", "ResourceNotFoundException"), ruleName=name)
+        return iot.call(
+            "get_topic_rule", ("UnauthorizedException", "ResourceNotFoundException"), ruleName=name
+        )
     except is_boto3_error_code(["UnauthorizedException", "ResourceNotFoundException"]) as refused:
         if any(rule["ruleName"] == name for rule in iot.list("list_topic_rules", "rules")):
-            iot.module.fail_json_aws(refused, msg=f"AWS IoT get_topic_rule failed for the existing rule {name}")
+            iot.module.fail_json_aws(
+                refused, msg=f"AWS IoT get_topic_rule failed for the existing rule {name}"
+            )
         return None
 
 
@@ -233,7 +238,9 @@ def ensure_rule(iot: IoT, plan: Plan, current: dict[str, Any] | None) -> None:
     step = difference(current["rule"] if current else None, wanted)
     if step == "create":
         tags = {"tags": urlencode(params["tags"])} if params["tags"] else {}
-        plan.write(write_rule, iot, "create_topic_rule", timeout, ruleName=name, topicRulePayload=wanted, **tags)
+        plan.write(
+            write_rule, iot, "create_topic_rule", timeout, ruleName=name, topicRulePayload=wanted, **tags
+        )
     elif step == "replace":
         plan.write(write_rule, iot, "replace_topic_rule", timeout, ruleName=name, topicRulePayload=wanted)
     elif step != "nothing":
@@ -241,7 +248,8 @@ def ensure_rule(iot: IoT, plan: Plan, current: dict[str, Any] | None) -> None:
 
 
 def current_tags(iot: IoT, arn: str) -> dict[str, str]:
-    return boto3_tag_list_to_ansible_dict(iot.list("list_tags_for_resource", "tags", resourceArn=arn))
+    tags: dict[str, str] = boto3_tag_list_to_ansible_dict(iot.list("list_tags_for_resource", "tags", resourceArn=arn))
+    return tags
 
 
 def ensure_tags(iot: IoT, plan: Plan, arn: str, before: dict[str, str]) -> dict[str, str]:
@@ -254,7 +262,9 @@ def ensure_tags(iot: IoT, plan: Plan, arn: str, before: dict[str, str]) -> dict[
     return {**{key: value for key, value in before.items() if key not in removed}, **added}
 
 
-def ensure_present(iot: IoT, plan: Plan, current: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def ensure_present(
+    iot: IoT, plan: Plan, current: dict[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the rule before and after."""
     params, arn = plan.module.params, current["ruleArn"] if current else None
     before = described(params["name"], arn, current["rule"]) if current else {}

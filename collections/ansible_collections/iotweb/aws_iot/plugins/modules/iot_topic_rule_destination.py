@@ -22,7 +22,7 @@ options:
       - One of O(confirmation_url) and O(arn) is required; a destination can only be made by its URL.
     type: str
   arn:
-    description: ARN of an existing destination. It is looked up in the list, which tells a missing one from a forbidden one.
+    description: ARN of an existing destination.
     type: str
   confirmation_token:
     description:
@@ -113,9 +113,7 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import Plan
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import differs
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
 
 UNCONFIRMED = "InvalidRequestException"  # what AWS answers to ENABLED before a confirmation
 EXISTS = "ResourceAlreadyExistsException"
@@ -174,9 +172,10 @@ def advice(current: dict[str, Any] | None, reason: str, waited: float) -> str:
     reason = f" ({reason})" if reason else ""
     if current["status"] in ("IN_PROGRESS", "ERROR"):
         return (
-            f"{where}{reason}. AWS posted a challenge to {current['confirmation_url']}/?confirmationToken=... and nobody"
-            " confirmed it: the name must resolve to a public IPv4 address, the certificate come from a public authority,"
-            " the path be routed with and without the slash, and the endpoint be allowed iot:ConfirmTopicRuleDestination."
+            f"{where}{reason}. AWS posted a challenge to {current['confirmation_url']}/?confirmationToken=... and"
+            " nobody confirmed it: the name must resolve to a public IPv4 address, the certificate come from a public"
+            " authority, the path be routed with and without the slash, and the endpoint be allowed"
+            " iot:ConfirmTopicRuleDestination."
         )
     return f"{where}{reason}: wait and run again, or look at it in AWS IoT's console under message routing."
 
@@ -225,7 +224,9 @@ class Destination:
             self.iot.call("update_topic_rule_destination", (UNCONFIRMED,), arn=arn, status=status)
         except is_boto3_error_code(UNCONFIRMED) as refused:
             if status != "ENABLED":
-                self.plan.module.fail_json_aws(refused, msg=f"AWS IoT update_topic_rule_destination to {status} failed")
+                self.plan.module.fail_json_aws(
+                    refused, msg=f"AWS IoT update_topic_rule_destination to {status} failed"
+                )
             self.iot.call("update_topic_rule_destination", arn=arn, status="IN_PROGRESS")
 
     def confirm(self) -> None:
@@ -235,7 +236,9 @@ class Destination:
     def take(self, step: str, current: dict[str, Any] | None) -> None:
         if step == "create":
             if not self.params["confirmation_url"]:
-                self.plan.module.fail_json(msg=f"There is no destination {self.params['arn']}: give confirmation_url to create one.")
+                self.plan.module.fail_json(
+                    msg=f"There is no destination {self.params['arn']}: give confirmation_url to create one."
+                )
             self.plan.write(self.create)
         elif current is not None and step == "delete":
             self.plan.write(self.delete, current["arn"])
@@ -259,7 +262,12 @@ class Destination:
             step = next_step(current, self.params["state"], now - sent, self.params["resend_after"])
             if step == "done":
                 return current
-            if self.token and current and current["status"] == "IN_PROGRESS" and self.params["state"] == "enabled":
+            if (
+                self.token
+                and current
+                and current["status"] == "IN_PROGRESS"
+                and self.params["state"] == "enabled"
+            ):
                 self.plan.write(self.confirm)
             elif step != "wait":
                 self.take(step, current)
@@ -271,7 +279,9 @@ class Destination:
             if not self.params["wait"] or next_step(current, self.params["state"], 0, 1) == "done":
                 return current
             if now - began >= self.params["wait_timeout"]:
-                self.plan.module.fail_json(msg=advice(current, reason, now - began), destination=current or {})
+                self.plan.module.fail_json(
+                    msg=advice(current, reason, now - began), destination=current or {}
+                )
             time.sleep(self.params["wait_delay"])
 
 
