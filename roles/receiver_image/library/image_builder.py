@@ -19,6 +19,11 @@ options:
     type: list
     elements: str
     default: [docker, podman, buildah]
+  options:
+    description: Options of the program itself, as it will be used.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode: {support: full}
 author:
@@ -42,13 +47,13 @@ kind:
 """
 
 
-def fault(program: str) -> str:
+def fault(program: str, options: list[str]) -> str:
     """Why a program cannot build here; empty if it can."""
     path = shutil.which(program)
     if path is None:
         return f"{program} is not installed"
     try:
-        answer = subprocess.run([path, "info"], capture_output=True, text=True, check=False, timeout=30)
+        answer = subprocess.run([path, *options, "info"], capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{program} does not answer ({error})"
     # docker's client answers 0 when its daemon does not run; it then says ERROR.
@@ -62,13 +67,14 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "programs": {"type": "list", "elements": "str", "default": ["docker", "podman", "buildah"]}
+            "programs": {"type": "list", "elements": "str", "default": ["docker", "podman", "buildah"]},
+            "options": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     faults = []
     for program in module.params["programs"]:
-        if not (wrong := fault(program)):
+        if not (wrong := fault(program, module.params["options"])):
             kind = program.rpartition("/")[2]
             module.exit_json(changed=False, program=program, kind=kind)
         faults.append(wrong)
