@@ -20,14 +20,23 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from moto.acm import models, urls
 from moto.acm.models import AWSCertificateManagerBackend, CertBundle
+from moto.core.exceptions import AWSError
 from moto.core.utils import utcnow
+from moto.elbv2.models import elbv2_backends
 from moto.route53.models import route53_backends
 from moto.utilities.utils import get_partition
 
 from iot_sandbox.aws import authority, settings
 
-LIFETIME = timedelta(days=395)  # https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html
+# https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html
+LIFETIME = timedelta(days=395)
 NAME_LENGTH = 64  # of a certificate's common name (X.520)
+
+
+class InUseError(AWSError):
+    """The certificate is served by a load balancer."""
+
+    TYPE = "ResourceInUseException"
 
 
 def write_for_load_balancer(folder: Path | None, arn: str, certificate: bytes, chain: bytes, key: bytes) -> None:
@@ -41,6 +50,16 @@ def write_for_load_balancer(folder: Path | None, arn: str, certificate: bytes, c
     with os.fdopen(descriptor, "wb") as file:
         file.write(b"\n".join(part.strip() for part in (certificate, chain, key) if part.strip()) + b"\n")
     draft.replace(target)
+
+
+def users(account_id: str, region: str, arn: str) -> list[str]:
+    """ARNs of the load balancers that have the certificate at a listener."""
+    balancers = elbv2_backends[account_id][region].load_balancers.values()
+    return [
+        balancer.arn
+        for balancer in list(balancers)
+        if any(arn in (listener.certificates or []) for listener in list(balancer.listeners.values()))
+    ]
 
 
 class IssuedBundle(CertBundle):
@@ -192,8 +211,16 @@ class SandboxACMBackend(AWSCertificateManagerBackend):
         write_for_load_balancer(settings.current().acm_dir, imported, certificate, chain or b"", private_key)
         return imported
 
+    def get_certificate(self, arn: str) -> CertBundle:
+        """The certificate, with the load balancers that serve it now."""
+        bundle = super().get_certificate(arn)
+        bundle.in_use_by = users(self.account_id, self.region_name, arn)
+        return bundle
+
     def delete_certificate(self, arn: str) -> None:
-        """DeleteCertificate."""
+        """DeleteCertificate: refused while a load balancer serves it."""
+        if arn in self._certificates and self.get_certificate(arn).in_use_by:
+            raise InUseError(f"Certificate {arn} in account {self.account_id} is in use.")
         super().delete_certificate(arn)
         folder = settings.current().acm_dir
         if folder:

@@ -101,6 +101,33 @@ def test_wrong_record_does_not_validate(aws: Emulator, acm: Any) -> None:
     assert arn in [c["CertificateArn"] for c in listed]
 
 
+def test_served_certificate_stays(aws: Emulator, acm: Any) -> None:
+    ec2, elbv2 = aws.client("ec2"), aws.client("elbv2")
+    arn = acm.request_certificate(DomainName="served.sandbox.test", ValidationMethod="DNS")["CertificateArn"]
+    put_records(aws, describe(acm, arn)["DomainValidationOptions"])
+    vpc = ec2.create_vpc(CidrBlock="10.2.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.2.{n}.0/24", AvailabilityZone=f"us-east-2{'ab'[n]}")["Subnet"]
+        for n in range(2)
+    ]
+    balancer = elbv2.create_load_balancer(Name="served", Subnets=[s["SubnetId"] for s in subnets])
+    balancer_arn = balancer["LoadBalancers"][0]["LoadBalancerArn"]
+    answer = {"StatusCode": "404", "ContentType": "text/plain"}
+    listener = elbv2.create_listener(
+        LoadBalancerArn=balancer_arn,
+        Port=443,
+        Protocol="HTTPS",
+        Certificates=[{"CertificateArn": arn}],
+        DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": answer}],
+    )["Listeners"][0]["ListenerArn"]
+    assert describe(acm, arn)["InUseBy"] == [balancer_arn]
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        acm.delete_certificate(CertificateArn=arn)
+    elbv2.delete_listener(ListenerArn=listener)
+    assert describe(acm, arn)["InUseBy"] == []
+    acm.delete_certificate(CertificateArn=arn)
+
+
 def test_imported_certificate_is_laid_out_as_it_came(aws: Emulator, acm: Any) -> None:
     identity = aws.authority.issue("imported")
     arn = acm.import_certificate(
