@@ -23,6 +23,7 @@ ACTIONS = {
     "iot:Subscribe": "S",
 }
 
+IS_ATTACHED = "iot:Connection.Thing.IsAttached"
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _ESCAPES = {"*": "*", "?": "?", "$": "$"}
 
@@ -98,7 +99,8 @@ def _statement_rules(statement: Mapping[str, Any], connection: Connection) -> It
     deny = statement.get("Effect") == "Deny"
     if not deny and statement.get("Effect") != "Allow":
         return
-    if not _conditions_hold(statement.get("Condition", {}), connection):
+    # what cannot be judged never allows and always denies
+    if not _conditions_hold(statement.get("Condition", {}), connection, unknown=deny):
         return
     actions = "".join(
         letter
@@ -127,13 +129,16 @@ def compile_pattern(resource: str, connection: Connection) -> str | None:
     return "".join(parts)
 
 
-def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], connection: Connection) -> bool:
-    """Whether all conditions of a statement hold; an operator or key not known here never does."""
-    return all(
-        _condition_holds(operator, key, [str(v) for v in _list(values)], connection)
+def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], connection: Connection, unknown: bool) -> bool:
+    """Whether all conditions of a statement hold; ``unknown`` stands for those not known here."""
+    held = (
+        _condition_holds(
+            operator, key, [str(v).lower() if isinstance(v, bool) else str(v) for v in _list(values)], connection
+        )
         for operator, keys in conditions.items()
         for key, values in keys.items()
     )
+    return all(unknown if holds is None else holds for holds in held)
 
 
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
@@ -144,17 +149,18 @@ _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def _condition_holds(operator: str, key: str, wanted: Sequence[str], connection: Connection) -> bool:
+def _condition_holds(operator: str, key: str, wanted: Sequence[str], connection: Connection) -> bool | None:
+    """Whether one condition holds; None if its operator is not known, or its value not before a connection is."""
     operator = operator.removeprefix("ForAnyValue:").removeprefix("ForAllValues:")
     optional, operator = operator.endswith("IfExists"), operator.removesuffix("IfExists")
     negated = operator.startswith("StringNot")
     compare = _COMPARISONS.get(operator.replace("StringNot", "String"))
-    if compare is None:
-        return False
-    if key == "iot:Connection.Thing.IsAttached":
+    if key == IS_ATTACHED:
         actual: str | None = "true" if connection.thing else "false"
     else:
         actual = connection.variable(key)
+    if compare is None or actual == CLIENT_ID or not key.startswith("iot:"):
+        return None
     if actual is None:
         return optional or negated
     return negated != any(compare(actual, _filled(value, connection)) for value in wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,9 @@ from iot_sandbox.broker.table import Certificate
 
 THINGS_PER_ROUND = 50
 """Attachments can only be asked for one by one, so a round looks at a part of a large fleet."""
+
+_DESCRIBED = re.compile(r"iot:Connection\.Thing\.(ThingTypeName|Attributes)")
+"""Variables whose values only DescribeThing tells: a call for each thing, made if a policy names one."""
 
 
 def pages(call: Callable[..., Any], key: str, token: str = "nextMarker", **arguments: Any) -> Iterator[Any]:  # noqa: S107
@@ -32,12 +36,14 @@ class Registry:
         self._client = client
         self._things: dict[str, dict[str, Thing]] = {}
         self._turn: list[str] = []
+        self._described = False
 
     def read(self) -> list[Certificate]:
         """All active certificates; raises botocore's errors when the API does not answer."""
         listed = pages(self._client.list_certificates, "certificates", pageSize=250)
         active = {c["certificateArn"]: c["certificateId"] for c in listed if c["status"] == "ACTIVE"}
         documents = self._documents()
+        self._described = any(_DESCRIBED.search(text) for texts in documents.values() for text in texts)
         self._read_things(set(active))
         return [
             Certificate(identifier, tuple(documents.get(arn, ())), self._things[arn])
@@ -63,5 +69,7 @@ class Registry:
             self._things[arn] = {name: self._thing(name) for name in names}
 
     def _thing(self, name: str) -> Thing:
+        if not self._described:
+            return Thing(name)
         thing = self._client.describe_thing(thingName=name)
         return Thing(name, thing.get("thingTypeName"), thing.get("attributes", {}))

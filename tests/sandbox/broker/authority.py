@@ -64,7 +64,5 @@ class Authority:
         pem = serialization.Encoding.PEM
         files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         files[0].write_bytes(certificate.public_bytes(pem))
-        files[1].write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        files[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return Identity(certificate.fingerprint(hashes.SHA256()).hex(), *files)

@@ -61,9 +61,7 @@ class Device:
     ) -> None:
         self.stop()
 
-    def _on_connect(
-        self, client: mqtt.Client, data: Any, flags: Any, code: ReasonCode, properties: Any
-    ) -> None:
+    def _on_connect(self, client: mqtt.Client, data: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         if code.is_failure:
             self.refusal = str(code)
             client.disconnect()

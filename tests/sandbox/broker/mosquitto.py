@@ -62,9 +62,7 @@ class Broker:
     def start(self) -> None:
         assert MOSQUITTO
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [MOSQUITTO, "-c", self.folder / "mosquitto.conf"], stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen([MOSQUITTO, "-c", self.folder / "mosquitto.conf"], stdout=log, stderr=log)
         wait_for(self._listens, f"mosquitto does not listen: {self.log.read_text()}")
 
     def _listens(self) -> bool:

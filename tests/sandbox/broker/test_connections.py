@@ -39,9 +39,7 @@ def registered(identity: Identity, *things: str, documents: tuple[str, ...] = (T
     return Certificate(identity.id, documents, {name: Thing(name) for name in things})
 
 
-def device(
-    broker: Broker, identity: Identity, client_id: str, ca: Path | None = None, **more: object
-) -> Device:
+def device(broker: Broker, identity: Identity, client_id: str, ca: Path | None = None, **more: object) -> Device:
     ca = ca or broker.authority.certificate
     return Device(
         broker.port,

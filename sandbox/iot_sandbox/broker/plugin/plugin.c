@@ -27,6 +27,7 @@
 /* IoT Core's limits, in bytes */
 #define CLIENT_ID_LIMIT 128
 #define TOPIC_LIMIT 256
+#define PAYLOAD_LIMIT 131072
 
 /* A connection that is open: its device must be cut off once its policies no longer let it connect. */
 struct connection {
@@ -165,6 +166,7 @@ static int on_access(int event, void *event_data, void *user_data)
 			allowed = (!reserved || !strncmp(check->topic, "$share/", 7)) && may(check->client, SUBSCRIBE, check->topic);
 			break;
 		case MOSQ_ACL_WRITE:
+			if(check->payloadlen > PAYLOAD_LIMIT) return MOSQ_ERR_OVERSIZE_PACKET; /* ends the connection */
 			allowed = !reserved && may(check->client, PUBLISH, check->topic)
 				&& (!check->retain || may(check->client, RETAIN, check->topic));
 			if(!allowed) return forbid(check->client, check->topic);
