@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from . import state as s
-
-
-class Client(Protocol):
-    """The part of a boto3 client that is used here."""
-
-    def get_paginator(self, operation_name: str) -> Any: ...
-
-    def __getattr__(self, operation: str) -> Any: ...
 
 
 class Source:
@@ -23,7 +15,7 @@ class Source:
     :raises botocore.exceptions.BotoCoreError, ClientError: from every method, when the API fails.
     """
 
-    def __init__(self, elbv2: Client, route53: Client) -> None:
+    def __init__(self, elbv2: Any, route53: Any) -> None:  # boto3 makes its clients' types at run time
         self._elbv2 = elbv2
         self._route53 = route53
         self._policies: dict[str, s.Policy] = {}
@@ -145,7 +137,7 @@ class Source:
         ]
 
     @staticmethod
-    def _pages(client: Client, operation: str, key: str, **arguments: str) -> Iterator[Mapping[str, Any]]:
+    def _pages(client: Any, operation: str, key: str, **arguments: str) -> Iterator[Mapping[str, Any]]:
         for page in client.get_paginator(operation).paginate(**arguments):
             yield from page[key]
 
@@ -155,7 +147,7 @@ def normal(name: str) -> str:
     return name.lower().rstrip(".").replace("\\052", "*")
 
 
-def aliases(balancers: list[str], records: list[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+def aliases(balancers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """For each load balancer's DNS name, the records that lead to it, over any number of CNAMEs.
 
     Wildcards are left out: /etc/hosts, which serves the names here, has none.
@@ -197,7 +189,7 @@ def condition(data: Mapping[str, Any]) -> s.Condition:
     )
 
 
-def action(data: list[Mapping[str, Any]]) -> s.Action:
+def action(data: Sequence[Mapping[str, Any]]) -> s.Action:
     """A rule's action. What cannot be carried out here (authentication) answers 501 and says so."""
     unknown = sorted({item["Type"] for item in data} - {"forward", "redirect", "fixed-response"})
     if unknown:

@@ -12,7 +12,7 @@ def alias(name: str, target: str, kind: str = "A") -> dict[str, object]:
 
 
 def test_aliases() -> None:
-    records = [
+    records: list[dict[str, object]] = [
         alias("Ingest.Sandbox.test.", f"dualstack.{LB.upper()}."),
         alias("ingest.sandbox.test.", f"{LB}.", "AAAA"),
         {"Name": "www.sandbox.test.", "Type": "CNAME", "ResourceRecords": [{"Value": "ingest.sandbox.test"}]},

@@ -173,7 +173,7 @@ def make_world(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     folder = tmp_path / "lb"
     certificates = tmp_path / "acm"
     certificates.mkdir()
-    clients = {
+    clients: dict[str, Any] = {
         name: session.client(name, endpoint_url=endpoint) for name in ("elbv2", "route53", "ec2", "acm")
     }
     haproxy = HAProxy(folder, HAPROXY)
@@ -506,7 +506,8 @@ def _tls(world: World, name: str, version: ssl.TLSVersion | None = None) -> tupl
     ):
         certificate = tls.getpeercert()
         assert certificate is not None
-        return dict(pair[0] for pair in certificate["subject"])["commonName"], tls.selected_alpn_protocol()
+        subject: Any = certificate["subject"]
+        return dict(pair[0] for pair in subject)["commonName"], tls.selected_alpn_protocol()
 
 
 def test_two_load_balancers_share_a_port(world: World, stubs: Callable[..., Stub]) -> None:
