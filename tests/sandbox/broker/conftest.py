@@ -1,5 +1,5 @@
 """Fixtures of this folder's tests."""
 
-from tests.sandbox.broker.fixtures import authority, broker, plugin
+from tests.sandbox.broker.fixtures import authority, broker, emulator, plugin
 
-__all__ = ["authority", "broker", "plugin"]
+__all__ = ["authority", "broker", "emulator", "plugin"]

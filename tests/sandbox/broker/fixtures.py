@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.broker.authority import Authority
+from tests.sandbox.broker.emulator import Emulator
 from tests.sandbox.broker.mosquitto import MOSQUITTO, PLUGIN, Broker
 
-__all__ = ["authority", "broker", "plugin"]
+__all__ = ["authority", "broker", "emulator", "plugin"]
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,10 @@ def broker(tmp_path: Path, plugin: Path, authority: Authority) -> Iterator[Broke
     yield running
     if running.process.poll() is None:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Emulator]:
+    running = Emulator(tmp_path_factory.mktemp("aws"), authority)
+    yield running
+    running.stop()

@@ -14,8 +14,8 @@ import pytest
 
 from tests.sandbox.broker.authority import Authority
 from tests.sandbox.broker.devices import Device
+from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator, allow
 from tests.sandbox.broker.mosquitto import PREFIX, Broker, free_port, wait_for
-from tests.sandbox.rules.emulator import ACCOUNT, REGION, Emulator, allow
 from tests.sandbox.rules.endpoint import Answer, Endpoint
 
 POLICY = {

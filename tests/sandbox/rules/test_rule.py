@@ -18,7 +18,7 @@ from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.secrets import Secrets
 
 from tests.sandbox.broker.authority import Authority
-from tests.sandbox.rules.emulator import ACCOUNT, REGION, Emulator, allow
+from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator, allow
 from tests.sandbox.rules.endpoint import Answer, Endpoint
 
 
