@@ -174,7 +174,9 @@ def main() -> None:
         answer["faults"] = [f"There are no AWS credentials ({error}). {SIGN_IN}"]
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         answer["reachable"] = False
-        answer["faults"] = [f"AWS does not answer: {error}."]
+        answer["faults"] = [
+            f"AWS does not answer: {error}. Check the network, and AWS_ENDPOINT_URL in aws_environment if it is set."
+        ]
     except (exceptions.BotoCoreError, exceptions.ClientError) as error:
         answer["faults"] = [f"AWS refuses the credentials: {error}. {SIGN_IN}"]
     else:
