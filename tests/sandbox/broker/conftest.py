@@ -1,5 +1,11 @@
 """Fixtures of this folder's tests."""
 
-from tests.sandbox.broker.fixtures import authority, broker, emulator, plugin
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+sys.path[:0] = [str(ROOT), str(ROOT / "sandbox")]  # the daemons' own environment has the package installed
+
+from tests.sandbox.broker.fixtures import authority, broker, emulator, plugin  # noqa: E402
 
 __all__ = ["authority", "broker", "emulator", "plugin"]
