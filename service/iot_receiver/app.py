@@ -1,6 +1,7 @@
 """The application: which parts there are, how they are opened and closed, and which path leads where."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -108,6 +109,8 @@ async def confirmation(app: web.Application) -> AsyncIterator[None]:
 
 async def started(app: web.Application) -> AsyncIterator[None]:
     """Everything above is open: ready, as soon as there are credentials."""
+    gc.collect()
+    gc.freeze()  # what stays for good is not looked through again and again
     app[keys.LIFECYCLE].started = True
     yield
     app[keys.LIFECYCLE].started = False

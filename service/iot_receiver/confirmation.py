@@ -4,9 +4,10 @@ The request carries no secret: anybody can send one. So nothing in it is trusted
 into one signed call to IoT Core under this process's own role; `enableUrl` is never fetched.
 """
 
+import asyncio
 import re
 from collections import OrderedDict
-from contextlib import AbstractAsyncContextManager
+from contextlib import AsyncExitStack
 from hashlib import sha256
 from time import monotonic
 from typing import Any
@@ -46,12 +47,11 @@ class Confirmation:
     """Answers destination confirmations; use within `async with`."""
 
     def __init__(self, session: AioSession, settings: Settings, metrics: Metrics) -> None:
+        self._session = session
+        self._region = settings.aws_region
         self._metrics = metrics
-        self._context: AbstractAsyncContextManager[Any] = session.create_client(
-            "iot",
-            region_name=settings.aws_region,
-            config=AioConfig(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1}),
-        )
+        self._open = AsyncExitStack()
+        self._opening = asyncio.Lock()
         self._client: Any = None
         self._arn = re.compile(
             rf"arn:aws[a-z-]*:iot:{re.escape(settings.aws_region)}:{settings.aws_account_id}"
@@ -62,11 +62,10 @@ class Confirmation:
         self._answered: OrderedDict[bytes, bool] = OrderedDict()  # by digest of the token: was it true?
 
     async def __aenter__(self) -> "Confirmation":
-        self._client = await self._context.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._context.__aexit__(None, None, None)
+        await self._open.aclose()
 
     async def confirm(self, request: web.Request) -> web.Response:
         """Answer a request that says it is a confirmation."""
@@ -107,7 +106,8 @@ class Confirmation:
 
     async def _call(self, token: str) -> web.Response:
         try:
-            await self._client.confirm_topic_rule_destination(confirmationToken=token)
+            client = await self._iot()
+            await client.confirm_topic_rule_destination(confirmationToken=token)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in _FALSE_TOKEN:
@@ -121,6 +121,19 @@ class Confirmation:
         event("destination_confirmed", "a topic rule destination was confirmed")
         self._remember(token, true=True)
         return self._count("confirmed", web.json_response({"confirmed": True}))
+
+    async def _iot(self) -> Any:
+        """The client of IoT Core, made when it is first needed: hardly any process ever does."""
+        async with self._opening:
+            if self._client is None:
+                loader = self._session.get_component("data_loader")
+                # read beside the event loop: this model takes as long as many requests
+                await asyncio.to_thread(loader.load_service_model, "iot", "service-2")
+                retries = {"mode": "standard", "total_max_attempts": 1}
+                config = AioConfig(connect_timeout=1, read_timeout=2, retries=retries)
+                context = self._session.create_client("iot", region_name=self._region, config=config)
+                self._client = await self._open.enter_async_context(context)
+        return self._client
 
     def _allowed(self) -> bool:
         """Take one call out of the allowance, if there is one."""

@@ -1,0 +1,152 @@
+"""Whatever is sent, the receiver answers with a documented status or hangs up, and lives on.
+
+HOSTILE_REQUESTS sets how many requests are tried.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from conftest import SECRET, Table
+from faults import Faults
+from process import Process, receiver_process
+
+REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "2000"))
+DOCUMENTED = {"100", "200", "400", "401", "403", "404", "405", "408", "413", "415", "417", "422", "429", "503"}
+
+
+class Hostile:
+    """Makes requests that no well-meaning sender makes; the same ones for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - to be the same each time
+        self.bodies: list[Callable[[], bytes]] = [
+            lambda: self.random.randbytes(self.random.randrange(300)),
+            lambda: b"[" * self.random.randrange(100_000),
+            lambda: b'{"a":' * self.random.randrange(50_000),
+            lambda: b" " * self.random.choice([0, 1, 524_288, 524_289, 600_000]),
+            lambda: b'{"deviceId":"%b","temp":1}' % self.random.randbytes(40).replace(b'"', b""),
+            lambda: b'{"deviceId":"d","temp":%b}' % self._number(),
+            lambda: b'{"deviceId":"\\ud800\\udc00\\ud800","temp":1}',
+            lambda: b'\xef\xbb\xbf{"deviceId":"d","temp":1}',
+            lambda: json.dumps({"deviceId": "d", "temp": 1, "messageId": "\0#\n" * 30}).encode(),
+            lambda: json.dumps([self._message() for _ in range(self.random.randrange(12))]).encode(),
+            lambda: json.dumps([{"deviceId": "d", "temp": 1}] * self.random.choice([0, 1, 1_000, 1_001])).encode(),
+        ]
+
+    def _number(self) -> bytes:
+        long = [b"1" * 5_000, b"0" * 5_000, b"1." + b"0" * 5_000, b"-" + b"9" * 400_000]
+        return self.random.choice([b"NaN", b"Infinity", b"-", b"1e999", b"1e-9999999999999999", b"\xd9\xa1", *long])
+
+    def _message(self) -> dict[str, object]:
+        return {
+            "deviceId": self.random.choice(["d", "", 5, None, "x" * 200, [], {}]),
+            "temp": self.random.choice([1, "1", None, 1e308, True, [], {}]),
+            "ts": self.random.choice([None, 1, "x", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", -1e300]),
+            "iot_client_id": self.random.choice([None, "d", 5, ""]),
+            "iot_received_at": self.random.choice([None, "x", 1, [], True]),
+        }
+
+    def _often(self, usual: bytes, *others: bytes) -> bytes:
+        return usual if self.random.random() < 0.7 else self.random.choice(others)
+
+    def request(self) -> bytes:
+        """The bytes of one request."""
+        body = self.random.choice(self.bodies)()
+        target = self._often(
+            b"/ingest", b"/ingest/", b"/", b"/metrics", b"/ingest//", b"/%00", b"*", b"/\xff", b"//h/x"
+        )
+        lines = [
+            self._often(b"POST", b"GET", b"HEAD", b"TRACE", b"OPTIONS", b"CONNECT", b"\x00\xff")
+            + b" %b "
+            % self._often(target, target + b"?%zz&confirmationToken=x", b"http://h/ingest", b"/" + b"a" * 9_000)
+            + self._often(b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/x"),
+            b"Host: h",
+            b"X-Iot-Secret: " + self._often(SECRET.encode(), b"", b"\xff\xfe", b"x" * 9_000),
+            b"Content-Type: "
+            + self._often(b"application/json", b"text/plain", b"\xff", b";;=", b"application/json;charset"),
+        ]
+        for header in (
+            b"Content-Encoding: gzip",
+            b"Expect: 100-continue",
+            b"Expect: 200-x",
+            b"X-Forwarded-For: \xff",
+            b"Accept: application/openmetrics-text;q=;;",
+            b"Upgrade: websocket",
+            b"Connection: upgrade",
+            b"x-amz-rules-engine-message-type: DestinationConfirmation",
+            b"no header",
+            b"Transfer-Encoding: chunked",
+            b"X: " * 3_000,
+        ):
+            if self.random.random() < 0.04:
+                lines.append(header)
+        length = b"%d" % len(body)
+        lines.append(b"Content-Length: " + self._often(length, b"-1", b"9" * 30, b"x", b"%d" % (len(body) + 9), b"1"))
+        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+    async def send(self, process: Process, seen: Counter[str]) -> None:
+        """Send one of them, some of them slowly or in part, and count what is answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(process.url.rsplit(":", 1)[1]))
+        request = self.request()
+        manner = self.random.random()
+        try:
+            if manner < 0.03:
+                for start in range(0, 200, 20):
+                    writer.write(request[start : start + 20])
+                    await asyncio.sleep(0.01)
+                request = request[200:]
+            writer.write(request[: self.random.randrange(len(request) + 1)] if manner > 0.97 else request)
+            line = await asyncio.wait_for(reader.readline(), 2)
+            seen[line.split()[1].decode() if line.startswith(b"HTTP/1.") else "closed"] += 1
+        except TimeoutError:
+            seen["waits for more"] += 1
+        except ConnectionError:
+            seen["closed"] += 1
+        finally:
+            writer.transport.abort()
+
+
+def resident(process: Process) -> int:
+    """The process's memory, in MiB."""
+    pages = Path(f"/proc/{process.process.pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") // 1_048_576
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_hostile_requests(faults: Faults, secrets_dir: Path, table: Table, seed: int) -> None:
+    hostile, seen = Hostile(seed), Counter[str]()
+    async with receiver_process(secrets_dir, table.name, {}) as process:
+
+        async def sender() -> None:
+            for _ in range(REQUESTS // 2 // 20):
+                with contextlib.suppress(ConnectionError):
+                    await hostile.send(process, seen)
+
+        before = resident(process)
+        await asyncio.gather(*(sender() for _ in range(20)))
+        assert process.process.returncode is None
+        assert resident(process) < before + 60
+        headers = {"X-Iot-Secret": SECRET}
+        async with ClientSession(headers=headers) as session:
+            message = {"deviceId": "survivor", "temp": 1}
+            async with session.post(f"{process.url}/ingest", json=message) as response:
+                assert response.status == 200
+        said = Counter(seen)
+        process.terminate()
+        process.process.kill()
+        logged = await process.process.stdout.read() if process.process.stdout else b""
+    assert set(said) - {"closed", "waits for more"} <= DOCUMENTED, said
+    assert said["200"] > 0
+    assert said["422"] > 0
+    assert SECRET.encode() not in logged
+    assert b"request_failed" not in logged
+    assert all(json.loads(line) for line in logged.splitlines())
+    assert "survivor" in {device for device, _ in faults.rows}
