@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from iot_sandbox.broker.registry import Registry
 from iot_sandbox.broker.table import render, write
+from iot_sandbox.rules.pace import Pace
 
 log = logging.getLogger("iot_sandbox.broker")
 
@@ -40,8 +41,9 @@ def main() -> None:
     config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
     registry = Registry(boto3.client("iot", region_name=options.region, config=config))
     prefix = f"arn:{_partition(options.region)}:iot:{options.region}:{options.account}:"
-    reachable = True
+    reachable, pace = True, Pace(options.interval)
     while not stopping.is_set():
+        changed = False
         try:
             certificates = registry.read()
         except (BotoCoreError, ClientError) as error:
@@ -52,11 +54,12 @@ def main() -> None:
             reachable = False
         else:
             reachable = True
-            if write(options.table, render(certificates, prefix)):
+            changed = write(options.table, render(certificates, prefix))
+            if changed:
                 log.info("Policy table is written: %d active certificates", len(certificates))
         if options.once:
             return
-        stopping.wait(options.interval)
+        stopping.wait(pace.pause(changed))
 
 
 def _partition(region: str) -> str:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from iot_sandbox.rules.aws import Aws, AwsError
 from iot_sandbox.rules.message import Message
+from iot_sandbox.rules.pace import Pace
 from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.sql import SqlError
 
@@ -48,20 +49,22 @@ class Engine:
 
     async def follow(self, interval: float) -> None:
         """Reads rules and destinations again and again; while the API is silent, the last ones stay."""
-        reachable = True
+        reachable, pace = True, Pace(interval)
         while True:
+            changed = False
             try:
-                await self.refresh()
+                changed = await self.refresh()
                 reachable = True
             except AwsError as error:
                 if reachable:
                     log.warning("Rules stay as they are while the IoT API does not answer: %s", error)
                 reachable = False
-            await asyncio.sleep(interval)
+            await asyncio.sleep(pace.pause(changed))
 
-    async def refresh(self) -> None:
-        """Reads rules and destinations once; raises AwsError."""
+    async def refresh(self) -> bool:
+        """Reads rules and destinations once and tells whether they differ from before; raises AwsError."""
         definitions, confirmed = await self._services.aws.run(lambda: read(self._services.aws))
+        before = self._confirmed, {name: text for name, (text, _) in self._rules.items()}
         self._confirmed = tuple(confirmed)
         gone = [self._rules.pop(name) for name in list(self._rules) if name not in definitions]
         for name, definition in definitions.items():
@@ -75,6 +78,7 @@ class Engine:
         for _, rule in gone:
             if rule:
                 await rule.close()
+        return before != (self._confirmed, {name: text for name, (text, _) in self._rules.items()})
 
     def _compile(self, definition: Mapping[str, Any]) -> Rule | None:
         name = definition["ruleName"]
