@@ -1,28 +1,20 @@
 """The receiver as it runs, with DynamoDB Local and emulated AWS services behind it."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 import pytest
 from aiobotocore.session import get_session
-from aiohttp import ClientResponse, web
-from aiohttp.test_utils import TestClient
 from botocore.loaders import Loader
 from dynamodb_local import dynamodb_local
 from faults import Faults, faulty_dynamodb
+from harness import ACCOUNT, REGION, SECRET, Make, Receiver, Table, create_table, warm_up
 from iot_receiver.app import init_app
 from iot_receiver.settings import Settings
 from moto.server import ThreadedMotoServer
-
-SECRET = "sésame-0123456789"
-ACCOUNT = "123456789012"
-REGION = "us-east-2"
-
-Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture(scope="session")
@@ -31,35 +23,6 @@ def dynamodb_url() -> Iterator[str]:
     with dynamodb_local() as url:
         warm_up(url)
         yield url
-
-
-def warm_up(url: str) -> None:
-    """Have DynamoDB Local's Java compiled before tests that are about time."""
-    client: Any = botocore.session.get_session().create_client(
-        "dynamodb", REGION, endpoint_url=url, aws_access_key_id="key", aws_secret_access_key="secret"
-    )
-    create_table(client, "warm")
-    for batch in range(40):
-        items = [{"deviceId": {"S": f"d{number}"}, "Time": {"S": f"t{batch}"}} for number in range(25)]
-        client.batch_write_item(RequestItems={"warm": [{"PutRequest": {"Item": item}} for item in items]})
-    client.delete_table(TableName="warm")
-    client.close()
-
-
-def create_table(client: Any, name: str) -> None:
-    """Create a table of the receiver's schema."""
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": "deviceId", "KeyType": "HASH"},
-            {"AttributeName": "Time", "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": "deviceId", "AttributeType": "S"},
-            {"AttributeName": "Time", "AttributeType": "S"},
-        ],
-    )
 
 
 @pytest.fixture(scope="session")
@@ -97,21 +60,6 @@ def aws(monkeypatch: pytest.MonkeyPatch, dynamodb_url: str, moto_url: str, tmp_p
         monkeypatch.delenv(name, raising=False)
 
 
-@dataclass
-class Table:
-    """A table of the receiver's schema."""
-
-    name: str
-    client: Any
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All rows, as DynamoDB writes them, oldest key first."""
-        rows: list[dict[str, Any]] = []
-        for page in self.client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True):
-            rows += page["Items"]
-        return sorted(rows, key=lambda row: (row["deviceId"]["S"], row["Time"]["S"]))
-
-
 @pytest.fixture
 def table(aws: None, dynamodb_url: str) -> Iterator[Table]:
     """An empty table."""
@@ -131,30 +79,6 @@ def secrets_dir(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "current").write_text(SECRET + "\n", "utf-8")
     return folder
-
-
-Make = Callable[..., Awaitable["Receiver"]]
-
-
-@dataclass
-class Receiver:
-    """The application, served, and a client of it."""
-
-    app: web.Application
-    client: Client
-
-    async def send(self, body: Any, /, **headers: str) -> ClientResponse:
-        """POST to /ingest with the secret: bytes as they are, anything else as JSON."""
-        given = {"X-Iot-Secret": SECRET, "Content-Type": "application/json"}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
-        if isinstance(body, bytes):
-            return await self.client.post("/ingest", data=body, headers=given)
-        return await self.client.post("/ingest", json=body, headers=given)
-
-    async def metric(self, line: str) -> float:
-        """The value of one sample of /metrics."""
-        text = await (await self.client.get("/metrics")).text()
-        return next(float(each.split()[-1]) for each in text.splitlines() if each.startswith(line))
 
 
 @pytest.fixture

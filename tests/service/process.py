@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import ClientError, ClientSession
-from conftest import ACCOUNT, REGION
-from dynamodb_local import free_port
+from dynamodb_local import REPOSITORY, free_port
+from harness import ACCOUNT, REGION
+
+SERVICE = str(REPOSITORY / "service")
 
 
 @dataclass
@@ -31,6 +33,7 @@ async def receiver_process(secrets_dir: object, table: str, settings: Mapping[st
     port = free_port()
     environment = {
         **os.environ,
+        "PYTHONPATH": SERVICE,
         "AWS_REGION": REGION,
         "RECEIVER_AWS_ACCOUNT_ID": ACCOUNT,
         "RECEIVER_TABLE_NAME": table,

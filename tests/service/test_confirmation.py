@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestServer
-from conftest import ACCOUNT, REGION, Make, Receiver
+from harness import ACCOUNT, REGION, Make, Receiver
 
 ARN = f"arn:aws:iot:{REGION}:{ACCOUNT}:ruledestination/http/1b3f2c1e-0000-4000-8000-123456789abc"
 

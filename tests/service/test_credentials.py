@@ -2,11 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiobotocore.session import get_session
 from botocore.credentials import ReadOnlyCredentials
-from conftest import ACCOUNT, Make
+from harness import ACCOUNT, Make
 from iot_receiver import keys
 from iot_receiver.credentials import Credentials
 
@@ -61,7 +62,8 @@ async def test_a_failing_refresh_keeps_what_there_is() -> None:
         async def get_credentials(self) -> Source:
             return self.source
 
-    credentials = Credentials(Session())  # type: ignore[arg-type]
+    session: Any = Session()
+    credentials = Credentials(session)
     known = []
     for _ in range(3):
         await credentials.refresh()

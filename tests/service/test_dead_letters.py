@@ -7,7 +7,7 @@ from typing import Any
 
 import botocore.session
 import pytest
-from conftest import REGION, Make, Table
+from harness import REGION, Make, Table
 
 
 @pytest.fixture

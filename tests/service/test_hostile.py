@@ -14,12 +14,26 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from conftest import SECRET, Table
 from faults import Faults
+from harness import SECRET, Table
 from process import Process, receiver_process
 
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "2000"))
 DOCUMENTED = {"100", "200", "400", "401", "403", "404", "405", "408", "413", "415", "417", "422", "429", "503"}
+
+STRANGE_HEADERS = (
+    b"Content-Encoding: gzip",
+    b"Expect: 100-continue",
+    b"Expect: 200-x",
+    b"X-Forwarded-For: \xff",
+    b"Accept: application/openmetrics-text;q=;;",
+    b"Upgrade: websocket",
+    b"Connection: upgrade",
+    b"x-amz-rules-engine-message-type: DestinationConfirmation",
+    b"no header",
+    b"Transfer-Encoding: chunked",
+    b"X: " * 3_000,
+)
 
 
 class Hostile:
@@ -60,34 +74,19 @@ class Hostile:
     def request(self) -> bytes:
         """The bytes of one request."""
         body = self.random.choice(self.bodies)()
-        target = self._often(
-            b"/ingest", b"/ingest/", b"/", b"/metrics", b"/ingest//", b"/%00", b"*", b"/\xff", b"//h/x"
-        )
+        path = self._often(b"/ingest", b"/ingest/", b"/", b"/metrics", b"/ingest//", b"/%00", b"*", b"/\xff", b"//h/")
+        query = path + b"?%zz&confirmationToken=x"
+        method = self._often(b"POST", b"GET", b"HEAD", b"TRACE", b"OPTIONS", b"CONNECT", b"\x00\xff")
+        target = self._often(path, query, b"http://h/ingest", b"/" + b"a" * 9_000)
+        version = self._often(b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/x")
+        content_type = self._often(b"application/json", b"text/plain", b"\xff", b";;=", b"application/json;charset")
         lines = [
-            self._often(b"POST", b"GET", b"HEAD", b"TRACE", b"OPTIONS", b"CONNECT", b"\x00\xff")
-            + b" %b "
-            % self._often(target, target + b"?%zz&confirmationToken=x", b"http://h/ingest", b"/" + b"a" * 9_000)
-            + self._often(b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/x"),
+            b"%b %b %b" % (method, target, version),
             b"Host: h",
             b"X-Iot-Secret: " + self._often(SECRET.encode(), b"", b"\xff\xfe", b"x" * 9_000),
-            b"Content-Type: "
-            + self._often(b"application/json", b"text/plain", b"\xff", b";;=", b"application/json;charset"),
+            b"Content-Type: " + content_type,
         ]
-        for header in (
-            b"Content-Encoding: gzip",
-            b"Expect: 100-continue",
-            b"Expect: 200-x",
-            b"X-Forwarded-For: \xff",
-            b"Accept: application/openmetrics-text;q=;;",
-            b"Upgrade: websocket",
-            b"Connection: upgrade",
-            b"x-amz-rules-engine-message-type: DestinationConfirmation",
-            b"no header",
-            b"Transfer-Encoding: chunked",
-            b"X: " * 3_000,
-        ):
-            if self.random.random() < 0.04:
-                lines.append(header)
+        lines += (header for header in STRANGE_HEADERS if self.random.random() < 0.04)
         length = b"%d" % len(body)
         lines.append(b"Content-Length: " + self._often(length, b"-1", b"9" * 30, b"x", b"%d" % (len(body) + 9), b"1"))
         return b"\r\n".join(lines) + b"\r\n\r\n" + body
@@ -146,7 +145,7 @@ async def test_hostile_requests(faults: Faults, secrets_dir: Path, table: Table,
     assert set(said) - {"closed", "waits for more"} <= DOCUMENTED, said
     assert said["200"] > 0
     assert said["422"] > 0
-    assert SECRET.encode() not in logged
+    assert SECRET.partition("-")[2].encode() not in logged
     assert b"request_failed" not in logged
     assert all(json.loads(line) for line in logged.splitlines())
     assert "survivor" in {device for device, _ in faults.rows}

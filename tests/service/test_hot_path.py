@@ -5,9 +5,9 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from conftest import REGION, Make, Table
 from faults import Faults
 from freezing import frozen_clock
+from harness import REGION, Make, Table
 from iot_receiver import keys
 from iot_receiver.credentials import Credentials
 from iot_receiver.dynamodb import BatchWriter

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from conftest import SECRET, Receiver, Table
 from faults import Faults
+from harness import SECRET, Receiver, Table
 from iot_receiver import keys
-from process import Process, receiver_process
+from process import SERVICE, Process, receiver_process
 
 
 async def test_ready_and_alive(receiver: Receiver) -> None:
@@ -34,6 +34,7 @@ async def test_not_ready_without_credentials(receiver: Receiver) -> None:
 
 async def test_a_process_that_can_not_start_says_why(tmp_path: Path) -> None:
     async def start(environment: dict[str, str]) -> tuple[int | None, str]:
+        environment["PYTHONPATH"] = SERVICE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "iot_receiver", env=environment, stderr=asyncio.subprocess.PIPE
         )

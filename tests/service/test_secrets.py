@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import SECRET, Make, Receiver
+from harness import SECRET, Make, Receiver
 from iot_receiver import keys
 from iot_receiver import secrets as secrets_module
 from iot_receiver.secrets import Secrets, SecretsError

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Make, Receiver, Table
 from faults import Answer, Faults, answers, error, late, reset
+from harness import Make, Receiver, Table
 from iot_receiver import keys, store
 
 TROUBLES: dict[str, Answer] = {
