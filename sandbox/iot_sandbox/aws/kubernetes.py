@@ -45,7 +45,8 @@ class Cluster:
         Raises KubernetesError.
         """
         url = urlsplit(self.server)
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        # The signing keys are no application/json to the API server.
+        headers = {"Accept": "application/json, application/jwk-set+json", "Content-Type": content_type}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         connection = http.client.HTTPSConnection(
