@@ -37,6 +37,8 @@ class Cluster:
         if call.path == "/.well-known/openid-configuration":
             return 200, {"issuer": ISSUER}
         if call.path == "/openid/v1/jwks":
+            if "application/jwk-set+json" not in call.headers.get("accept", ""):
+                return 406, {"kind": "Status"}  # as the real one
             return 200, {"keys": [self.key.as_dict(private=False)]}
         name = call.path.removeprefix("/api/v1/nodes/")
         if name not in self.nodes:
