@@ -176,7 +176,7 @@ def apply(network: Network, arguments: dict[str, Any]) -> None:
         network.up(space, device)
         network.address(space, device, f"{node['address']}/{prefix}")
     if not arguments["nodes"] and not network.link_exists("", link):
-        network.make("ip", "link", "add", link, "type", "dummy")
+        network.make("ip", "link", "add", link, "type", "bridge")
     network.up("", link)
     for address in arguments["host_addresses"]:
         network.address("", link, f"{address}/{prefix}")

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import http.client
 import os
+import re
 import resource
 import socket
 import ssl
@@ -217,17 +218,18 @@ def daemons_cgroup(name: str) -> Path:
 
 
 def rendered(state: Path, program: dict[str, Any]) -> str:
-    """Configuration of one program. `%` starts an expansion in supervisord's files, so it is doubled."""
+    """Configuration of one program. `%` starts an expansion in supervisord's files, so it is doubled.
+    Raises ValueError for a value that those files can't hold: they have no escapes for quotes."""
     environment = {**program["environment"], "SANDBOX_PROGRAM_DIGEST": program["digest"]}
-    quoted = [
-        '{}="{}"'.format(key, str(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%"))
-        for key, value in sorted(environment.items())
-    ]
+    for key, value in environment.items():
+        if re.search(r"""["'\n]|\s[;#]""", str(value)):
+            raise ValueError(f"{program['name']}: {key} can't be passed in the environment: put it into a file.")
+    pairs = [f'{key}="{str(value).replace("%", "%%")}"' for key, value in sorted(environment.items())]
     return PROGRAM.format(
         state=state,
         name=program["name"],
         command=" ".join(program["command"].split()).replace("%", "%%"),
-        environment=",".join(quoted),
+        environment=",".join(pairs),
         priority=program["priority"],
         stop_seconds=program["stop_seconds"],
     )
@@ -314,7 +316,7 @@ def main() -> None:
     supervisor = Supervisor(Path(arguments["state_dir"]), Path(arguments["supervisord"]), arguments["cgroup"])
     try:
         module.exit_json(**apply(supervisor, arguments["programs"], arguments["settle"], module.check_mode))
-    except (RuntimeError, TimeoutError, OSError, xmlrpc.client.Fault, subprocess.TimeoutExpired) as error:
+    except (RuntimeError, ValueError, TimeoutError, OSError, xmlrpc.client.Fault, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
 
 

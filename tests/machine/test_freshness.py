@@ -1,0 +1,106 @@
+"""A sandbox whose emulated AWS or programs are others by now is started anew."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machine.conftest import Run
+
+IDENTITY = {"id": "first"}
+GROUP = "freshness-test"
+
+
+class Identity(BaseHTTPRequestHandler):
+    """Stands for the emulated AWS's mark."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(IDENTITY).encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Where the mark is served."""
+    IDENTITY["id"] = "first"
+    server = HTTPServer(("127.0.0.1", 0), Identity)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture
+def supervisor() -> Iterator[subprocess.Popen[bytes]]:
+    """Stands for the supervisor: a process in the sandbox's control group."""
+    roots = [root for root in Path("/sys/fs/cgroup").glob("*") if (root / "cgroup.procs").exists()]
+    root = roots[0] if not Path("/sys/fs/cgroup/cgroup.controllers").exists() else Path("/sys/fs/cgroup")
+    group = root / GROUP / "daemons"
+    group.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(["sleep", "600"])
+    (group / "cgroup.procs").write_text(str(process.pid))
+    yield process
+    process.kill()
+    process.wait()
+    group.rmdir()
+    group.parent.rmdir()
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, url: str, supervisor: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """A sandbox that runs."""
+    (tmp_path / "supervisor").mkdir()
+    (tmp_path / "supervisor/supervisord.pid").write_text(f"{supervisor.pid}\n")
+    (tmp_path / "owner").write_text("/checkout\n")
+    return {
+        "state_dir": str(tmp_path),
+        "owner": "/checkout",
+        "cgroup": GROUP,
+        "identity_url": url,
+        "venv_digest": "code-1",
+    }
+
+
+def test_same_run_and_code_are_continued(module: Run, arguments: dict[str, Any]) -> None:
+    assert module("sandbox_freshness", record=True, **arguments)["changed"]
+    assert not module("sandbox_freshness", record=True, **arguments)["changed"]
+    result = module("sandbox_freshness", **arguments)
+    assert (result["stale"], result["running"], result["owned"]) == ("", True, True)
+
+
+def test_another_run_of_the_emulated_aws_is_stale(module: Run, arguments: dict[str, Any]) -> None:
+    module("sandbox_freshness", record=True, **arguments)
+    IDENTITY["id"] = "second"
+    assert "emulated AWS was restarted" in module("sandbox_freshness", **arguments)["stale"]
+
+
+def test_other_code_is_stale(module: Run, arguments: dict[str, Any]) -> None:
+    module("sandbox_freshness", record=True, **arguments)
+    assert "programs have changed" in module("sandbox_freshness", **{**arguments, "venv_digest": "code-2"})["stale"]
+
+
+def test_start_that_was_interrupted_before_it_held_anything_is_continued(
+    module: Run, arguments: dict[str, Any]
+) -> None:
+    assert module("sandbox_freshness", **{**arguments, "venv_digest": "code-2"})["stale"] == ""
+
+
+def test_dead_supervisor_is_stale(module: Run, arguments: dict[str, Any], supervisor: subprocess.Popen[bytes]) -> None:
+    supervisor.kill()
+    supervisor.wait()
+    result = module("sandbox_freshness", **arguments)
+    assert "ended without make sandbox-down" in result["stale"]
+    assert result["running"] is False
+
+
+def test_nothing_there_is_not_stale(module: Run, arguments: dict[str, Any], tmp_path: Path) -> None:
+    result = module("sandbox_freshness", **{**arguments, "state_dir": str(tmp_path / "none")})
+    assert (result["stale"], result["running"], result["owned"]) == ("", False, False)
