@@ -96,6 +96,8 @@ def pair(broker: Broker, identities: tuple[Identity, Identity]) -> Iterator[Pair
         (["topic/*"], "$sandbox/rules/1/2/3/4/5/things/telemetry", False),
         (["topic/*"], "x" * 256, True),
         (["topic/*"], "x" * 257, False),
+        (["topic/*"], "/1/2/3/4/5/6/7", True),
+        (["topic/*"], "/1/2/3/4/5/6/7/8", False),
     ],
 )
 def test_publishing(pair: Pair, resources: list[str], topic: str, allowed: bool) -> None:
@@ -142,6 +144,9 @@ def test_a_message_beyond_the_limit_is_refused(pair: Pair) -> None:
         ("topicfilter/things/+", "things/x", False),
         ("topic/things/+", "things/+", False),
         ("topicfilter/*", "#", True),
+        ("topicfilter/*", "/1/2/3/4/5/6/7/8", False),
+        ("topicfilter/$share/g/1/2/3/4/5/6/7/+", "$share/g/1/2/3/4/5/6/7/+", True),
+        ("topicfilter/1/+", "$share/g/1/+", False),
         ("topicfilter/*", "$sandbox/#", False),
         ("topicfilter/*", "$SYS/#", False),
         ("topicfilter/*", "$aws/#", False),

@@ -22,11 +22,13 @@
 #include <time.h>
 
 #define RULES_PREFIX "$sandbox/rules/"
+#define SHARE_PREFIX "$share/"
 #define RULES_ENGINE "$sandbox-rules-engine" /* client id and user name; only the local socket may use it */
 #define RELOAD_MS 200
 /* IoT Core's limits, in bytes */
 #define CLIENT_ID_LIMIT 128
 #define TOPIC_LIMIT 256
+#define SLASH_LIMIT 7
 #define PAYLOAD_LIMIT 131072
 
 /* A connection that is open: its device must be cut off once its policies no longer let it connect. */
@@ -65,10 +67,18 @@ static bool has_control_characters(const char *text)
 	return false;
 }
 
+static bool is_within_limits(const char *topic)
+{
+	int slashes = 0;
+	if(!strncmp(topic, SHARE_PREFIX, strlen(SHARE_PREFIX))) slashes -= 2; /* the share's name does not count */
+	for(const char *c = topic; *c; c++) slashes += *c == '/';
+	return strlen(topic) <= TOPIC_LIMIT && slashes <= SLASH_LIMIT && !has_control_characters(topic);
+}
+
 static bool may(const struct mosquitto *client, enum action action, const char *name)
 {
 	const char *certificate = mosquitto_client_username(client);
-	return policies && certificate && strlen(name) <= TOPIC_LIMIT && !has_control_characters(name)
+	return policies && certificate
 		&& policies_allow(policies, certificate, mosquitto_client_id(client), action, name);
 }
 
@@ -156,23 +166,20 @@ static int on_access(int event, void *event_data, void *user_data)
 	const struct mosquitto_evt_acl_check *check = event_data;
 	if(is_rules_engine(check->client) || check->access == MOSQ_ACL_UNSUBSCRIBE) return MOSQ_ERR_SUCCESS;
 
-	bool reserved = check->topic[0] == '$';
-	bool allowed = false;
+	bool shared = check->access == MOSQ_ACL_SUBSCRIBE && !strncmp(check->topic, SHARE_PREFIX, strlen(SHARE_PREFIX));
+	bool possible = is_within_limits(check->topic) && (check->topic[0] != '$' || shared);
 	switch(check->access){
 		case MOSQ_ACL_READ:
-			allowed = !reserved && may(check->client, RECEIVE, check->topic);
-			break;
+			return possible && may(check->client, RECEIVE, check->topic) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
 		case MOSQ_ACL_SUBSCRIBE:
-			allowed = (!reserved || !strncmp(check->topic, "$share/", 7)) && may(check->client, SUBSCRIBE, check->topic);
-			break;
+			return possible && may(check->client, SUBSCRIBE, check->topic) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
 		case MOSQ_ACL_WRITE:
 			if(check->payloadlen > PAYLOAD_LIMIT) return MOSQ_ERR_OVERSIZE_PACKET; /* ends the connection */
-			allowed = !reserved && may(check->client, PUBLISH, check->topic)
-				&& (!check->retain || may(check->client, RETAIN, check->topic));
-			if(!allowed) return forbid(check->client, check->topic);
-			break;
+			if(possible && may(check->client, PUBLISH, check->topic)
+					&& (!check->retain || may(check->client, RETAIN, check->topic))) return MOSQ_ERR_SUCCESS;
+			return forbid(check->client, check->topic);
 	}
-	return allowed ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+	return MOSQ_ERR_ACL_DENIED;
 }
 
 static void write_trace_id(char id[37])
