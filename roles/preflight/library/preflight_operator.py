@@ -13,7 +13,9 @@ try:
     from botocore.config import Config
     from botocore.parsers import ResponseParserError
 except ImportError:
-    boto3 = None
+    HAS_BOTO3 = False
+else:
+    HAS_BOTO3 = True
 
 DOCUMENTATION = r"""
 module: preflight_operator
@@ -159,7 +161,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if boto3 is None:
+    if not HAS_BOTO3:
         module.fail_json(msg=missing_required_lib("boto3"))
     wanted = module.params
     answer: dict[str, Any] = {"changed": False, "account": "", "arn": "", "faults": [], "reachable": True}

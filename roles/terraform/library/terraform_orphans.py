@@ -14,7 +14,9 @@ try:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError:
-    boto3 = None
+    HAS_BOTO3 = False
+else:
+    HAS_BOTO3 = True
 
 DOCUMENTATION = r"""
 module: terraform_orphans
@@ -216,7 +218,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if boto3 is None:
+    if not HAS_BOTO3:
         module.fail_json(msg=missing_required_lib("boto3"))
     wanted = module.params
     shown = subprocess.run(
