@@ -44,9 +44,7 @@ def make(cluster: str, region: str, now: datetime) -> dict[str, Any]:
     client = session.create_client("sts", region_name=region)
     credentials = session.get_credentials()
     if credentials is None:
-        sys.exit(
-            "eks_token: no AWS credentials were found; set them in aws_environment or name AWS_PROFILE there."
-        )
+        sys.exit("eks_token: no AWS credentials were found; set them in aws_environment or name AWS_PROFILE there.")
     signer = RequestSigner(
         client.meta.service_model.service_id,
         region,
@@ -102,11 +100,7 @@ def main(cluster: str, region: str, cache_file: str) -> None:
     if status is None:
         status = make(cluster, region, now)
         keep(cache, origin, status)
-    print(
-        json.dumps(
-            {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
-        )
-    )
+    print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}))
 
 
 if __name__ == "__main__":
