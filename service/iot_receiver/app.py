@@ -18,7 +18,7 @@ from iot_receiver.ingest import MAX_BODY, Ingest
 from iot_receiver.lifecycle import Lifecycle
 from iot_receiver.messages import MessageParser
 from iot_receiver.metrics import Exposition, Metrics
-from iot_receiver.problems import problems
+from iot_receiver.problems import not_found, only
 from iot_receiver.secrets import Secrets
 from iot_receiver.settings import Settings
 from iot_receiver.store import Store
@@ -41,7 +41,7 @@ def init_app(settings: Settings, session: AioSession | None = None) -> web.Appli
     secrets = Secrets(settings.secrets_dir)
     secrets.load()
 
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[lifecycle.close_when_done, problems])
+    app = web.Application(client_max_size=MAX_BODY)  # no middleware: each would cost every message
     app[SESSION] = session
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = Metrics()
@@ -53,11 +53,17 @@ def init_app(settings: Settings, session: AioSession | None = None) -> web.Appli
 
     ingest = Ingest(app)
     exposition = Exposition(app[keys.METRICS], public=settings.metrics_public)
-    app.router.add_post("/ingest", ingest.post)
-    app.router.add_post("/ingest/", ingest.post)  # IoT Core confirms at the URL, a slash, and the token
-    app.router.add_get("/metrics", exposition.get)
-    app.router.add_get("/readyz", lifecycle.readyz)
-    app.router.add_get("/livez", lifecycle.livez)
+    for path in ("/ingest", "/ingest/"):  # IoT Core confirms at the URL, a slash, and the token
+        app.router.add_post(path, ingest.post)
+        app.router.add_route("*", path, only("POST"))
+    for path, handler in (
+        ("/metrics", exposition.get),
+        ("/readyz", lifecycle.readyz),
+        ("/livez", lifecycle.livez),
+    ):
+        app.router.add_get(path, handler)
+        app.router.add_route("*", path, only("GET", "HEAD"))
+    app.router.add_route("*", "/{path:.*}", not_found)
     return app
 
 
@@ -110,7 +116,8 @@ async def confirmation(app: web.Application) -> AsyncIterator[None]:
 async def started(app: web.Application) -> AsyncIterator[None]:
     """Everything above is open: ready, as soon as there are credentials."""
     gc.collect()
-    gc.freeze()  # what stays for good is not looked through again and again
+    gc.freeze()  # what stays for good is not looked through again and again,
+    gc.set_threshold(20_000, 20, 20)  # and what comes and goes hardly ever holds on to itself
     app[keys.LIFECYCLE].started = True
     yield
     app[keys.LIFECYCLE].started = False

@@ -70,12 +70,16 @@ class Confirmation:
     async def confirm(self, request: web.Request) -> web.Response:
         """Answer a request that says it is a confirmation."""
         try:
-            body = await read(request, BODY_BYTES)
+            token = self._token(request, await read(request, BODY_BYTES))
         except TimeoutError:
             return self._count("refused", too_slow())
-        token, reason = self._token(request, body)
-        if reason:
-            return self._count("refused", problem(403, reason))
+        except web.HTTPRequestEntityTooLarge:
+            return self._count("refused", problem(413, f"a confirmation has at most {BODY_BYTES} bytes"))
+        except ValueError as error:
+            return self._count("refused", problem(403, str(error)))
+        return await self._answer(token)
+
+    async def _answer(self, token: str) -> web.Response:
         known = self._answered.get(sha256(token.encode()).digest())
         if known is False:
             return self._count("refused", problem(403, "IoT Core did not accept this token"))
@@ -85,24 +89,28 @@ class Confirmation:
             return self._count("limited", problem(429, "too many confirmations at once", headers={"Retry-After": "5"}))
         return await self._call(token)
 
-    def _token(self, request: web.Request, body: bytes) -> tuple[str, str]:
-        """Read the token; the second part tells why there is none to be used."""
+    def _token(self, request: web.Request, body: bytes) -> str:
+        """Read the token.
+
+        Raises:
+            ValueError: with the reason why there is none to be used.
+        """
         try:
             content = msgspec.json.decode(body, type=_Body) if body else _Body()
         except (ValueError, RecursionError):
-            return "", "the body is no confirmation"
+            raise ValueError("the body is no confirmation") from None
         tokens = {text for text in (request.query.get("confirmationToken"), content.token) if text}
         if len(tokens) != 1:
-            return "", "there must be one confirmationToken, and one only"
+            raise ValueError("there must be one confirmationToken, and one only")
         token = tokens.pop()
         if not _TOKEN.fullmatch(token) or ".." in token:
-            return "", "confirmationToken is no token of IoT Core"
+            raise ValueError("confirmationToken is no token of IoT Core")
         arns = {text for text in (request.headers.get(DESTINATION_ARN), content.arn) if text is not None}
         if not arns:
-            return "", "the destination's ARN is missing"
+            raise ValueError("the destination's ARN is missing")
         if not all(self._arn.fullmatch(arn) for arn in arns):
-            return "", "the destination is not one of this account and region"
-        return token, ""
+            raise ValueError("the destination is not one of this account and region")
+        return token
 
     async def _call(self, token: str) -> web.Response:
         try:

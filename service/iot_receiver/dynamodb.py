@@ -1,8 +1,8 @@
-"""The hot path to DynamoDB: BatchWriteItem with aiobotocore's signer and HTTP session, the body by hand.
+"""The hot path to DynamoDB: BatchWriteItem over aiobotocore's HTTP session, body and signature by hand.
 
 The ordinary client spends most of a small write on walking shapes and events. This does what it does for
-this one call: same endpoint, same signature, same session, its own retries left to the store. The tests
-hold it against the ordinary client.
+this one call: same endpoint, credentials, signature and session; retries are the store's. The tests hold
+it against the ordinary client.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import BotoCoreError
 
 from iot_receiver.credentials import Credentials
+from iot_receiver.signature import Signer
 
 CONNECT_TIMEOUT = 0.3  # seconds
 ATTEMPT_TIMEOUT = 0.4  # seconds
@@ -96,7 +96,7 @@ class BatchWriter:
         self, url: str, region: str, table: str, credentials: Credentials, *, ca_bundle: str | None = None
     ) -> None:
         self._url = url.rstrip("/") + "/"
-        self._region = region
+        self._signer = Signer(self._url, region, "dynamodb", "DynamoDB_20120810.BatchWriteItem")
         self._table = table
         self._head = b'{"RequestItems":{%b:[' % msgspec.json.encode(table)
         self._credentials = credentials
@@ -124,17 +124,9 @@ class BatchWriter:
         credentials = self._credentials.current
         if credentials is None:
             raise WriteError("NoCredentials")
-        request = AWSRequest(
-            "POST",
-            self._url,
-            headers={
-                "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
-                "Content-Type": "application/x-amz-json-1.0",
-            },
-            data=b"%b%b]}}" % (self._head, b",".join(puts)),
-        )
-        SigV4Auth(credentials, "dynamodb", self._region).add_auth(request)
-        return request.prepare()
+        body = b"%b%b]}}" % (self._head, b",".join(puts))
+        headers: Any = self._signer.headers(body, credentials)  # a plain dict is all that the session needs
+        return AWSPreparedRequest("POST", self._url, headers, body, stream_output=False)
 
     async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109
         """Write at most 25 items with different keys, each given as a PutRequest in JSON.

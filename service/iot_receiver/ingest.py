@@ -13,6 +13,7 @@ from iot_receiver import keys
 from iot_receiver.bodies import read, too_slow
 from iot_receiver.confirmation import CONFIRMATION, MESSAGE_TYPE
 from iot_receiver.dead_letters import NotQueued
+from iot_receiver.logs import fault
 from iot_receiver.messages import BodyError, Rejection, Row, is_array
 from iot_receiver.problems import problem, unavailable
 from iot_receiver.store import Overloaded, Unavailable
@@ -32,16 +33,25 @@ class Ingest:
         self._metrics = app[keys.METRICS]
         self._parser = app[keys.PARSER]
         self._secrets = app[keys.SECRETS]
+        self._lifecycle = app[keys.LIFECYCLE]
 
     async def post(self, request: web.Request) -> web.Response:
         """Answer one request, and count it."""
         if request.headers.get(MESSAGE_TYPE) == CONFIRMATION:
             return await self._app[keys.CONFIRMATION].confirm(request)
         started = time.perf_counter()
-        response = self._refusal(request) or await self._messages(request)
-        answers = self._metrics.answers
-        answers[response.status] = answers.get(response.status, 0) + 1
+        try:
+            response = self._refusal(request) or await self._messages(request)
+        except ConnectionError:
+            raise  # the caller has gone: nobody to answer
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing is stored for sure: have it sent again
+            fault("request_failed", "a request could not be handled", error=error)
+            response = unavailable("the request could not be handled")
+        status = response.status
+        self._metrics.answers[status] = self._metrics.answers.get(status, 0) + 1
         self._metrics.request_seconds.observe(time.perf_counter() - started)
+        if self._lifecycle.closing:
+            response.force_close()
         return response
 
     def _refusal(self, request: web.Request) -> web.Response | None:

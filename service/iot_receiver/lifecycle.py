@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import web
 
 from iot_receiver.credentials import Credentials
-from iot_receiver.problems import Handler, unavailable
+from iot_receiver.problems import unavailable
 
 
 class Lifecycle:
@@ -42,11 +42,3 @@ class Lifecycle:
     async def livez(self, _: web.Request) -> web.Response:
         """GET /livez: the event loop turns."""
         return web.Response(text="alive\n")
-
-    @web.middleware
-    async def close_when_done(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Close each connection after its answer, once nobody should send any more."""
-        response = await handler(request)
-        if self.closing:
-            response.force_close()
-        return response

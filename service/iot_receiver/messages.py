@@ -198,7 +198,7 @@ def _instant(member: str, raw: bytes) -> times.Instant | None:
         return None
     try:
         if raw[:1] == b'"':
-            return times.from_text(msgspec.json.decode(raw, type=str))
+            return times.from_text(raw[1:-1].decode() if b"\\" not in raw else msgspec.json.decode(raw, type=str))
         if raw[:1] in b"-0123456789" and len(raw) <= _LONGEST_NUMBER:
             return times.from_epoch(numbers.exact(raw.decode()))
     except UnicodeDecodeError:

@@ -6,8 +6,6 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
-from iot_receiver.logs import fault
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -27,25 +25,16 @@ def unavailable(detail: str) -> web.Response:
     return problem(503, detail, headers={"Retry-After": "1"})
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what aiohttp raises (404, 405, 413 ...) into problems."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return problem(error.status, _DETAILS.get(error.status, error.reason), headers=headers)
-    except ConnectionError:
-        raise  # the caller has gone: nobody to answer
-    except Exception as error:  # noqa: BLE001 - whatever it is, the message is not stored: have it sent again
-        fault("request_failed", "a request could not be handled", error=error)
-        return unavailable("the request could not be handled")
+async def not_found(_: web.Request) -> web.Response:
+    """Any path that nobody serves."""
+    return problem(404, "messages go to /ingest")
 
 
-_DETAILS = {
-    404: "messages go to /ingest",
-    405: "this method is not allowed here",
-    413: "the body is too large",
-}
+def only(*methods: str) -> Handler:
+    """Any other method of a path that serves `methods`."""
+
+    async def not_allowed(_: web.Request) -> web.Response:
+        allowed = ", ".join(methods)
+        return problem(405, f"only {allowed} is allowed here", headers={"Allow": allowed})
+
+    return not_allowed

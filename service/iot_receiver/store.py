@@ -1,7 +1,7 @@
 """Group commit: rows of many requests share calls to DynamoDB, and each request learns of its own rows.
 
-A call is made as soon as there is a row and a free place among the few calls under way; rows that come
-meanwhile make up the next. So a lone row never waits for company, and a crowd fills its calls.
+A call is made as soon as there is a row and few calls are under way, or rows for a full call; rows that
+come meanwhile make up the next. So a lone row never waits for company, and a crowd fills its calls.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from iot_receiver.messages import Row
 from iot_receiver.metrics import Metrics
 
 BATCH_ITEMS = 25  # BatchWriteItem's limit
-IN_FLIGHT = 4  # more would only make calls emptier
-IN_FLIGHT_MOST = 32  # with slow calls, which give up their place to others
-SLOW_SECONDS = 0.05
+IN_FLIGHT = 2  # calls under way before the next has to be a full one: more would only make them emptier
+IN_FLIGHT_MOST = 32
+SLOW_SECONDS = 0.03  # a call under way for longer no longer counts
 QUEUE_ITEMS = 10_000  # about 15 MiB; beyond it, senders are better told to come back
 BACKOFF_SECONDS = 0.025
 BACKOFF_MOST = 0.2
-DEADLINE_TICK = 0.02
+DEADLINE_TICK = 0.04
 
 
 class Overloaded(Exception):  # noqa: N818 - a state, not a fault
@@ -113,13 +113,19 @@ class Store:
 
     def _pump(self) -> None:
         self._pumping = False
-        while self._waiting and len(self._calls) < min(IN_FLIGHT + len(self._slow), IN_FLIGHT_MOST):
+        while self._waiting and self._may_call():
             batch = self._next_batch()
             if batch:
                 call = self._loop.create_task(self._call(batch))
                 self._calls.add(call)
                 self._metrics.writes_in_flight = len(self._calls)
                 call.add_done_callback(self._called)
+
+    def _may_call(self) -> bool:
+        under_way = len(self._calls)
+        if len(self._waiting) >= BATCH_ITEMS:
+            return under_way < IN_FLIGHT_MOST
+        return under_way < min(IN_FLIGHT + len(self._slow), IN_FLIGHT_MOST)
 
     def _called(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
