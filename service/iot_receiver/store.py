@@ -220,6 +220,11 @@ class Store:
 
     def _again(self, entries: list[_Entry]) -> None:
         """Put entries back in front of the queue after a pause that grows and is never the same."""
+        given_up = [entry for entry in entries if entry.request.future.done()]
+        self._metrics.queued -= len(given_up)
+        entries = [entry for entry in entries if not entry.request.future.done()]
+        if not entries:
+            return
         attempts = max(entry.attempts for entry in entries)
         for entry in entries:
             entry.attempts += 1

@@ -106,7 +106,7 @@ async def test_sigterm_under_load_cuts_nobody_off(faults: Faults, secrets_dir: P
         assert await asyncio.wait_for(process.process.wait(), 20) == 0
         took = time.monotonic() - terminated
     assert load.errors == []
-    assert load.sent > before > 100
+    assert load.sent >= before > 100
     assert took >= float(delay)
     assert took < float(delay) + 6
     assert load.accepted == {device for device, _ in faults.rows}

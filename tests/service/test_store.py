@@ -163,4 +163,5 @@ async def test_dynamodb_away_and_back(faults: Faults, make_receiver: Make, table
     answers = await asyncio.gather(*(receiver.send(message(number)) for number in range(100)))
     assert {answer.status for answer in answers} == {200}
     assert len(faults.rows) == 100
+    await asyncio.sleep(store.BACKOFF_MOST + 0.1)  # those given up leave when their pause is over
     assert receiver.app[keys.METRICS].queued == 0
