@@ -26,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-SECRET = "benchmark-0123456789"  # noqa: S105 - opens nothing but the benchmark's own servers
+SECRET = "benchmark-0123456789"
 STUB, OURS, ORIGINAL, GO = 28_120, 28_121, 28_122, 28_123  # ports
 CONNECTIONS = 5_000  # of which memory is measured
 
