@@ -13,20 +13,15 @@ from hashlib import sha256
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-POMS = (
-    REPOSITORY / "sandbox/roles/aws/files/dynamodb-local/pom.xml",
-    Path(__file__).parent / "dynamodb-local" / "pom.xml",
-)
+POM = REPOSITORY / "sandbox/roles/aws/files/dynamodb-local/pom.xml"
 
 
 def jars() -> Path:
     """The folder with DynamoDB Local's jars, fetched when they are not there yet."""
-    pom = next(path for path in POMS if path.exists())
-    name = f"dynamodb-local-{sha256(pom.read_bytes()).hexdigest()[:12]}"
     cache = Path(os.environ.get("IOT_SANDBOX_CACHE", "/var/cache/iot-receiver-sandbox"))
-    if not os.access(cache, os.W_OK):
-        cache = REPOSITORY / "build"
-    folder = cache / "dynamodb-local-tests" / name
+    for jar in cache.glob("dynamodb-local/*/DynamoDBLocal-*.jar"):
+        return jar.parent  # the sandbox has fetched them
+    folder = REPOSITORY / "build" / f"dynamodb-local-{sha256(POM.read_bytes()).hexdigest()[:12]}"
     if (folder / "complete").exists():
         return folder
     for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")):
@@ -37,7 +32,7 @@ def jars() -> Path:
             "mvn",
             "--quiet",
             "--batch-mode",
-            f"--file={pom}",
+            f"--file={POM}",
             "dependency:copy-dependencies",
             f"-DoutputDirectory={folder}",
             "-DincludeScope=runtime",
