@@ -67,13 +67,14 @@ def test_table_has_the_documented_keys_and_rows(aws: Aws) -> None:
         assert "S" in item["received_at"]
 
 
-def test_receivers_role_may_write_rows_and_little_else(aws: Aws) -> None:
+def test_receivers_role_may_write_rows_and_little_else(aws: Aws, kubectl: Callable[..., Any]) -> None:
+    account = kubectl("get", "serviceaccount", "iot-receiver", "-n", "apps")
+    receiver_role = account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
     iam = aws("iam")
-    [role] = [r for r in iam.list_roles()["Roles"] if r["RoleName"].endswith("receiver")]
+    role = receiver_role.rsplit("/", 1)[1]
     statements = []
-    for name in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]:
-        document = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=name)["PolicyDocument"]
-        statements += document["Statement"]
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        statements += iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
     granted = [statement["Action"] for statement in statements]
     actions = {action for some in granted for action in ([some] if isinstance(some, str) else some)}
     assert "dynamodb:BatchWriteItem" in actions
