@@ -116,8 +116,7 @@ async def confirmation(app: web.Application) -> AsyncIterator[None]:
 async def started(app: web.Application) -> AsyncIterator[None]:
     """Everything above is open: ready, as soon as there are credentials."""
     gc.collect()
-    gc.freeze()  # what stays for good is not looked through again and again,
-    gc.set_threshold(20_000, 20, 20)  # and what comes and goes hardly ever holds on to itself
+    gc.freeze()  # what stays for good is not looked through again and again
     app[keys.LIFECYCLE].started = True
     yield
     app[keys.LIFECYCLE].started = False
