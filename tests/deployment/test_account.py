@@ -1,6 +1,7 @@
 """What a foreign AWS client sees in the account after a deployment."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,17 @@ def test_table_has_the_documented_keys_and_rows(aws: Aws) -> None:
         assert message
         assert "N" in item["temperature"]
         assert "S" in item["received_at"]
+
+
+def test_the_edge_host_sends_by_itself(aws: Aws) -> None:
+    def count() -> int:
+        return int(aws("dynamodb").query(TableName=TABLE, KeyConditionExpression="deviceId = :d", Select="COUNT",
+                                         ExpressionAttributeValues={":d": {"S": "edge-1"}})["Count"])
+
+    before, deadline = count(), time.monotonic() + 40
+    while count() == before and time.monotonic() < deadline:
+        time.sleep(1)
+    assert count() > before
 
 
 def test_receivers_role_may_write_rows_and_little_else(aws: Aws, kubectl: Callable[..., Any]) -> None:
