@@ -61,13 +61,12 @@ archive:
   returned: always
 """
 
-MIRROR = "http://deb.debian.org"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NOT_INSTALLED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 
 
 def sources(suite: str, targets: str) -> list[str]:
-    """Lines of a sources.list: this machine's own for the suite if it has them.
+    """Lines of a sources.list: this machine's own for the suite; none, for mmdebstrap's choice, without them.
 
     :param targets: `<URI> <release> <component>` lines, as `apt-get indextargets` gives them.
     """
@@ -78,10 +77,7 @@ def sources(suite: str, targets: str) -> list[str]:
     ]
     if f" {suite} main" in " ".join(found):
         return list(dict.fromkeys(found))
-    return [
-        f"deb {MIRROR}/{'debian-security' if release.endswith('security') else 'debian'} {release} main"
-        for release in releases
-    ]
+    return []
 
 
 def proxies(configuration: str) -> list[str]:
