@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -166,41 +167,53 @@ def refuse_beside_another_sandbox() -> None:
                  "end it with `make sandbox-down`, then run `make test` again.")
 
 
+def report(stage: Stage, count: Count, seconds: float) -> None:
+    """One aligned line, and for a failure the log's end and where to read on."""
+    print(f"  {stage.name:<36}{count.passed:>4} passed {count.failed:>3} failed "
+          f"{len(count.skipped):>3} skipped {seconds:>6.0f} s", flush=True)
+    if count.failed:
+        tail = (LOGS / f"{stage.name}.log").read_text(errors="replace").splitlines()[-40:]
+        print("\n".join(f"    | {line}" for line in tail))
+        print(f"    more: less build/test/{stage.name}.log", flush=True)
+
+
+def carry_out(stage: Stage, broken: set[str]) -> Count:
+    """Run and report a stage, unless what it needs has failed."""
+    started = time.monotonic()
+    (LOGS / f"{stage.name}.xml").unlink(missing_ok=True)
+    if stage.needs in broken:
+        (LOGS / f"{stage.name}.log").write_text(f"not run, because {stage.needs} failed\n")
+        count = Count(failed=1)
+    else:
+        status, output = run(stage)
+        count = stage.count(status, LOGS / f"{stage.name}.xml", output)
+    if count.failed:
+        broken.add(stage.name)
+    report(stage, count, time.monotonic() - started)
+    return count
+
+
 def main() -> int:
     """Run the stages; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", choices=["lint", "unit", "deployment"], help="one group of stages")
     only = parser.parse_args().only
-    if only != "lint":
+    if only in (None, "deployment"):
         refuse_beside_another_sandbox()
     LOGS.mkdir(parents=True, exist_ok=True)
-    total, broken = Count(), set()
-    for stage in stages():
-        if only not in (None, stage.group) and stage.name != "environments":
-            continue
-        print(f"  {stage.name:<36}", end="", flush=True)
-        started = time.monotonic()
-        (LOGS / f"{stage.name}.xml").unlink(missing_ok=True)
-        if stage.needs in broken:
-            status, count = 1, Count(failed=1)
-            (LOGS / f"{stage.name}.log").write_text(f"not run, because {stage.needs} failed\n")
-        else:
-            status, output = run(stage)
-            count = stage.count(status, LOGS / f"{stage.name}.xml", output)
-        if count.failed:
-            broken.add(stage.name)
-        total = Count(total.passed + count.passed, total.failed + count.failed, total.skipped + count.skipped)
-        seconds = time.monotonic() - started
-        print(f"{count.passed:>4} passed {count.failed:>3} failed "
-              f"{len(count.skipped):>3} skipped {seconds:>6.0f} s", flush=True)
-        if count.failed:
-            tail = (LOGS / f"{stage.name}.log").read_text(errors="replace").splitlines()[-40:]
-            print("\n".join(f"    | {line}" for line in tail))
-            print(f"    more: less build/test/{stage.name}.log", flush=True)
-    for reason in total.skipped:
+    broken: set[str] = set()
+    first, *rest = stages()
+    counts = [carry_out(first, broken)]
+    apart = [stage for stage in rest if stage.group != "deployment" and only in (None, stage.group)]
+    with ThreadPoolExecutor(max_workers=2) as pool:  # they share nothing but the two cores
+        counts += pool.map(lambda stage: carry_out(stage, broken), apart)
+    counts += [carry_out(s, broken) for s in rest if s.group == "deployment" and only in (None, s.group)]
+    passed, failed = sum(c.passed for c in counts), sum(c.failed for c in counts)
+    skipped = [reason for count in counts for reason in count.skipped]
+    for reason in skipped:
         print(f"  left out: {reason}")
-    print(f"{total.passed} passed, {total.failed} failed, {len(total.skipped)} skipped")
-    return 1 if total.failed else 0
+    print(f"{passed} passed, {failed} failed, {len(skipped)} skipped")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
