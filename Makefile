@@ -45,6 +45,10 @@ test: setup ## check, test, deploy to a sandbox of its own, and count
 lint: setup $(VENVS:%=build/venv/%/installed) ## check style and types only
 	@$(PYTHON) tests/run.py --only lint
 
+.PHONY: bench
+bench: build/venv/service-test/installed build/venv/benchmark/installed ## measure the receiver beside the stack it replaces
+	@build/venv/service-test/bin/python tests/benchmarks/bench.py
+
 .PHONY: docs
 docs: setup ## write the generated parts of the READMEs
 	@python tests/docs.py --write
