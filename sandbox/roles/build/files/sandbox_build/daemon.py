@@ -64,7 +64,7 @@ def start(places: Places, inputs: Inputs, candidates: list[Path]) -> bool:
     """Start a build in the background unless it runs or is complete; say whether it was started.
 
     `candidates` are the Go commands to try before one is installed. Raises BuildError if the process
-    ends at once.
+    ends before it has said how it fares; a failure that it has told is for those who wait.
     """
     if places.complete.exists() or running(places.work):
         return False
@@ -79,9 +79,10 @@ def start(places: Places, inputs: Inputs, candidates: list[Path]) -> bool:
     (places.work / "pid").write_text(f"{process.pid}\n")
     give_up = time.monotonic() + START_TIMEOUT
     while not running(places.work):
-        if process.poll() is not None and not places.complete.exists():
+        ended = process.poll() is not None
+        if ended and not places.complete.exists() and Status.read(places.status).state is State.RUNNING:
             raise BuildError(f"The build ended at once: see {places.log}")
-        if process.poll() is not None or time.monotonic() > give_up:
+        if ended or time.monotonic() > give_up:
             break
         time.sleep(0.05)
     return True
