@@ -204,10 +204,12 @@ def main() -> int:
     broken: set[str] = set()
     first, *rest = stages()
     counts = [carry_out(first, broken)]
-    apart = [stage for stage in rest if stage.group != "deployment" and only in (None, stage.group)]
-    with ThreadPoolExecutor(max_workers=2) as pool:  # they share nothing but the two cores
-        counts += pool.map(lambda stage: carry_out(stage, broken), apart)
-    counts += [carry_out(s, broken) for s in rest if s.group == "deployment" and only in (None, s.group)]
+    # The deployment comes before the units: it installs the broker, HAProxy and Java that they run.
+    for group, workers in (("lint", 2), ("deployment", 1), ("unit", 2)):
+        if only not in (None, group):
+            continue
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            counts += pool.map(lambda stage: carry_out(stage, broken), [s for s in rest if s.group == group])
     passed, failed = sum(c.passed for c in counts), sum(c.failed for c in counts)
     skipped = [reason for count in counts for reason in count.skipped]
     for reason in skipped:
