@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = settings.current()
     except settings.SettingsError as error:
-        log.error("%s", error)  # noqa: TRY400
+        log.error("%s", error)  # noqa: TRY400 - the message says it all
         return 2
     if options.transient:
         remove = Path(options.remove) if options.remove else None
