@@ -1,0 +1,150 @@
+"""What `make test` runs, and how the checks of each stage are counted."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / "build" / "test"
+
+
+@dataclass
+class Count:
+    """How many checks of a stage passed, failed, and were left out with which reasons."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+Counter = Callable[[int, Path, str], Count]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command, how its checks are counted, and the stage without which it makes no sense."""
+
+    name: str
+    group: str
+    command: list[str]
+    count: Counter
+    needs: str = ""
+    limit: int = 900  # seconds
+
+
+Lane = list[Stage]  # one after another
+Phase = list[Lane]  # beside one another
+
+
+def one(status: int, _report: Path, _output: str) -> Count:
+    """A command that is one check."""
+    return Count(passed=int(status == 0), failed=int(status != 0))
+
+
+def junit(status: int, report: Path, _output: str) -> Count:
+    """Pytest's own report; a run that broke off before it wrote one has failed."""
+    if not report.exists():
+        return Count(failed=1)
+    count = Count()
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own pytest wrote it
+        skipped = case.find("skipped")
+        if skipped is not None:
+            count.skipped.append(f"{case.get('classname')}.{case.get('name')}: {skipped.get('message')}")
+        elif case.find("failure") is not None or case.find("error") is not None:
+            count.failed += 1
+        else:
+            count.passed += 1
+    if status != 0 and count.failed == 0:
+        count.failed = 1
+    return count
+
+
+def terraform(status: int, _report: Path, output: str) -> Count:
+    """`terraform test` closes with «Success! 5 passed, 0 failed.»"""
+    found = re.search(r"(\d+) passed, (\d+) failed", output)
+    if not found or (status != 0 and found[2] == "0"):
+        return Count(failed=1)
+    return Count(passed=int(found[1]), failed=int(found[2]))
+
+
+def python(venv: str) -> str:
+    """The interpreter of one of the environments."""
+    return str(ROOT / (".venv" if venv == "controller" else f"build/venv/{venv}") / "bin" / "python")
+
+
+def pytest(name: str, group: str, venv: str, *paths: str, needs: str = "", limit: int = 900) -> Stage:
+    """A stage that pytest runs."""
+    report = f"--junit-xml={LOGS / f'{name}.xml'}"
+    return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, *paths], junit, needs, limit)
+
+
+def mypy(name: str, venv: str, *paths: str, imports: str = "") -> Stage:
+    """A stage that checks types against the libraries of one environment, and modules of a folder."""
+    command = ["env", f"MYPYPATH={imports}",
+               python("controller"), "-m", "mypy", f"--python-executable={python(venv)}", *paths]
+    return Stage(f"types-{name}", "lint", command, one)
+
+
+def scenario(role: str) -> Stage:
+    """A stage for a role's molecule scenario."""
+    return Stage(f"molecule-{role}", "deployment",
+                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], one, needs="sandbox")
+
+
+def lint() -> Lane:
+    """Style and types."""
+    return [
+        Stage("ruff", "lint", ["ruff", "check", "."], one),
+        Stage("yamllint", "lint", ["yamllint", "--strict", "."], one),
+        Stage("ansible-lint", "lint", ["ansible-lint"], one),
+        Stage("docs", "lint", [python("controller"), "tests/docs.py"], one),
+        Stage("terraform-fmt", "lint", ["terraform", "fmt", "-check", "-recursive", "terraform"], one),
+        mypy("service", "service-test", "service/iot_receiver", "tests/service"),
+        mypy("device", "device-test", "device/iot_device", "tests/device"),
+        mypy("sandbox", "sandbox-test",
+             "sandbox/iot_sandbox", "sandbox/roles/build/files/sandbox_build", "tests/sandbox"),
+        mypy("deployment", "sandbox-test", "tests/deployment", "tests/leftovers"),
+        mypy("collection", "controller", "collections", "tests/collection"),
+        mypy("machine", "controller", "tests/machine"),
+        mypy("tests", "controller", "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/templates",
+             imports="tests"),
+    ]
+
+
+def units() -> Lane:
+    """What needs no sandbox, but the programs that the sandbox's roles install: broker, HAProxy, Java."""
+    return [
+        pytest("service", "unit", "service-test", "tests/service"),
+        pytest("device", "unit", "device-test", "tests/device"),
+        pytest("emulation", "unit", "sandbox-test", "tests/sandbox"),
+        pytest("machine", "unit", "controller", "tests/machine"),
+        pytest("templates", "unit", "controller", "tests/templates"),
+        pytest("collection", "unit", "controller", "tests/collection"),
+        Stage("terraform", "unit", ["tests/terraform/run"], terraform),
+    ]
+
+
+def plan() -> list[Phase]:
+    """All there is to run, phase after phase: the cheap first."""
+    venvs = [f"build/venv/{venv}/installed" for venv in ("service-test", "device-test", "sandbox-test")]
+    roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
+    apart = {"infrastructure", "preflight", "terraform"}  # their scenarios change nothing of the deployment
+    return [
+        [[Stage("environments", "lint", ["make", *venvs], one)]],
+        [[stage] for stage in lint()],
+        [[Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)]],
+        [
+            [
+                pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs="sandbox", limit=1800),
+                *(scenario(role) for role in roles if role not in apart),
+            ],
+            *([stage] for stage in units()),
+            *([scenario(role)] for role in roles if role in apart),
+        ],
+        [[
+            Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
+            pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),
+        ]],
+    ]
