@@ -87,7 +87,7 @@ class State:
 
     ready: bool
     fingerprints: Mapping[str, str]
-    secret_uses: Mapping[str, int]
+    secret_uses: Mapping[tuple[str, str], int]  # by name and fingerprint
 
     @classmethod
     def of(cls, request: web.Request) -> "State":
@@ -128,7 +128,9 @@ def everything(metrics: Metrics, state: State) -> Registry:
     _count(registry, "confirmations", "Destination confirmations by outcome", "outcome", metrics.confirmations)
     skewed = {"ahead": metrics.ahead, "behind": metrics.behind}
     _count(registry, "clock_skew_messages", "Messages whose time can't be right", "direction", skewed)
-    _count(registry, "secret_uses", "Requests by the secret they gave", "secret", state.secret_uses)
+    uses = Counter("iot_receiver_secret_uses_total", "Requests by the secret they gave", registry=registry)
+    for (name, fingerprint), count in state.secret_uses.items():
+        uses.set({"secret": name, "fingerprint": fingerprint}, count)
     _count(
         registry,
         "write_failures",

@@ -1,7 +1,7 @@
 """The shared secrets: a folder of files, read again whenever it changes.
 
-Kubernetes swaps a mounted Secret's files at once behind a symbolic link, so a change shows in what the
-folder lists. During a rotation the folder holds two secrets, and both are taken.
+Kubernetes swaps a mounted Secret's files all at once, behind the symbolic link `..data`. During a rotation the
+folder holds two secrets, and both are taken.
 """
 
 import asyncio
@@ -18,17 +18,23 @@ class SecretsError(RuntimeError):
     """There is no usable secret."""
 
 
+def fingerprint(secret: bytes) -> str:
+    """Twelve hex digits of a secret's SHA-256: enough to see which one a process has."""
+    return sha256(secret).hexdigest()[:12]
+
+
 class Secrets:
     """Knows the secrets that open /ingest.
 
     Attributes:
-        uses: how often each was used, by the name of its file.
+        uses: how often each was used, by the name of its file and its fingerprint: in a rotation a secret
+            changes its name, and a name its secret.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._named: tuple[tuple[str, bytes], ...] = ()
-        self.uses: dict[str, int] = {}
+        self._keyed: tuple[tuple[tuple[str, str], bytes], ...] = ()
+        self.uses: dict[tuple[str, str], int] = {}
 
     def load(self) -> bool:
         """Read the folder; True when the secrets are others than before.
@@ -36,39 +42,54 @@ class Secrets:
         Raises:
             SecretsError: when there is none; what was read before stays in use.
         """
-        found: list[tuple[str, bytes]] = []
         try:
-            for path in sorted(self._folder.iterdir()):
-                # "..data" and "..2026_01_31" are Kubernetes' own
-                if not path.name.startswith(".") and path.is_file():
-                    text = path.read_bytes().strip()
-                    if text:
-                        found.append((path.name, text))
+            found = self._read()
         except OSError as error:
             raise SecretsError(f"{self._folder} can't be read: {error.strerror}") from error
         if not found:
             raise SecretsError(f"{self._folder} holds no secret: put one in a file named current")
-        changed = tuple(found) != self._named
-        self._named = tuple(found)
-        for name, _ in found:
-            self.uses.setdefault(name, 0)
+        keyed = tuple(((name, fingerprint(secret)), secret) for name, secret in found)
+        changed = keyed != self._keyed
+        self._keyed = keyed
+        for key, _ in keyed:
+            self.uses.setdefault(key, 0)
         return changed
+
+    def _read(self) -> list[tuple[str, bytes]]:
+        """Name and content of each file, all of one version of the folder.
+
+        Files read one by one across a swap could be a mixture that lacks a secret both versions have.
+        """
+        while True:
+            version = self._version()
+            found = [
+                (path.name, path.read_bytes().strip())
+                for path in sorted(version.iterdir())
+                if not path.name.startswith(".") and path.is_file()
+            ]
+            if self._version() == version:
+                return [(name, secret) for name, secret in found if secret]
+
+    def _version(self) -> Path:
+        """The folder that holds the files now."""
+        mounted = self._folder / "..data"
+        return mounted.resolve() if mounted.exists() else self._folder
 
     def admits(self, given: str) -> bool:
         """Say whether `given` is one of the secrets, in a time that tells nothing of how much of it fits."""
         text = given.encode("utf-8", "surrogateescape")
         matched = None
-        for name, secret in self._named:
+        for key, secret in self._keyed:
             if hmac.compare_digest(text, secret):
-                matched = name
+                matched = key
         if matched is None:
             return False
         self.uses[matched] += 1
         return True
 
     def fingerprints(self) -> dict[str, str]:
-        """Twelve hex digits of each secret's SHA-256, by name: enough to see which one a process has."""
-        return {name: sha256(secret).hexdigest()[:12] for name, secret in self._named}
+        """The fingerprint of each secret, by name."""
+        return {name: fingerprint for (name, fingerprint), _ in self._keyed}
 
     async def watch(self) -> None:
         """Read the folder again and again, for ever."""

@@ -1,13 +1,17 @@
 """The secrets follow their folder, as Kubernetes changes it."""
 
+import contextlib
 import os
+import re
+import shutil
+from itertools import cycle
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from harness import SECRET, Make, Receiver
-from iot_receiver import keys
 from iot_receiver import secrets as secrets_module
-from iot_receiver.secrets import Secrets, SecretsError
+from iot_receiver.secrets import Secrets, SecretsError, fingerprint
 
 GOOD = {"deviceId": "d", "temp": 1}
 
@@ -38,10 +42,41 @@ def test_a_mounted_secret(tmp_path: Path) -> None:
     mount(tmp_path, 2, {"current": "two", "previous": "one"})
     assert secrets.load()
     assert (secrets.admits("one"), secrets.admits("two"), secrets.admits("")) == (True, True, False)
-    assert secrets.uses == {"current": 2, "previous": 1}
+    one, two = fingerprint(b"one"), fingerprint(b"two")
+    # the old secret is counted under each of its names, the new one by itself
+    assert secrets.uses == {("current", one): 1, ("previous", one): 1, ("current", two): 1}
+    assert secrets.fingerprints() == {"current": two, "previous": one}
     mount(tmp_path, 3, {"current": "two"})
     assert secrets.load()
     assert (secrets.admits("one"), secrets.admits("two")) == (False, True)
+
+
+def test_a_swap_while_reading_hides_no_secret(tmp_path: Path) -> None:
+    """Promotion renames the secrets: whichever moment the folder is read at, both are taken."""
+    stop = Event()
+    before, after = {"current": "one", "next": "two"}, {"current": "two", "previous": "one"}
+
+    def swap() -> None:
+        for number, files in enumerate(cycle((before, after)), start=2):
+            if stop.is_set():
+                return
+            mount(tmp_path, number, files)
+            shutil.rmtree(tmp_path / f"..{number - 1}")
+
+    mount(tmp_path, 1, before)
+    secrets = Secrets(tmp_path)
+    secrets.load()
+    swapping = Thread(target=swap)
+    swapping.start()
+    try:
+        for _ in range(1000):
+            with contextlib.suppress(SecretsError):  # the version just gone: the last one stays in use
+                secrets.load()
+            assert secrets.admits("one")
+            assert secrets.admits("two")
+    finally:
+        stop.set()
+        swapping.join()
 
 
 def test_no_secret_is_an_error_and_the_last_ones_stay(tmp_path: Path) -> None:
@@ -72,9 +107,12 @@ async def test_rotation_while_running(make_receiver: Make, secrets_dir: Path, mo
     (secrets_dir / "previous").unlink()
     await eventually(receiver, SECRET, 403)
     await eventually(receiver, "new", 200)
-    (fingerprint,) = receiver.app[keys.SECRETS].fingerprints().values()
     text = await (await receiver.client.get("/metrics")).text()
-    assert f'iot_receiver_secret_info{{fingerprint="{fingerprint}",secret="current"}} 1' in text
+    new, old = fingerprint(b"new"), fingerprint(SECRET.encode())
+    assert f'iot_receiver_secret_info{{fingerprint="{new}",secret="current"}} 1' in text
+    assert f'iot_receiver_secret_info{{fingerprint="{old}"' not in text
+    assert f'iot_receiver_secret_uses_total{{fingerprint="{new}",secret="current"}} 2' in text
+    assert re.search(rf'iot_receiver_secret_uses_total{{fingerprint="{old}",secret="previous"}} [1-9]', text)
     assert SECRET not in text
 
 
