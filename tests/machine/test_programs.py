@@ -29,7 +29,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, module: Run) -> Iterator
         namespace="programs-test",
         link="programstest0",
         hosts_marker="no such marker in any file",
-        mark="PROGRAMS_TEST",
+        marks=["PROGRAMS_TEST"],
     )
     assert not state.exists()
 

@@ -38,7 +38,7 @@ def arguments(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "namespace": NAME,
         "link": "sweeptest0",
         "hosts_marker": "no such marker in any file",
-        "mark": "SWEEP_TEST",
+        "marks": ["SWEEP_TEST", "SWEEP_TEST_BUILD"],
     }
     subprocess.run(["umount", "-l", str(state / "mnt")], capture_output=True, check=False)
     subprocess.run(["ip", "link", "delete", "sweeptest0"], capture_output=True, check=False)
@@ -83,9 +83,9 @@ def test_everything_of_it_ends_and_a_bystander_lives(module: Run, arguments: dic
 
 
 def test_builds_are_spared_when_asked(module: Run, arguments: dict[str, Any]) -> None:
-    build = start("sleep", "600", SWEEP_TEST=arguments["state_dir"])
+    build = start("sleep", "600", SWEEP_TEST_BUILD=arguments["state_dir"])
     try:
-        assert module("sandbox_sweep", builds=False, **arguments)["removed"] == []
+        assert module("sandbox_sweep", **{**arguments, "marks": ["SWEEP_TEST"]})["removed"] == []
         assert build.poll() is None
         assert module("sandbox_sweep", **arguments)["removed"] == ["1 processes"]
         assert build.wait(timeout=5) == -signal.SIGKILL

@@ -35,8 +35,11 @@ options:
     description: What the first and last lines of its blocks in /etc/hosts have.
     type: str
     required: true
-  mark: {description: Environment variable that background builds carry., type: str, required: true}
-  builds: {description: Whether background builds are ended too., type: bool, default: true}
+  marks:
+    description: Environment variables whose value is the state folder in the sandbox's other processes.
+    type: list
+    elements: str
+    required: true
 """
 EXAMPLES = """
 - name: Nothing of the sandbox is left
@@ -46,7 +49,7 @@ EXAMPLES = """
     namespace: iot-sandbox
     link: iot-sandbox0
     hosts_marker: IoT receiver sandbox
-    mark: IOT_RECEIVER_SANDBOX
+    marks: [IOT_RECEIVER_SANDBOX]
 """
 RETURN = """
 removed: {description: What was there., type: list, elements: str, returned: always}
@@ -74,7 +77,7 @@ class Sweep:
         root = Path("/sys/fs/cgroup")
         return [group for group in (root / self.cgroup, *root.glob(f"*/{self.cgroup}")) if group.is_dir()]
 
-    def processes(self, namespaces: list[Path], mark: str) -> set[int]:
+    def processes(self, namespaces: list[Path], marks: list[str]) -> set[int]:
         """Ids of every process that is the sandbox's, never of this one or those that called it."""
         pids: set[int] = set()
         for group in self.cgroups():
@@ -82,24 +85,23 @@ class Sweep:
                 with contextlib.suppress(OSError):
                     pids |= {int(pid) for pid in procs.read_text().split()}
         inodes = {namespace.stat().st_ino for namespace in namespaces}
-        carried = f"\0{mark}={self.state}\0".encode() if mark else b""
+        carried = [f"\0{mark}={self.state}\0".encode() for mark in marks]
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if (process / "ns/net").stat().st_ino in inodes or (
-                    carried and carried in b"\0" + (process / "environ").read_bytes() + b"\0"
-                ):
+                environment = b"\0" + (process / "environ").read_bytes() + b"\0"
+                if (process / "ns/net").stat().st_ino in inodes or any(mark in environment for mark in carried):
                     pids.add(int(process.name))
         return pids - {0, *ancestors()}
 
-    def end_processes(self, namespaces: list[Path], mark: str) -> None:
+    def end_processes(self, namespaces: list[Path], marks: list[str]) -> None:
         """Kill until none is left: each pass may find what the one before had started.
         Raises TimeoutError if some survive, as those stuck in the kernel do."""
-        first = self.processes(namespaces, mark)
+        first = self.processes(namespaces, marks)
         if not first or not self.found(f"{len(first)} processes"):
             return
         self.stop_supervisor()
         deadline = time.monotonic() + 20
-        while left := self.processes(namespaces, mark):
+        while left := self.processes(namespaces, marks):
             if time.monotonic() > deadline:
                 raise TimeoutError(
                     f"Processes {sorted(left)} do not end on SIGKILL: look at them with ps, then try again."
@@ -225,8 +227,7 @@ def main() -> None:
             "namespace": {"type": "str", "required": True},
             "link": {"type": "str", "required": True},
             "hosts_marker": {"type": "str", "required": True},
-            "mark": {"type": "str", "required": True},
-            "builds": {"type": "bool", "default": True},
+            "marks": {"type": "list", "elements": "str", "required": True},
         },
         supports_check_mode=True,
     )
@@ -241,7 +242,7 @@ def main() -> None:
     namespaces = [NAMESPACES / name, *NAMESPACES.glob(f"{name}.*")]
     namespaces = [each for each in namespaces if each.exists()]
     try:
-        sweep.end_processes(namespaces, arguments["mark"] if arguments["builds"] else "")
+        sweep.end_processes(namespaces, arguments["marks"])
         sweep.remove_mounts()
         sweep.remove_network(namespaces, arguments["link"])
         sweep.remove_cgroups()
