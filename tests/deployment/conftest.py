@@ -64,21 +64,30 @@ def aws() -> Callable[[str], Any]:
     return client
 
 
+class Kubectl:
+    """kubectl with the sandbox's kubeconfig; a call's answer is parsed JSON."""
+
+    def __init__(self) -> None:
+        program = Path("/var/cache/iot-receiver-sandbox/bin/current/kubectl")
+        self.command = [str(program), f"--kubeconfig={STATE}/kubeconfig"]
+
+    def __call__(self, *arguments: str) -> Any:
+        return json.loads(self.text(*arguments, "-o", "json"))
+
+    def text(self, *arguments: str, limit: int = 60) -> str:
+        """What a command prints."""
+        return subprocess.run([*self.command, *arguments], text=True, capture_output=True, timeout=limit,
+                              check=True).stdout
+
+
 @pytest.fixture(scope="session")
-def kubectl() -> Callable[..., Any]:
-    """kubectl with the sandbox's kubeconfig; answers are parsed JSON."""
-    program = next(iter(sorted(Path("/var/cache/iot-receiver-sandbox/bin").glob("*/kubectl"))))
-
-    def run(*arguments: str) -> Any:
-        done = subprocess.run([str(program), f"--kubeconfig={STATE}/kubeconfig", *arguments, "-o", "json"],
-                              text=True, capture_output=True, timeout=60, check=True)
-        return json.loads(done.stdout)
-
-    return run
+def kubectl() -> Kubectl:
+    """The cluster, as its administrator sees it."""
+    return Kubectl()
 
 
 @pytest.fixture(scope="session")
-def secret(kubectl: Callable[..., Any]) -> str:
+def secret(kubectl: Kubectl) -> str:
     """The shared secret that the receiver accepts."""
     data = kubectl("get", "secret", "iot-receiver", "-n", "apps")["data"]
     return base64.b64decode(data["current"]).decode()
