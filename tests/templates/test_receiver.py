@@ -1,5 +1,6 @@
 """The receiver's objects, as they are sent to Kubernetes."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ PLACE: dict[str, Any] = {
     "deployment_name": "iot-receiver",
     "receiver_domain": "ingest.example.org",
     "receiver_image_reference": "123456789012.dkr.ecr.us-east-2.amazonaws.com/iot-receiver:abc",
-    "receiver_secret": {"current": "0" * 64},
+    "receiver_secret": {"values": {"current": "0" * 64}},
     "infrastructure_account_id": "123456789012",
     "infrastructure_region": "us-east-2",
     "infrastructure_table_name": "iot-receiver",
@@ -104,3 +105,11 @@ def test_autoscaler_owns_the_number_of_pods_where_there_is_one() -> None:
     assert receiver("deployment")["spec"]["replicas"] == 2
     assert "replicas" not in receiver("deployment", receiver_autoscaling=True)["spec"]
     assert receiver("horizontal_pod_autoscaler", receiver_replicas=1)["spec"]["minReplicas"] == 2
+
+
+def test_secret_holds_all_that_a_rotation_needs() -> None:
+    assert receiver("secret")["data"] == {"current": base64.b64encode(b"0" * 64).decode()}
+    parts = {"previous": "a", "current": "b", "next": "c"}
+    assert set(receiver("secret", receiver_secret={"values": parts})["data"]) == set(parts)
+    kept = receiver("secret", receiver_secret={"values": parts}, __receiver_secrets_dropped=["previous"])["data"]
+    assert set(kept) == {"current", "next"}

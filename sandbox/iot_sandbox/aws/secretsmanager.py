@@ -1,11 +1,13 @@
 """Secrets Manager whose current version is the one that carries AWSCURRENT.
 
-moto moves the label but goes on answering with the version that had it, so a rotation would never show:
+moto moves the label but goes on answering with the version that had it, so a rotation would never show, and a
+secret's date of change does not show that labels were moved:
 https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
 """
 
 from __future__ import annotations
 
+import time
 from types import ModuleType
 
 from moto.secretsmanager import models, urls
@@ -31,6 +33,8 @@ class SandboxSecretsManagerBackend(SecretsManagerBackend):
         secret = self.secrets[secret_id]
         if version_stage == CURRENT and move_to_version_id and isinstance(secret, FakeSecret):
             secret.set_default_version_id(move_to_version_id)
+        if isinstance(secret, FakeSecret):
+            secret.last_changed_date = int(time.time())
         return answer
 
 

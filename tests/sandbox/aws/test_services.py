@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -27,8 +28,11 @@ def test_secret_is_the_version_that_carries_the_label(aws: Emulator) -> None:
     )
     assert (value(), value(VersionStage="AWSPREVIOUS"), value(VersionId=first)) == ("2", "1", "1")
     secrets.update_secret_version_stage(SecretId=name, VersionStage="AWSPENDING", RemoveFromVersionId=second)
-    stages = secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
-    assert stages == {first: ["AWSPREVIOUS"], second: ["AWSCURRENT"]}
+    described = secrets.describe_secret(SecretId=name)
+    assert described["VersionIdsToStages"] == {first: ["AWSPREVIOUS"], second: ["AWSCURRENT"]}
+    time.sleep(1.1)  # dates are in seconds
+    secrets.update_secret_version_stage(SecretId=name, VersionStage="AWSPREVIOUS", RemoveFromVersionId=first)
+    assert secrets.describe_secret(SecretId=name)["LastChangedDate"] > described["LastChangedDate"]
 
 
 def test_dead_letters_gather_in_their_queue(aws: Emulator) -> None:
