@@ -4,14 +4,8 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from ansible_collections.iotweb.aws_iot.plugins.module_utils import topic_rule
-from ansible_collections.iotweb.aws_iot.plugins.modules import (
-    iot_certificate,
-    iot_policy,
-    iot_thing,
-    iot_topic_rule,
-)
-from ansible_collections.iotweb.aws_iot.plugins.modules import iot_topic_rule_destination as destination
+from ansible_collections.iotweb.aws_iot.plugins.module_utils import certificate, policy, thing, topic_rule
+from ansible_collections.iotweb.aws_iot.plugins.module_utils import topic_rule_destination as destination
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,8 +28,8 @@ UNASKED = {"name": "a", "thing_type_name": None, "attributes": None, "purge_attr
     ],
 )  # fmt: skip
 def test_a_thing_is_updated_only_where_it_differs(asked: dict[str, Any], expected: dict[str, Any]) -> None:
-    wanted = iot_thing.desired(THING, UNASKED | asked)
-    assert iot_thing.update(THING, wanted) == {"thingName": "a"} | expected
+    wanted = thing.desired(THING, UNASKED | asked)
+    assert thing.update(THING, wanted) == {"thingName": "a"} | expected
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -47,11 +41,11 @@ def document(**changes: Any) -> dict[str, Any]:
 
 def test_policy_documents_are_compared_by_meaning() -> None:
     single = document(Action="iot:Connect") | {"Statement": document()["Statement"][0]}
-    assert iot_policy.same(document(), document(Action=["iot:Connect"]))
-    assert iot_policy.same(document(), single)
-    assert iot_policy.same(document(Action=["a", "b"]), document(Action=["b", "a"]))
-    assert not iot_policy.same(document(), document(Effect="Deny"))
-    assert not iot_policy.same(
+    assert policy.same(document(), document(Action=["iot:Connect"]))
+    assert policy.same(document(), single)
+    assert policy.same(document(Action=["a", "b"]), document(Action=["b", "a"]))
+    assert not policy.same(document(), document(Effect="Deny"))
+    assert not policy.same(
         document(), document(Condition={"Bool": {"iot:Connection.Thing.IsAttached": "true"}})
     )
 
@@ -63,9 +57,9 @@ def versions(default: int, count: int) -> list[dict[str, Any]]:
 
 
 def test_the_oldest_version_makes_room_but_never_the_default() -> None:
-    assert iot_policy.version_to_remove(versions(8, 4)) is None
-    assert iot_policy.version_to_remove(versions(12, 5)) == "8"
-    assert iot_policy.version_to_remove(versions(8, 5)) == "9"  # 10 is newer than 9, though smaller as text
+    assert policy.version_to_remove(versions(8, 4)) is None
+    assert policy.version_to_remove(versions(12, 5)) == "8"
+    assert policy.version_to_remove(versions(8, 5)) == "9"  # 10 is newer than 9, though smaller as text
 
 
 def pair() -> tuple[str, str]:
@@ -88,36 +82,37 @@ def one(number: int, status: str, pem: str = "") -> dict[str, Any]:
 
 def test_a_certificate_is_found_by_the_key_of_its_csr() -> None:
     (csr, mine), (other_csr, other) = pair(), pair()
-    key = iot_certificate.csr_key(csr)
+    key = certificate.csr_key(csr)
     held = [one(1, "ACTIVE", other), one(2, "INACTIVE", mine), one(3, "ACTIVE", mine)]
-    assert iot_certificate.chosen(held, key, "active") == held[2]
-    assert iot_certificate.chosen(held[:2], key, "active") == held[1]
-    assert iot_certificate.chosen(held[:1], key, "active") is None
-    assert iot_certificate.csr_key(other_csr) == iot_certificate.certificate_key(other)
+    assert certificate.chosen(held, key, "active") == held[2]
+    assert certificate.chosen(held[:2], key, "active") == held[1]
+    assert certificate.chosen(held[:1], key, "active") is None
+    assert certificate.csr_key(other_csr) == certificate.certificate_key(other)
 
 
 def test_without_a_csr_the_one_that_counts_is_meant() -> None:
     revoked, active = one(1, "REVOKED"), one(2, "ACTIVE")
-    assert iot_certificate.chosen([revoked, active], None, "active") == active
-    assert iot_certificate.chosen([revoked], None, "active") is None
-    assert iot_certificate.chosen([revoked], None, "absent") == revoked
-    assert iot_certificate.chosen([revoked, one(3, "REVOKED")], None, "revoked") == revoked
-    with pytest.raises(iot_certificate.NotOneError, match="c2, c3"):
-        iot_certificate.chosen([active, one(3, "INACTIVE")], None, "active")
+    assert certificate.chosen([revoked, active], None, "active") == active
+    assert certificate.chosen([revoked], None, "active") is None
+    assert certificate.chosen([revoked], None, "absent") == revoked
+    assert certificate.chosen([revoked, one(3, "REVOKED")], None, "revoked") == revoked
+    with pytest.raises(certificate.NotOneError, match="c2, c3"):
+        certificate.chosen([active, one(3, "INACTIVE")], None, "active")
 
 
 def test_attachments_that_nobody_asked_about_stay() -> None:
     current = {"status": "ACTIVE", "things": ["b"], "policies": ["p", "q"]}
-    params: dict[str, Any] = {"state": "inactive", "thing_name": "a", "policies": None, "purge_policies": True}
-    assert iot_certificate.desired(current, params) == {
+    params: dict[str, Any] = {"state": "inactive", "thing_name": "a", "policies": None, "purge_policies": True,
+                              "purge_things": False}  # fmt: skip
+    assert certificate.desired(current, params) == {
         "status": "INACTIVE",
         "things": ["a", "b"],
         "policies": ["p", "q"],
     }
     params |= {"policies": ["r"]}
-    assert iot_certificate.desired(current, params)["policies"] == ["r"]
+    assert certificate.desired(current, params)["policies"] == ["r"]
     params |= {"purge_policies": False}
-    assert iot_certificate.desired(current, params)["policies"] == ["p", "q", "r"]
+    assert certificate.desired(current, params)["policies"] == ["p", "q", "r"]
 
 
 @pytest.mark.parametrize(
@@ -239,19 +234,3 @@ def test_switching_a_rule_needs_no_replacement() -> None:
     assert topic_rule.difference(None, RULE) == "create"
 
 
-def test_the_payload_says_what_the_options_ask() -> None:
-    params = {
-        "sql": " SELECT 1 \n",
-        "description": "d",
-        "actions": [],
-        "enabled": False,
-        "sql_version": "v",
-        "error_action": None,
-    }
-    assert iot_topic_rule.payload(params) == {
-        "sql": "SELECT 1",
-        "description": "d",
-        "actions": [],
-        "ruleDisabled": True,
-        "awsIotSqlVersion": "v",
-    }

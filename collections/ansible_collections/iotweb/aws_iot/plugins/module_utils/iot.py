@@ -1,19 +1,25 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the AWS IoT modules share: a client that retries, lists read to their end, failures that name the call."""
+"""What the AWS IoT modules share: a client that retries, writes that check mode only checks, reads after writes."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
 
 with suppress(ImportError):  # AnsibleAWSModule tells the user
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.validate import ParamValidator
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.errors import advice, subject
 
 # Beside AWSRetry's own list: IoT answers these while a write of the same resource is still spreading.
 RETRIED_CODES = [
@@ -23,8 +29,27 @@ RETRIED_CODES = [
     "InternalFailureException",
     "ServiceUnavailableException",
     "ThrottlingException",
+    "VersionConflictException",
 ]
-MISSING_CODE = "ResourceNotFoundException"
+MISSING = "ResourceNotFoundException"
+INVALID = "InvalidRequestException"
+EXISTS = "ResourceAlreadyExistsException"
+
+# Options of the fragment iotweb.aws_iot.wait.
+WAIT_OPTIONS: dict[str, Any] = {
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 30},
+}
+Reading = Callable[[], Any]
+
+
+def answered_at(answer: dict[str, Any]) -> datetime | None:
+    """Return when AWS says it answered, None where it does not say."""
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        return parsedate_to_datetime(headers["date"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 class IoT:
@@ -36,9 +61,11 @@ class IoT:
 
     def __init__(self, module: AnsibleAWSModule) -> None:
         self.module = module
-        self.client = module.client(
-            "iot", retry_decorator=AWSRetry.jittered_backoff(catch_extra_error_codes=RETRIED_CODES)
-        )
+        self.changed = False
+        self.now: datetime | None = None  # by AWS's clock, at the last answer
+        # Eight tries within 30 seconds or so, each of which botocore tries again for itself.
+        retry = AWSRetry.jittered_backoff(retries=8, delay=1, max_delay=10, catch_extra_error_codes=RETRIED_CODES)
+        self.client = module.client("iot", retry_decorator=retry)
 
     def call(self, operation: str, expected: tuple[str, ...] = (), **arguments: Any) -> dict[str, Any]:
         """Return the answer without its metadata. Raises ClientError for the expected codes only."""
@@ -47,14 +74,23 @@ class IoT:
         except is_boto3_error_code(list(expected)):
             raise
         except (BotoCoreError, ClientError) as error:
-            self.module.fail_json_aws(error, msg=f"AWS IoT {operation} failed")
+            self.fail(error, operation, arguments)
+        self.now = answered_at(answer) or self.now
         return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+    def fail(self, error: BaseException, operation: str, arguments: dict[str, Any]) -> NoReturn:
+        """End the module: which call failed, of what, what to do, and what AWS says."""
+        response = getattr(error, "response", {})
+        code, text = response.get("Error", {}).get("Code", ""), str(error)
+        hint = advice(code, text, operation)
+        self.module.fail_json_aws(error, msg=f"AWS IoT {operation}{subject(arguments)} failed{hint and '. ' + hint}")
+        raise SystemExit(1)  # for type checkers: the line before does not return
 
     def find(self, operation: str, **arguments: Any) -> dict[str, Any] | None:
         """Return the answer, or None where the resource does not exist."""
         try:
-            return self.call(operation, (MISSING_CODE,), **arguments)
-        except is_boto3_error_code(MISSING_CODE):
+            return self.call(operation, (MISSING,), **arguments)
+        except is_boto3_error_code(MISSING):
             return None
 
     def list(self, operation: str, member: str, **arguments: Any) -> list[Any]:
@@ -73,22 +109,85 @@ class IoT:
             else:
                 return found
 
+    def write(self, operation: str, expected: tuple[str, ...] = (), **arguments: Any) -> dict[str, Any]:
+        """Do a call that changes something and return its answer.
 
-class Plan:
-    """The writes that lead from what is to what should be: collected first, so that check mode knows them too."""
-
-    def __init__(self, module: AnsibleAWSModule) -> None:
-        self.module = module
-        self.changed = False
-
-    def write(self, action: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Do the write, or only note it in check mode (None is returned then)."""
+        Check mode only notes the change, and refuses arguments that botocore would refuse.
+        """
         self.changed = True
-        if self.module.check_mode:
-            return None
-        return action(*arguments, **named)
+        if not self.module.check_mode:
+            return self.call(operation, expected, **arguments)
+        report = ParamValidator().validate(arguments, self.input_shape(operation))
+        if report.has_errors():
+            self.module.fail_json(msg=f"AWS IoT {operation}{subject(arguments)} would fail: {report.generate_report()}")
+        return {}
 
+    def persist(
+        self, operation: str, seconds: float, passing: dict[str, str], expected: tuple[str, ...] = (), **arguments: Any
+    ) -> dict[str, Any]:
+        """Write, again and again while AWS refuses for a reason that passes by itself: error codes and text in them.
 
-def differs(before: Any, after: Any) -> dict[str, Any]:
-    """Return Ansible's diff of two states; a resource that isn't there is an empty one."""
-    return {"before": before or {}, "after": after or {}}
+        Raises ClientError for the expected codes only.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return self.write(operation, (*passing, *expected), **arguments)
+            except is_boto3_error_code(list(passing)) as error:
+                text = passing[error.response["Error"]["Code"]]
+                if not re.search(text, str(error), re.IGNORECASE) or time.monotonic() >= until:
+                    self.fail(error, operation, arguments)
+            time.sleep(1)
+
+    def remove(self, operation: str, passing: dict[str, str] | None = None, **arguments: Any) -> None:
+        """Persist in a call that removes something; that it is gone already is no failure."""
+        seconds = self.module.params["wait_timeout"]
+        try:
+            self.persist(operation, seconds, passing or {}, (MISSING,), **arguments)
+        except is_boto3_error_code(MISSING):
+            return
+
+    def input_shape(self, operation: str) -> Any:
+        """Return botocore's description of a call's arguments."""
+        meta = self.client.meta
+        return meta.service_model.operation_model(meta.method_to_api_mapping[operation]).input_shape
+
+    def settled(self, read: Reading, agrees: Callable[[Any], bool], what: str, wanted: Any) -> Any:
+        """Return what reads tell after a write, once they agree with it; IoT's reads may lag behind.
+
+        Without anything written, in check mode, and with wait: false that is what was wanted.
+        """
+        params = self.module.params
+        if not self.changed or self.module.check_mode or not params["wait"]:
+            return wanted
+        until, pause = time.monotonic() + params["wait_timeout"], 0.2
+        while not agrees(found := read()):
+            if time.monotonic() >= until:
+                return self._unsettled(found, what, wanted)
+            time.sleep(pause)
+            pause = min(pause * 1.5, 3.0)
+        return found
+
+    def visible(self, read: Reading) -> Any:
+        """Return what is known to exist, as soon as reads show it; None when they never do."""
+        params = self.module.params
+        until = time.monotonic() + (params["wait_timeout"] if params["wait"] else 0)
+        while (found := read()) is None and time.monotonic() < until:
+            time.sleep(1)
+        return found
+
+    def _unsettled(self, found: Any, what: str, wanted: Any) -> Any:
+        seconds = self.module.params["wait_timeout"]
+        if bool(found) != bool(wanted):
+            state = "does not show" if wanted else "still shows"
+            self.module.fail_json(
+                msg=f"AWS IoT took the change, but {state} {what} after {seconds} s: run again, or raise wait_timeout."
+            )
+        names = ", ".join(name for name in wanted if found.get(name) != wanted[name])
+        self.module.warn(f"AWS IoT took the change, but tells other values of {what} after {seconds} s: {names}")
+        return found
+
+    def exit(self, name: str, before: Any, after: Any, **results: Any) -> None:
+        """End the module with the resource as it is now, under its name, and the diff."""
+        results.setdefault("diff", {"before": before or {}, "after": after or {}})
+        self.module.exit_json(changed=self.changed, **{name: after or {}}, **results)

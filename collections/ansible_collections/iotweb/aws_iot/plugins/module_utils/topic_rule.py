@@ -8,6 +8,10 @@ import copy
 import re
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import MISSING, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import current_tags
+
 SQL_VERSION = "2015-10-08"  # what a rule without a version gets
 # What an action does where the caller says nothing (AWS IoT API reference, the type of each action).
 ACTION_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -26,7 +30,8 @@ BATCH_DEFAULTS = {
     "maxBatchSizeBytes": 5120,
     "batchAcrossTopics": False,
 }
-QUOTED = re.compile(r"('(?:[^']|'')*')")
+QUOTED = re.compile(r"""('(?:[^']|'')*'|"(?:[^"\\]|\\.)*")""")
+DENIED = "UnauthorizedException"
 
 
 def normal_sql(sql: str) -> str:
@@ -48,7 +53,9 @@ def without_nothing(value: Any) -> Any:
 def normal_http(action: dict[str, Any]) -> dict[str, Any]:
     """Return an HTTP action whose defaults are written out; the order of headers says nothing."""
     action.setdefault("confirmationUrl", action.get("url", ""))
-    action["headers"] = sorted(action["headers"], key=lambda header: (header["key"].lower(), header["value"]))
+    action["headers"] = sorted(
+        action["headers"], key=lambda header: (str(header.get("key")).lower(), str(header.get("value")))
+    )
     if action["enableBatching"]:
         action["batchConfig"] = {**BATCH_DEFAULTS, **(action.get("batchConfig") or {})}
     else:
@@ -89,3 +96,67 @@ def difference(current: dict[str, Any] | None, wanted: dict[str, Any]) -> str:
     if disabled != before.pop("ruleDisabled"):
         return "replace" if before != after else "disable" if disabled else "enable"
     return "replace" if before != after else "nothing"
+
+
+def get_rule(iot: IoT, name: str) -> dict[str, Any] | None:
+    """Return GetTopicRule's answer, None for no rule.
+
+    AWS answers UnauthorizedException for a rule that isn't there, so the list has to tell.
+    """
+    try:
+        return iot.call("get_topic_rule", (DENIED, MISSING), ruleName=name)
+    except is_boto3_error_code([DENIED, MISSING]) as refused:
+        if any(rule["ruleName"] == name for rule in iot.list("list_topic_rules", "rules")):
+            iot.fail(refused, "get_topic_rule", {"ruleName": name})
+        return None
+
+
+def described(name: str, arn: str | None, rule: dict[str, Any], tags: dict[str, str]) -> dict[str, Any]:
+    """Return a rule as the module tells it, in the spelling that AWS has of it."""
+    return {
+        "name": name,
+        **({"arn": arn} if arn else {}),
+        "sql": rule["sql"],
+        "sql_version": rule.get("awsIotSqlVersion") or SQL_VERSION,
+        "description": rule.get("description") or "",
+        "actions": without_nothing(rule.get("actions") or []),
+        "error_action": without_nothing(rule.get("errorAction")) or None,
+        "enabled": not rule.get("ruleDisabled"),
+        "tags": tags,
+    }
+
+
+def shown(rule: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a diff shows of a described rule: the form in which rules are compared."""
+    if not rule:
+        return {}
+    actions = [normal_action(action) for action in rule["actions"]]
+    error_action = normal_action(rule["error_action"]) if rule["error_action"] else None
+    return {**rule, "sql": normal_sql(rule["sql"]), "actions": actions, "error_action": error_action}
+
+
+def current_rule(iot: IoT, name: str) -> dict[str, Any] | None:
+    """Return a rule as the module tells it, None for no rule."""
+    answer = get_rule(iot, name)
+    if answer is None:
+        return None
+    return described(name, answer["ruleArn"], answer["rule"], current_tags(iot, answer["ruleArn"]))
+
+
+def payload(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return the TopicRulePayload of a rule as the module tells it."""
+    return {
+        "sql": rule["sql"],
+        "description": rule["description"],
+        "actions": rule["actions"],
+        "ruleDisabled": not rule["enabled"],
+        "awsIotSqlVersion": rule["sql_version"],
+        **({"errorAction": rule["error_action"]} if rule["error_action"] else {}),
+    }
+
+
+def agrees(found: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
+    """Tell whether a rule that was read is the one that was written; both as the module tells them."""
+    return bool(
+        found and difference(payload(found), payload(wanted)) == "nothing" and found["tags"] == wanted["tags"]
+    )

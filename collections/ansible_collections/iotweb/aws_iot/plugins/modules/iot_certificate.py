@@ -2,6 +2,8 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: iot_certificate
@@ -13,6 +15,10 @@ description:
     active certificate that nobody knows of.
   - A certificate has no name of its own. It is found by its id, or among those of its thing, where a CSR
     picks the one that was issued for the same key.
+seealso:
+  - module: iotweb.aws_iot.iot_certificate_info
+  - module: iotweb.aws_iot.iot_thing
+  - module: iotweb.aws_iot.iot_policy
 author:
   - IoT receiver contributors (@iotweb)
 options:
@@ -21,6 +27,10 @@ options:
       - Name of the existing thing the certificate belongs to and is attached to.
       - One of O(thing_name) and O(certificate_id) is required.
     type: str
+  purge_things:
+    description: Whether the certificate is detached from things other than O(thing_name).
+    type: bool
+    default: false
   certificate_id:
     description: Id of an existing certificate.
     type: str
@@ -48,14 +58,9 @@ options:
     default: active
 notes:
   - Set C(no_log) on tasks that let AWS make the keys.
-attributes:
-  check_mode:
-    description: Predicts what would change, and writes nothing.
-    support: full
-  diff_mode:
-    description: Shows status and attachments before and after.
-    support: full
 extends_documentation_fragment:
+  - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -79,6 +84,17 @@ EXAMPLES = r"""
   iotweb.aws_iot.iot_certificate:
     thing_name: sensor-1
     state: revoked
+
+- name: Sensor's certificate moves to another thing
+  iotweb.aws_iot.iot_certificate:
+    certificate_id: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+    thing_name: sensor-9
+    purge_things: true
+
+- name: Sensor is on leave
+  iotweb.aws_iot.iot_certificate:
+    thing_name: sensor-2
+    state: inactive
 
 - name: Certificate is gone
   iotweb.aws_iot.iot_certificate:
@@ -129,8 +145,7 @@ key_pair:
 from typing import Any
 
 try:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    import cryptography  # noqa: F401 - module_utils/certificate.py uses it
 
     HAS_CRYPTOGRAPHY = True
 except ImportError:
@@ -138,72 +153,17 @@ except ImportError:
 
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
-
-
-class NotOneError(Exception):
-    """Several certificates answer to the description."""
-
-
-def csr_key(pem: str) -> bytes:
-    """Return the public key of a CSR. Raises ValueError when it isn't one."""
-    return (
-        x509.load_pem_x509_csr(pem.encode())
-        .public_key()
-        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
-
-
-def certificate_key(pem: str) -> bytes:
-    """Return the public key of a certificate."""
-    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def chosen(candidates: list[dict[str, Any]], key: bytes | None, state: str) -> dict[str, Any] | None:
-    """Return the certificate that is meant, None for none. Raises NotOneError with the ids.
-
-    With a key: the one issued for it, an active one first. Without: the only one that still counts;
-    revoked ones count where revoking or deleting is asked for.
-    """
-    if key is not None:
-        matching = [one for one in candidates if certificate_key(one["certificatePem"]) == key]
-        return min(matching, key=lambda one: one["status"] != "ACTIVE", default=None)
-    living = [one for one in candidates if one["status"] != "REVOKED"]
-    matching = living or (candidates if state in ("revoked", "absent") else [])
-    if len(matching) > 1 and not (state == "revoked" and not living):
-        raise NotOneError(", ".join(sorted(one["certificateId"] for one in matching)))
-    return matching[0] if matching else None
-
-
-def desired(current: dict[str, Any] | None, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the certificate as it should be: what isn't asked for stays."""
-    wanted = dict(current or {"things": [], "policies": []})
-    wanted["status"] = params["state"].upper()
-    if params["thing_name"] and params["thing_name"] not in wanted["things"]:
-        wanted["things"] = sorted([*wanted["things"], params["thing_name"]])
-    if params["policies"] is not None:
-        kept = set() if params["purge_policies"] else set(wanted["policies"])
-        wanted["policies"] = sorted(kept | set(params["policies"]))
-    return wanted
-
-
-def described(iot: IoT, description: dict[str, Any]) -> dict[str, Any]:
-    arn = description["certificateArn"]
-    attached = iot.list("list_attached_policies", "policies", target=arn)
-    return {
-        "certificate_id": description["certificateId"],
-        "certificate_arn": arn,
-        "certificate_pem": description["certificatePem"],
-        "status": description["status"],
-        "things": sorted(iot.list("list_principal_things", "things", principal=arn)),
-        "policies": sorted(policy["policyName"] for policy in attached),
-    }
-
-
-def describe(iot: IoT, certificate_id: str) -> dict[str, Any] | None:
-    answer = iot.find("describe_certificate", certificateId=certificate_id)
-    return answer["certificateDescription"] if answer else None
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.certificate import (
+    NotOneError,
+    chosen,
+    csr_key,
+    describe,
+    described,
+    desired,
+    ids_of_thing,
+    shown,
+)
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import MISSING, WAIT_OPTIONS, IoT
 
 
 def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | None:
@@ -211,11 +171,10 @@ def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | No
         description = describe(iot, params["certificate_id"])
         if description is None and params["state"] in ("active", "inactive"):
             iot.module.fail_json(
-                msg=f"There is no certificate {params['certificate_id']}: give thing_name to issue one."
+                msg=f"There is no certificate {params['certificate_id']}: give thing_name alone to issue one."
             )
     else:
-        principals = iot.list("list_thing_principals", "principals", thingName=params["thing_name"])
-        ids = [arn.rpartition(":cert/")[2] for arn in principals if ":cert/" in arn]
+        ids = ids_of_thing(iot, params["thing_name"])
         candidates = [found for found in (describe(iot, one) for one in ids) if found]
         try:
             key = csr_key(params["csr"]) if params["csr"] else None
@@ -230,86 +189,119 @@ def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | No
     return described(iot, description) if description else None
 
 
+def exists(iot: IoT, operation: str, **named: str) -> bool:
+    """Tell whether something exists that may have been made a moment ago."""
+    return iot.visible(lambda: iot.find(operation, **named)) is not None
+
+
+def check_attachments(iot: IoT, current: dict[str, Any] | None, wanted: dict[str, Any]) -> None:
+    """End the module where a thing or policy that is to be attached does not exist, before anything is issued.
+
+    A check mode run may come before these are made, and says nothing.
+    """
+    if iot.module.check_mode:
+        return
+    held: dict[str, list[str]] = current or {"things": [], "policies": []}
+    for name in sorted(set(wanted["things"]) - set(held["things"])):
+        if not exists(iot, "describe_thing", thingName=name):
+            iot.module.fail_json(msg=f"There is no thing {name}: make it by iot_thing first.")
+    for name in sorted(set(wanted["policies"]) - set(held["policies"])):
+        if not exists(iot, "get_policy", policyName=name):
+            iot.module.fail_json(msg=f"There is no policy {name}: make it by iot_policy first.")
+
+
 def issue(iot: IoT, csr: str | None) -> tuple[dict[str, Any], dict[str, str] | None]:
-    """Return a new inactive certificate, and its keys where AWS made them."""
+    """Return a new inactive certificate, and its keys where AWS made them; nothing of both in check mode."""
     if csr:
-        answer = iot.call("create_certificate_from_csr", certificateSigningRequest=csr, setAsActive=False)
+        answer = iot.write("create_certificate_from_csr", certificateSigningRequest=csr, setAsActive=False)
     else:
-        answer = iot.call("create_keys_and_certificate", setAsActive=False)
-    issued = {
-        "certificate_id": answer["certificateId"],
-        "certificate_arn": answer["certificateArn"],
-        "certificate_pem": answer["certificatePem"],
-        "status": "INACTIVE",
-        "things": [],
-        "policies": [],
-    }
+        answer = iot.write("create_keys_and_certificate", setAsActive=False)
+    issued: dict[str, Any] = {"status": "INACTIVE", "things": [], "policies": []}
+    if answer:
+        issued["certificate_id"] = answer["certificateId"]
+        issued["certificate_arn"] = answer["certificateArn"]
+        issued["certificate_pem"] = answer["certificatePem"]
     pair = answer.get("keyPair")
     return issued, pair and {"private_key": pair["PrivateKey"], "public_key": pair["PublicKey"]}
 
 
-def adjust(iot: IoT, plan: Plan, current: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Attach and detach what differs; the status comes last."""
-    arn = current["certificate_arn"]
+def adjust(iot: IoT, current: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Attach and detach what differs; the status comes last, so that no certificate is active half done."""
+    arn, seconds = current["certificate_arn"], iot.module.params["wait_timeout"]
+    new = {MISSING: ""}  # a certificate just issued may not be known everywhere
     for name in sorted(set(wanted["things"]) - set(current["things"])):
-        plan.write(iot.call, "attach_thing_principal", thingName=name, principal=arn)
+        iot.persist("attach_thing_principal", seconds, new, thingName=name, principal=arn)
     for name in sorted(set(wanted["policies"]) - set(current["policies"])):
-        plan.write(iot.call, "attach_policy", policyName=name, target=arn)
+        iot.persist("attach_policy", seconds, new, policyName=name, target=arn)
+    for name in sorted(set(current["things"]) - set(wanted["things"])):
+        iot.remove("detach_thing_principal", thingName=name, principal=arn)
     for name in sorted(set(current["policies"]) - set(wanted["policies"])):
-        plan.write(iot.call, "detach_policy", policyName=name, target=arn)
+        iot.remove("detach_policy", policyName=name, target=arn)
     if current["status"] != wanted["status"]:
-        plan.write(
-            iot.call,
-            "update_certificate",
-            certificateId=current["certificate_id"],
-            newStatus=wanted["status"],
-        )
+        number = current["certificate_id"]
+        iot.persist("update_certificate", seconds, new, certificateId=number, newStatus=wanted["status"])
 
 
-def ensure_absent(iot: IoT, plan: Plan, current: dict[str, Any]) -> None:
+def ensure_absent(iot: IoT, current: dict[str, Any]) -> None:
     certificate_id, arn = current["certificate_id"], current["certificate_arn"]
     if current["status"] == "ACTIVE":  # AWS deletes no active certificate
-        plan.write(iot.call, "update_certificate", certificateId=certificate_id, newStatus="INACTIVE")
+        iot.write("update_certificate", certificateId=certificate_id, newStatus="INACTIVE")
     for name in current["policies"]:
-        plan.write(iot.call, "detach_policy", policyName=name, target=arn)
+        iot.remove("detach_policy", policyName=name, target=arn)
     for name in current["things"]:
-        plan.write(iot.call, "detach_thing_principal", thingName=name, principal=arn)
-    plan.write(iot.call, "delete_certificate", certificateId=certificate_id)
+        iot.remove("detach_thing_principal", thingName=name, principal=arn)
+    still_active = {"CertificateStateException": "active"}
+    iot.remove("delete_certificate", still_active, certificateId=certificate_id)
+    iot.settled(
+        lambda: describe(iot, certificate_id), lambda found: found is None, f"certificate {certificate_id}", None
+    )
 
 
-def ensure(
-    iot: IoT, plan: Plan, before: dict[str, Any] | None
-) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
-    params = plan.module.params
-    if before is None and params["state"] in ("revoked", "absent"):
+def ensure_present(iot: IoT, before: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """Return the certificate as it should be, and the keys that AWS made for it."""
+    wanted, keys = desired(before, iot.module.params), None
+    check_attachments(iot, before, wanted)
+    current = before
+    if current is None:
+        current, keys = issue(iot, iot.module.params["csr"])
+        if iot.module.check_mode:
+            return wanted, None
+    wanted = {**current, **wanted}
+    adjust(iot, current, wanted)
+    number = wanted["certificate_id"]
+
+    def read() -> dict[str, Any] | None:
+        description = describe(iot, number)
+        return described(iot, description) if description else None
+
+    return iot.settled(read, lambda found: found == wanted, f"certificate {number}", wanted), keys
+
+
+def ensure(iot: IoT, before: dict[str, Any] | None) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
+    state = iot.module.params["state"]
+    if before is None and state in ("revoked", "absent"):
         return None, None
-    if before is not None and params["state"] == "absent":
-        ensure_absent(iot, plan, before)
+    if before is not None and state == "absent":
+        ensure_absent(iot, before)
         return None, None
-    if before is not None and before["status"] == "REVOKED" and params["state"] != "revoked":
-        plan.module.fail_json(
+    if before is not None and before["status"] == "REVOKED" and state != "revoked":
+        iot.module.fail_json(
             msg=f"Certificate {before['certificate_id']} is revoked and stays so: make a new key and certificate."
         )
-    wanted, keys, current = desired(before, params), None, before
-    if current is None:
-        issued = plan.write(issue, iot, params["csr"])
-        if issued is None:
-            return wanted, None
-        current, keys = issued
-        wanted = {**current, **wanted}
-    adjust(iot, plan, current, wanted)
-    return wanted, keys
+    return ensure_present(iot, before)
 
 
 def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "thing_name": {},
+            "purge_things": {"type": "bool", "default": False},
             "certificate_id": {},
             "csr": {},
             "policies": {"type": "list", "elements": "str"},
             "purge_policies": {"type": "bool", "default": True},
             "state": {"choices": ["active", "inactive", "revoked", "absent"], "default": "active"},
+            **WAIT_OPTIONS,
         },
         required_one_of=[("thing_name", "certificate_id")],
         required_by={"csr": ["thing_name"]},
@@ -318,20 +310,11 @@ def main() -> None:
     )
     if module.params["csr"] and not HAS_CRYPTOGRAPHY:
         module.fail_json(msg=missing_required_lib("cryptography"))
-    iot, plan = IoT(module), Plan(module)
+    iot = IoT(module)
     before = current_certificate(iot, module.params)
-    after, keys = ensure(iot, plan, before)
-    module.exit_json(
-        changed=plan.changed,
-        certificate=after or {},
-        diff=differs(shown(before), shown(after)),
-        **({"key_pair": keys} if keys else {}),
-    )
-
-
-def shown(certificate: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what a diff shows: a PEM is noise there."""
-    return {name: value for name, value in (certificate or {}).items() if name != "certificate_pem"}
+    after, keys = ensure(iot, before)
+    diff = {"before": shown(before), "after": shown(after)}
+    iot.exit("certificate", before, after, diff=diff, **({"key_pair": keys} if keys else {}))
 
 
 if __name__ == "__main__":

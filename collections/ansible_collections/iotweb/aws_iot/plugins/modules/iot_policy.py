@@ -2,6 +2,8 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: iot_policy
@@ -13,7 +15,10 @@ description:
   - A changed document becomes a new default version. Where the policy has all five versions that AWS keeps,
     the oldest that is not the default makes room.
   - An older version that already says the same becomes the default again, rather than a copy of it.
-  - Policies are attached to certificates by M(iotweb.aws_iot.iot_certificate).
+  - Policies are attached to certificates by M(iotweb.aws_iot.iot_certificate) too, whichever is handier.
+seealso:
+  - module: iotweb.aws_iot.iot_policy_info
+  - module: iotweb.aws_iot.iot_certificate
 author:
   - IoT receiver contributors (@iotweb)
 options:
@@ -26,6 +31,16 @@ options:
     description: The policy document. Required with O(state=present).
     type: json
     aliases: [policy, policy_document]
+  targets:
+    description:
+      - ARNs of certificates and thing groups, or ids of Cognito identities, that the policy is attached to.
+      - Without the option they are left as they are.
+    type: list
+    elements: str
+  purge_targets:
+    description: Whether the policy is detached from what is not listed in O(targets).
+    type: bool
+    default: false
   detach_targets:
     description:
       - With O(state=absent), whether the policy is first detached from what it is attached to.
@@ -37,16 +52,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
-attributes:
-  check_mode:
-    description: Predicts what would change, and writes nothing.
-    support: full
-  diff_mode:
-    description: Shows the document before and after.
-    support: full
 extends_documentation_fragment:
+  - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
+  - amazon.aws.tags
   - amazon.aws.boto3
 """
 
@@ -60,6 +71,15 @@ EXAMPLES = r"""
         - Effect: Allow
           Action: iot:Connect
           Resource: arn:aws:iot:us-east-2:123456789012:client/${iot:Connection.Thing.ThingName}
+
+- name: All pumps carry the policy
+  iotweb.aws_iot.iot_policy:
+    name: things
+    document: "{{ lookup('ansible.builtin.file', 'things.json') }}"
+    targets:
+      - arn:aws:iot:us-east-2:123456789012:thinggroup/pumps
+    tags:
+      team: water
 
 - name: Policy is gone, also from certificates that carry it
   iotweb.aws_iot.iot_policy:
@@ -83,107 +103,146 @@ policy:
       type: str
       sample: arn:aws:iot:us-east-2:123456789012:policy/things
     default_version_id:
-      description: Number of the version in force; missing when check mode would make a new one.
+      description: Number of the version in force; missing when check mode would make one.
       type: str
       sample: "2"
     document:
-      description: The document in force, in the account's own spelling (keys as in IAM).
+      description: The document in force, as it was written (keys as in IAM).
+      type: dict
+    targets:
+      description: What the policy is attached to.
+      type: list
+      elements: str
+    tags:
+      description: Its tags.
       type: dict
 """
 
 import json
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, MISSING, WAIT_OPTIONS, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.policy import (
+    agrees,
+    current_policy,
+    desired,
+    same,
+    version_to_remove,
+    versions_of,
+)
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import TAG_OPTIONS, write_tags
 
-VERSIONS_KEPT = 5  # AWS's limit for one policy
-
-
-def same(document: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Tell whether two documents mean the same."""
-    return not compare_policies(document, other)
-
-
-def version_to_remove(versions: list[dict[str, Any]]) -> str | None:
-    """Return the version that must make room for a new one, None where there is room."""
-    if len(versions) < VERSIONS_KEPT:
-        return None
-    spare = [version["versionId"] for version in versions if not version["isDefaultVersion"]]
-    return str(min(spare, key=int))
+FULL = "VersionsLimitExceededException"
 
 
-def current_policy(iot: IoT, name: str) -> dict[str, Any] | None:
-    answer = iot.find("get_policy", policyName=name)
-    if answer is None:
-        return None
-    return {
-        "policy_name": name,
-        "policy_arn": answer["policyArn"],
-        "default_version_id": answer["defaultVersionId"],
-        "document": json.loads(answer["policyDocument"]),
-    }
-
-
-def older_version(
-    iot: IoT, name: str, versions: list[dict[str, Any]], document: dict[str, Any]
-) -> str | None:
+def older_version(iot: IoT, name: str, versions: list[dict[str, Any]], document: dict[str, Any]) -> str | None:
     """Return the version out of force that says what the document says."""
     for version in versions:
         if version["isDefaultVersion"]:
             continue
-        answer = iot.call("get_policy_version", policyName=name, policyVersionId=version["versionId"])
-        if same(json.loads(answer["policyDocument"]), document):
-            return str(version["versionId"])
+        number = version["versionId"]
+        answer = iot.find("get_policy_version", policyName=name, policyVersionId=number)
+        if answer and same(json.loads(answer["policyDocument"]), document):
+            return str(number)
     return None
 
 
-def ensure_document(iot: IoT, plan: Plan, name: str, document: dict[str, Any]) -> None:
-    versions = iot.list("list_policy_versions", "policyVersions", policyName=name)
-    if older := older_version(iot, name, versions, document):
-        plan.write(iot.call, "set_default_policy_version", policyName=name, policyVersionId=older)
-        return
-    if spare := version_to_remove(versions):
-        plan.write(iot.call, "delete_policy_version", policyName=name, policyVersionId=spare)
-    plan.write(
-        iot.call,
-        "create_policy_version",
-        policyName=name,
-        policyDocument=json.dumps(document),
-        setAsDefault=True,
+def add_version(iot: IoT, name: str, document: dict[str, Any]) -> str | None:
+    """Make the document the default version and return its number, None in check mode.
+
+    Another run may take the room that was just made, so the limit is met more than once.
+    """
+    for final in (False, False, True):
+        versions = versions_of(iot, name)
+        if older := older_version(iot, name, versions, document):
+            iot.write("set_default_policy_version", policyName=name, policyVersionId=older)
+            return older
+        if spare := version_to_remove(versions):
+            iot.remove("delete_policy_version", policyName=name, policyVersionId=spare)
+        try:
+            answer = iot.write(
+                "create_policy_version",
+                () if final else (FULL,),
+                policyName=name,
+                policyDocument=json.dumps(document),
+                setAsDefault=True,
+            )
+        except is_boto3_error_code(FULL):
+            continue
+        return answer.get("policyVersionId")
+    return None
+
+
+def create(iot: IoT, policy: dict[str, Any]) -> dict[str, Any]:
+    """Create the policy with its tags, and return what is there then."""
+    name = policy["policy_name"]
+    tags = {"tags": ansible_dict_to_boto3_tag_list(policy["tags"])} if policy["tags"] else {}
+    document = json.dumps(policy["document"])
+    try:
+        answer = iot.write("create_policy", (EXISTS,), policyName=name, policyDocument=document, **tags)
+    except is_boto3_error_code(EXISTS) as error:  # another run was faster
+        found: dict[str, Any] | None = iot.visible(lambda: current_policy(iot, name))
+        if found is None:
+            iot.fail(error, "create_policy", {"policyName": name})
+        return found
+    known = {"policy_arn": answer["policyArn"], "default_version_id": answer["policyVersionId"]} if answer else {}
+    return {**policy, **known, "targets": []}
+
+
+def change(iot: IoT, current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Bring a policy that exists to what is wanted, and return that with the numbers AWS gave."""
+    name, after = current["policy_name"], {**current, **wanted}
+    if not same(current["document"], wanted["document"]):
+        number = add_version(iot, name, wanted["document"])
+        after.pop("default_version_id", None)
+        after |= {"default_version_id": number} if number else {}
+    for target in sorted(set(wanted["targets"]) - set(current["targets"])):
+        # The policy may be too new to be known everywhere.
+        iot.persist("attach_policy", iot.module.params["wait_timeout"], {MISSING: ""}, policyName=name, target=target)
+    for target in sorted(set(current["targets"]) - set(wanted["targets"])):
+        iot.remove("detach_policy", policyName=name, target=target)
+    if current["tags"] != wanted["tags"]:
+        write_tags(iot, current["policy_arn"], current["tags"], wanted["tags"])
+    return after
+
+
+def ensure_present(iot: IoT, before: dict[str, Any] | None) -> dict[str, Any]:
+    wanted = desired(before, iot.module.params)
+    name = wanted["policy_name"]
+    after = change(iot, before or create(iot, wanted), wanted)
+    settled: dict[str, Any] = iot.settled(
+        lambda: current_policy(iot, name), lambda found: agrees(found, after), f"policy {name}", after
     )
+    return settled
 
 
-def ensure_present(iot: IoT, plan: Plan, before: dict[str, Any] | None) -> dict[str, Any]:
-    name, document = plan.module.params["name"], json.loads(plan.module.params["document"])
-    if before is None:
-        plan.write(iot.call, "create_policy", policyName=name, policyDocument=json.dumps(document))
-    elif not same(before["document"], document):
-        ensure_document(iot, plan, name, document)
-    else:
-        return before
-    if plan.module.check_mode:
-        known = {"policy_arn": before["policy_arn"]} if before else {}
-        return {"policy_name": name, **known, "document": document}
-    return current_policy(iot, name) or {}
-
-
-def ensure_absent(iot: IoT, plan: Plan, name: str) -> None:
-    targets = iot.list("list_targets_for_policy", "targets", policyName=name)
-    if targets and not plan.module.params["detach_targets"]:
-        plan.module.fail_json(
+def ensure_absent(iot: IoT, before: dict[str, Any]) -> None:
+    name, targets = before["policy_name"], before["targets"]
+    if targets and not iot.module.params["detach_targets"]:
+        iot.module.fail_json(
             msg=f"Policy {name} is still attached to {len(targets)} target(s), the first is {targets[0]}."
             " Detach it there, or set detach_targets: true."
         )
     for target in targets:
-        plan.write(iot.call, "detach_policy", policyName=name, target=target)
-    for version in iot.list("list_policy_versions", "policyVersions", policyName=name):
+        iot.remove("detach_policy", policyName=name, target=target)
+    for version in versions_of(iot, name):
         if not version["isDefaultVersion"]:
-            plan.write(
-                iot.call, "delete_policy_version", policyName=name, policyVersionId=version["versionId"]
-            )
-    plan.write(iot.call, "delete_policy", policyName=name)
+            iot.remove("delete_policy_version", policyName=name, policyVersionId=version["versionId"])
+    iot.remove("delete_policy", policyName=name)
+    iot.settled(lambda: current_policy(iot, name), lambda found: found is None, f"policy {name}", None)
+
+
+def check_document(module: AnsibleAWSModule) -> None:
+    """End the module unless the document is a JSON object."""
+    try:
+        valid = module.params["document"] is None or isinstance(json.loads(module.params["document"]), dict)
+    except ValueError:
+        valid = False
+    if not valid:
+        module.fail_json(msg="document is no JSON object: give a mapping with Version and Statement.")
 
 
 def main() -> None:
@@ -191,20 +250,25 @@ def main() -> None:
         argument_spec={
             "name": {"required": True, "aliases": ["policy_name"]},
             "document": {"type": "json", "aliases": ["policy", "policy_document"]},
+            "targets": {"type": "list", "elements": "str"},
+            "purge_targets": {"type": "bool", "default": False},
             "detach_targets": {"type": "bool", "default": False},
             "state": {"choices": ["present", "absent"], "default": "present"},
+            **TAG_OPTIONS,
+            **WAIT_OPTIONS,
         },
         required_if=[("state", "present", ["document"])],
         supports_check_mode=True,
     )
-    iot, plan = IoT(module), Plan(module)
+    check_document(module)
+    iot = IoT(module)
     before = current_policy(iot, module.params["name"])
     after: dict[str, Any] | None = None
     if module.params["state"] == "present":
-        after = ensure_present(iot, plan, before)
+        after = ensure_present(iot, before)
     elif before is not None:
-        ensure_absent(iot, plan, module.params["name"])
-    module.exit_json(changed=plan.changed, policy=after or {}, diff=differs(before, after))
+        ensure_absent(iot, before)
+    iot.exit("policy", before, after)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: iot_thing
@@ -10,6 +12,9 @@ short_description: Manage a thing of AWS IoT Core
 description:
   - Creates, changes and deletes a thing, AWS IoT Core's record of a device.
   - Certificates are attached to a thing by M(iotweb.aws_iot.iot_certificate).
+seealso:
+  - module: iotweb.aws_iot.iot_thing_info
+  - module: iotweb.aws_iot.iot_certificate
 author:
   - IoT receiver contributors (@iotweb)
 options:
@@ -20,12 +25,13 @@ options:
     aliases: [thing_name]
   thing_type_name:
     description:
-      - Name of an existing thing type.
+      - Name of an existing thing type that is not deprecated.
       - An empty string removes the thing's type; without the option it is left as it is.
     type: str
   attributes:
     description:
       - Attributes the thing has. Without the option they are left as they are.
+      - AWS keeps no attribute without a value, so an empty one is removed.
     type: dict
   purge_attributes:
     description: Whether attributes that are not listed in O(attributes) are removed.
@@ -42,14 +48,9 @@ options:
     type: str
     choices: [present, absent]
     default: present
-attributes:
-  check_mode:
-    description: Predicts what would change, and writes nothing.
-    support: full
-  diff_mode:
-    description: Shows the thing before and after.
-    support: full
 extends_documentation_fragment:
+  - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -102,80 +103,72 @@ thing:
 
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, INVALID, WAIT_OPTIONS, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.thing import (
+    creation,
+    current_thing,
+    desired,
+    principals_of,
+    update,
+)
 
 
-def described(answer: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what DescribeThing tells, in Ansible's spelling; None for no thing."""
-    if answer is None:
-        return None
-    return {
-        "thing_name": answer["thingName"],
-        "thing_arn": answer["thingArn"],
-        "thing_id": answer.get("thingId", ""),
-        "thing_type_name": answer.get("thingTypeName") or "",
-        "attributes": answer.get("attributes") or {},
-    }
+def create(iot: IoT, thing: dict[str, Any]) -> dict[str, Any]:
+    """Create a thing and return it. One that another run made meanwhile is brought to what is wanted."""
+    try:
+        answer = iot.write("create_thing", (EXISTS,), **creation(thing))
+    except is_boto3_error_code(EXISTS) as error:
+        found = iot.visible(lambda: current_thing(iot, thing["thing_name"]))
+        if found is None:
+            iot.fail(error, "create_thing", {"thingName": thing["thing_name"]})
+        change(iot, found, {**found, **thing})
+        return {**found, **thing}
+    named = {"thing_arn": answer["thingArn"], "thing_id": answer.get("thingId", "")} if answer else {}
+    return {**thing, **named}
 
 
-def desired(current: dict[str, Any] | None, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the thing as it should be: what isn't asked for stays."""
-    thing = dict(current or {"thing_name": params["name"], "thing_type_name": "", "attributes": {}})
-    if params["thing_type_name"] is not None:
-        thing["thing_type_name"] = params["thing_type_name"]
-    if params["attributes"] is not None:
-        asked = {key: str(value) for key, value in params["attributes"].items()}
-        thing["attributes"] = asked if params["purge_attributes"] else {**thing["attributes"], **asked}
-    return thing
+def change(iot: IoT, current: dict[str, Any], thing: dict[str, Any]) -> None:
+    if len(arguments := update(current, thing)) > 1:
+        iot.write("update_thing", **arguments)
 
 
-def creation(thing: dict[str, Any]) -> dict[str, Any]:
-    """Return CreateThing's arguments."""
-    arguments: dict[str, Any] = {"thingName": thing["thing_name"]}
-    if thing["thing_type_name"]:
-        arguments["thingTypeName"] = thing["thing_type_name"]
-    if thing["attributes"]:
-        arguments["attributePayload"] = {"attributes": thing["attributes"]}
-    return arguments
+def check_type(iot: IoT, name: str) -> None:
+    """End the module where the type can't be had. A check before the type is made says nothing."""
+    found = iot.find("describe_thing_type", thingTypeName=name)
+    if found is None and not iot.module.check_mode:
+        iot.module.fail_json(msg=f"There is no thing type {name}: create it first (aws iot create-thing-type).")
+    if found and (found.get("thingTypeMetadata") or {}).get("deprecated"):
+        iot.module.fail_json(msg=f"Thing type {name} is deprecated: take another, or undo that.")
 
 
-def update(current: dict[str, Any], thing: dict[str, Any]) -> dict[str, Any]:
-    """Return UpdateThing's arguments, only the name when nothing differs."""
-    arguments: dict[str, Any] = {"thingName": thing["thing_name"]}
-    if current["attributes"] != thing["attributes"]:
-        arguments["attributePayload"] = {"attributes": thing["attributes"], "merge": False}
-    if current["thing_type_name"] != thing["thing_type_name"]:
-        arguments.update(
-            {"thingTypeName": thing["thing_type_name"]}
-            if thing["thing_type_name"]
-            else {"removeThingType": True}
-        )
-    return arguments
+def ensure_present(iot: IoT, before: dict[str, Any] | None) -> dict[str, Any]:
+    thing = desired(before, iot.module.params)
+    if thing["thing_type_name"] and thing["thing_type_name"] != (before or {}).get("thing_type_name"):
+        check_type(iot, thing["thing_type_name"])
+    if before is None:
+        thing = create(iot, thing)
+    else:
+        change(iot, before, thing)
+    name = thing["thing_name"]
+    settled: dict[str, Any] = iot.settled(
+        lambda: current_thing(iot, name), lambda found: found == thing, f"thing {name}", thing
+    )
+    return settled
 
 
-def ensure_present(iot: IoT, plan: Plan, current: dict[str, Any] | None) -> dict[str, Any]:
-    thing = desired(current, plan.module.params)
-    if current is None:
-        plan.write(iot.call, "create_thing", **creation(thing))
-    elif len(arguments := update(current, thing)) > 1:
-        plan.write(iot.call, "update_thing", **arguments)
-    if plan.changed and not plan.module.check_mode:
-        return described(iot.find("describe_thing", thingName=thing["thing_name"])) or thing
-    return thing
-
-
-def ensure_absent(iot: IoT, plan: Plan, current: dict[str, Any]) -> None:
-    name = current["thing_name"]
-    principals = iot.list("list_thing_principals", "principals", thingName=name)
-    if principals and not plan.module.params["detach_principals"]:
-        plan.module.fail_json(
+def ensure_absent(iot: IoT, name: str) -> None:
+    principals = principals_of(iot, name)
+    if principals and not iot.module.params["detach_principals"]:
+        iot.module.fail_json(
             msg=f"Thing {name} still has certificates attached: {', '.join(principals)}. Remove them with"
             " iot_certificate, or set detach_principals: true."
         )
     for principal in principals:
-        plan.write(iot.call, "detach_thing_principal", thingName=name, principal=principal)
-    plan.write(iot.call, "delete_thing", thingName=name)
+        iot.remove("detach_thing_principal", thingName=name, principal=principal)
+    iot.remove("delete_thing", {INVALID: "attached"}, thingName=name)
+    iot.settled(lambda: current_thing(iot, name), lambda found: found is None, f"thing {name}", None)
 
 
 def main() -> None:
@@ -187,17 +180,18 @@ def main() -> None:
             "purge_attributes": {"type": "bool", "default": True},
             "detach_principals": {"type": "bool", "default": False},
             "state": {"choices": ["present", "absent"], "default": "present"},
+            **WAIT_OPTIONS,
         },
         supports_check_mode=True,
     )
-    iot, plan = IoT(module), Plan(module)
-    before = described(iot.find("describe_thing", thingName=module.params["name"]))
+    iot = IoT(module)
+    before = current_thing(iot, module.params["name"])
     after: dict[str, Any] | None = None
     if module.params["state"] == "present":
-        after = ensure_present(iot, plan, before)
+        after = ensure_present(iot, before)
     elif before is not None:
-        ensure_absent(iot, plan, before)
-    module.exit_json(changed=plan.changed, thing=after or {}, diff=differs(before, after))
+        ensure_absent(iot, module.params["name"])
+    iot.exit("thing", before, after)
 
 
 if __name__ == "__main__":

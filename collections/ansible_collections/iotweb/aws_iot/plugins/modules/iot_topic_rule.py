@@ -2,6 +2,8 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 ---
 module: iot_topic_rule
@@ -12,6 +14,9 @@ description:
   - Actions are written as in the API, with every type and field it has, HTTP actions with batching among them.
   - A rule is replaced only where it differs. What AWS fills in by itself, white space of the statement and the order
     of headers make no difference.
+seealso:
+  - module: iotweb.aws_iot.iot_topic_rule_info
+  - module: iotweb.aws_iot.iot_topic_rule_destination
 author:
   - IoT receiver contributors (@iotweb)
 options:
@@ -34,7 +39,9 @@ options:
   actions:
     description:
       - What is done with each message. Each element is a mapping of one action type to its settings, spelled as in
-        the API's type C(Action).
+        the API's type C(Action), see U(https://docs.aws.amazon.com/iot/latest/apireference/API_Action.html).
+      - Text is taken for a number or a truth value where the API asks for one, and the other way round, so that
+        templates need no filters. Names that the API doesn't know are refused, in check mode too.
       - Required with O(state=present).
     type: list
     elements: dict
@@ -56,26 +63,14 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  tags:
-    description: Tags of the rule. Without the option they are left as they are.
-    type: dict
-    aliases: [resource_tags]
-  purge_tags:
-    description: Whether tags that are not listed in O(tags) are removed.
-    type: bool
-    default: true
 notes:
   - Set C(no_log) where a header carries a secret as a literal value rather than by C(get_secret).
-attributes:
-  check_mode:
-    description: Predicts what would change, and writes nothing.
-    support: full
-  diff_mode:
-    description: Shows the rule before and after.
-    support: full
 extends_documentation_fragment:
+  - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
+  - amazon.aws.tags
   - amazon.aws.boto3
 """
 
@@ -99,6 +94,28 @@ EXAMPLES = r"""
         queueUrl: https://sqs.us-east-2.amazonaws.com/123456789012/dead-letters
         roleArn: arn:aws:iam::123456789012:role/rule
 
+- name: Rule does several things, is tagged, and errors go to a topic
+  iotweb.aws_iot.iot_topic_rule:
+    name: alarms
+    description: Pumps that run hot
+    sql: SELECT *, clientid() AS pump FROM 'pumps/+/heat' WHERE celsius > 80
+    actions:
+      - sns:
+          targetArn: arn:aws:sns:us-east-2:123456789012:hot
+          roleArn: arn:aws:iam::123456789012:role/rule
+          messageFormat: RAW
+      - dynamoDBv2:
+          roleArn: arn:aws:iam::123456789012:role/rule
+          putItem:
+            tableName: hot
+    error_action:
+      republish:
+        roleArn: arn:aws:iam::123456789012:role/rule
+        topic: pumps/errors
+        qos: 1
+    tags:
+      team: water
+
 - name: Rule pauses
   iotweb.aws_iot.iot_topic_rule:
     name: forward_to_alb
@@ -114,7 +131,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rule:
-  description: The rule, as it is now or would be, with defaults written out; empty when it is absent.
+  description: The rule, as it is now or would be, in AWS's own spelling; empty when it is absent.
   returned: always
   type: dict
   contains:
@@ -147,137 +164,110 @@ rule:
       type: bool
     tags:
       description: Its tags.
-      returned: when O(tags) is given
       type: dict
 """
 
-import re
-import time
 from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
-    ansible_dict_to_boto3_tag_list,
-    boto3_tag_list_to_ansible_dict,
-    compare_aws_tags,
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.errors import NOT_ASSUMABLE
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import (
+    EXISTS,
+    INVALID,
+    MISSING,
+    WAIT_OPTIONS,
+    IoT,
 )
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, Plan, differs
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import difference, normal_rule
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.shapes import fitted
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import TAG_OPTIONS, desired_tags, write_tags
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import (
+    DENIED,
+    agrees,
+    current_rule,
+    difference,
+    payload,
+    shown,
+)
 
-INVALID = "InvalidRequestException"
-NOT_ASSUMABLE = re.compile(
-    r"assume ?role", re.IGNORECASE
-)  # INVALID's message while a new role is not known everywhere
 
-
-def payload(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the TopicRulePayload that the options ask for."""
-    wanted: dict[str, Any] = {
+def desired(before: dict[str, Any] | None, params: dict[str, Any], shape: Any) -> dict[str, Any]:
+    """Return the rule that the options ask for. The shape is that of CreateTopicRule's topicRulePayload."""
+    actions, error_action = shape.members["actions"], shape.members["errorAction"]
+    return {
+        "name": params["name"],
+        **({"arn": before["arn"]} if before else {}),
         "sql": params["sql"].strip(),
+        "sql_version": params["sql_version"],
         "description": params["description"],
-        "actions": params["actions"],
-        "ruleDisabled": not params["enabled"],
-        "awsIotSqlVersion": params["sql_version"],
+        "actions": fitted(params["actions"], actions),
+        "error_action": fitted(params["error_action"], error_action) if params["error_action"] else None,
+        "enabled": params["enabled"],
+        "tags": desired_tags(before["tags"] if before else {}, params),
     }
-    if params["error_action"]:
-        wanted["errorAction"] = params["error_action"]
+
+
+def create(iot: IoT, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Create the rule; one that another run made meanwhile is brought to what is wanted."""
+    name, tags = wanted["name"], {"tags": urlencode(wanted["tags"])} if wanted["tags"] else {}
+    try:
+        put(iot, "create_topic_rule", wanted, (EXISTS,), **tags)
+    except is_boto3_error_code(EXISTS) as error:
+        found = iot.visible(lambda: current_rule(iot, name))
+        if found is None:
+            iot.fail(error, "create_topic_rule", {"ruleName": name})
+        return change(iot, found, {**wanted, "arn": found["arn"]})
     return wanted
 
 
-def described(name: str, arn: str | None, rule: dict[str, Any]) -> dict[str, Any]:
-    """Return a rule as the module tells it."""
-    normal = normal_rule(rule)
-    return {
-        "name": name,
-        **({"arn": arn} if arn else {}),
-        "sql": normal["sql"],
-        "sql_version": normal["awsIotSqlVersion"],
-        "description": normal["description"],
-        "actions": normal["actions"],
-        "error_action": normal["errorAction"],
-        "enabled": not normal["ruleDisabled"],
-    }
+def put(iot: IoT, operation: str, rule: dict[str, Any], expected: tuple[str, ...] = (), **arguments: Any) -> None:
+    """Create or replace the rule, again and again while AWS can't assume its role yet."""
+    arguments |= {"ruleName": rule["name"], "topicRulePayload": payload(rule)}
+    passing = {INVALID: NOT_ASSUMABLE.pattern}
+    iot.persist(operation, iot.module.params["role_timeout"], passing, expected, **arguments)
 
 
-def current_rule(iot: IoT, name: str) -> dict[str, Any] | None:
-    """Return GetTopicRule's answer, None for no rule.
-
-    AWS answers UnauthorizedException for a rule that isn't there, so the list has to tell.
-    """
-    try:
-        return iot.call(
-            "get_topic_rule", ("UnauthorizedException", "ResourceNotFoundException"), ruleName=name
-        )
-    except is_boto3_error_code(["UnauthorizedException", "ResourceNotFoundException"]) as refused:
-        if any(rule["ruleName"] == name for rule in iot.list("list_topic_rules", "rules")):
-            iot.module.fail_json_aws(
-                refused, msg=f"AWS IoT get_topic_rule failed for the existing rule {name}"
-            )
-        return None
-
-
-def write_rule(iot: IoT, operation: str, timeout: float, **arguments: Any) -> None:
-    """Create or replace a rule, again and again while AWS can't assume its role yet."""
-    until = time.monotonic() + timeout
-    while True:
-        try:
-            iot.call(operation, (INVALID,), **arguments)
-        except is_boto3_error_code(INVALID) as error:
-            if not NOT_ASSUMABLE.search(str(error)) or time.monotonic() >= until:
-                iot.module.fail_json_aws(error, msg=f"AWS IoT {operation} failed")
-            time.sleep(3)
-        else:
-            return
-
-
-def ensure_rule(iot: IoT, plan: Plan, current: dict[str, Any] | None) -> None:
-    params = plan.module.params
-    name, wanted, timeout = params["name"], payload(params), params["role_timeout"]
-    step = difference(current["rule"] if current else None, wanted)
-    if step == "create":
-        tags = {"tags": urlencode(params["tags"])} if params["tags"] else {}
-        plan.write(
-            write_rule, iot, "create_topic_rule", timeout, ruleName=name, topicRulePayload=wanted, **tags
-        )
-    elif step == "replace":
-        plan.write(write_rule, iot, "replace_topic_rule", timeout, ruleName=name, topicRulePayload=wanted)
+def change(iot: IoT, before: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Bring a rule that exists to what is wanted, by the smallest call that does."""
+    step = difference(payload(before), payload(wanted))
+    if step == "replace":
+        put(iot, "replace_topic_rule", wanted)
     elif step != "nothing":
-        plan.write(iot.call, f"{step}_topic_rule", ruleName=name)
+        iot.write(f"{step}_topic_rule", ruleName=wanted["name"])
+    if before["tags"] != wanted["tags"]:
+        write_tags(iot, before["arn"], before["tags"], wanted["tags"])
+    if step == "replace":
+        return wanted
+    return {**before, "enabled": wanted["enabled"], "tags": wanted["tags"]}
 
 
-def current_tags(iot: IoT, arn: str) -> dict[str, str]:
-    tags: dict[str, str] = boto3_tag_list_to_ansible_dict(iot.list("list_tags_for_resource", "tags", resourceArn=arn))
-    return tags
+def ensure_present(iot: IoT, before: dict[str, Any] | None) -> dict[str, Any]:
+    shape = iot.input_shape("create_topic_rule").members["topicRulePayload"]
+    wanted, name = desired(before, iot.module.params, shape), iot.module.params["name"]
+    after = change(iot, before, wanted) if before else create(iot, wanted)
+    settled: dict[str, Any] = iot.settled(
+        lambda: current_rule(iot, name), lambda found: agrees(found, after), f"rule {name}", after
+    )
+    return settled
 
 
-def ensure_tags(iot: IoT, plan: Plan, arn: str, before: dict[str, str]) -> dict[str, str]:
-    params = plan.module.params
-    added, removed = compare_aws_tags(before, params["tags"], params["purge_tags"])
-    if added:
-        plan.write(iot.call, "tag_resource", resourceArn=arn, tags=ansible_dict_to_boto3_tag_list(added))
-    if removed:
-        plan.write(iot.call, "untag_resource", resourceArn=arn, tagKeys=removed)
-    return {**{key: value for key, value in before.items() if key not in removed}, **added}
+def ensure_absent(iot: IoT, name: str) -> None:
+    try:
+        iot.write("delete_topic_rule", (MISSING, DENIED), ruleName=name)
+    except is_boto3_error_code([MISSING, DENIED]) as refused:  # AWS answers so, too, to a rule that is gone meanwhile
+        if current_rule(iot, name) is not None:
+            iot.fail(refused, "delete_topic_rule", {"ruleName": name})
+    iot.settled(lambda: current_rule(iot, name), lambda found: found is None, f"rule {name}", None)
 
 
-def ensure_present(
-    iot: IoT, plan: Plan, current: dict[str, Any] | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the rule before and after."""
-    params, arn = plan.module.params, current["ruleArn"] if current else None
-    before = described(params["name"], arn, current["rule"]) if current else {}
-    ensure_rule(iot, plan, current)
-    after = described(params["name"], arn, payload(params))
-    if plan.changed and not plan.module.check_mode:
-        stored = current_rule(iot, params["name"])
-        if stored:
-            after = described(params["name"], stored["ruleArn"], stored["rule"])
-    if params["tags"] is not None:
-        before |= {"tags": current_tags(iot, arn)} if arn else {}
-        after["tags"] = ensure_tags(iot, plan, arn, before["tags"]) if arn else params["tags"]
-    return before, after
+def check_name(module: AnsibleAWSModule) -> None:
+    name = module.params["name"]
+    if not name.replace("_", "").isalnum() or not name.isascii():
+        proposal = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+        module.fail_json(
+            msg=f"Rule name {name} has characters other than letters, digits and underscores: write {proposal}."
+        )
 
 
 def main() -> None:
@@ -292,26 +282,21 @@ def main() -> None:
             "enabled": {"type": "bool", "default": True},
             "role_timeout": {"type": "int", "default": 60},
             "state": {"choices": ["present", "absent"], "default": "present"},
-            "tags": {"type": "dict", "aliases": ["resource_tags"]},
-            "purge_tags": {"type": "bool", "default": True},
+            **TAG_OPTIONS,
+            **WAIT_OPTIONS,
         },
         required_if=[("state", "present", ["sql", "actions"])],
         supports_check_mode=True,
     )
-    name = module.params["name"]
-    if not name.replace("_", "").isalnum() or not name.isascii():
-        module.fail_json(msg=f"Rule name {name} has characters other than letters, digits and underscores: write"
-                         f" {''.join(c if c.isalnum() and c.isascii() else '_' for c in name)}.")  # fmt: skip
-    iot, plan = IoT(module), Plan(module)
-    current = current_rule(iot, name)
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
+    check_name(module)
+    iot, name = IoT(module), module.params["name"]
+    before = current_rule(iot, name)
+    after: dict[str, Any] | None = None
     if module.params["state"] == "present":
-        before, after = ensure_present(iot, plan, current)
-    elif current is not None:
-        before = described(name, current["ruleArn"], current["rule"])
-        plan.write(iot.call, "delete_topic_rule", ruleName=name)
-    module.exit_json(changed=plan.changed, rule=after, diff=differs(before, after))
+        after = ensure_present(iot, before)
+    elif before is not None:
+        ensure_absent(iot, name)
+    iot.exit("rule", before, after, diff={"before": shown(before), "after": shown(after)})
 
 
 if __name__ == "__main__":

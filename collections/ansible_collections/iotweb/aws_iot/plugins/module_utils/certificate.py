@@ -1,0 +1,95 @@
+# Copyright: IoT receiver contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Certificates: which is meant, what is, what should be."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+with suppress(ImportError):  # a module that needs it says so
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
+
+Certificate = dict[str, Any]
+Description = dict[str, Any]
+
+
+class NotOneError(Exception):
+    """Several certificates answer to the description."""
+
+
+def csr_key(pem: str) -> bytes:
+    """Return the public key of a CSR. Raises ValueError when it isn't one."""
+    return _der(x509.load_pem_x509_csr(pem.encode()).public_key())
+
+
+def certificate_key(pem: str) -> bytes:
+    """Return the public key of a certificate."""
+    return _der(x509.load_pem_x509_certificate(pem.encode()).public_key())
+
+
+def _der(key: Any) -> bytes:
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def chosen(candidates: list[Description], key: bytes | None, state: str) -> Description | None:
+    """Return the certificate that is meant, None for none. Raises NotOneError with the ids.
+
+    With a key: the one issued for it, an active one first. Without: the only one that still counts;
+    revoked ones count where revoking or deleting is asked for.
+    """
+    if key is not None:
+        matching = [one for one in candidates if certificate_key(one["certificatePem"]) == key]
+        return min(matching, key=lambda one: (one["status"] != "ACTIVE", one["status"] == "REVOKED"), default=None)
+    living = [one for one in candidates if one["status"] != "REVOKED"]
+    matching = living or (candidates if state in ("revoked", "absent") else [])
+    if len(matching) > 1 and not (state == "revoked" and not living):
+        raise NotOneError(", ".join(sorted(one["certificateId"] for one in matching)))
+    return matching[0] if matching else None
+
+
+def desired(current: Certificate | None, params: dict[str, Any]) -> Certificate:
+    """Return the certificate as it should be: what isn't asked for stays."""
+    wanted = dict(current or {"things": [], "policies": []})
+    wanted["status"] = params["state"].upper()
+    if params["thing_name"]:
+        kept = set() if params["purge_things"] else set(wanted["things"])
+        wanted["things"] = sorted(kept | {params["thing_name"]})
+    if params["policies"] is not None:
+        kept = set() if params["purge_policies"] else set(wanted["policies"])
+        wanted["policies"] = sorted(kept | set(params["policies"]))
+    return wanted
+
+
+def describe(iot: IoT, certificate_id: str) -> Description | None:
+    """Return what DescribeCertificate tells, None for no certificate."""
+    answer = iot.find("describe_certificate", certificateId=certificate_id)
+    return answer["certificateDescription"] if answer else None
+
+
+def ids_of_thing(iot: IoT, name: str) -> list[str]:
+    """Return the ids of the certificates attached to a thing."""
+    principals = iot.list("list_thing_principals", "principals", thingName=name)
+    return [arn.rpartition(":cert/")[2] for arn in principals if ":cert/" in arn]
+
+
+def described(iot: IoT, description: Description) -> Certificate:
+    """Return a certificate with its attachments, in Ansible's spelling."""
+    arn = description["certificateArn"]
+    attached = iot.list("list_attached_policies", "policies", target=arn)
+    return {
+        "certificate_id": description["certificateId"],
+        "certificate_arn": arn,
+        "certificate_pem": description["certificatePem"],
+        "status": description["status"],
+        "things": sorted(iot.list("list_principal_things", "things", principal=arn)),
+        "policies": sorted(policy["policyName"] for policy in attached),
+    }
+
+
+def shown(certificate: Certificate | None) -> Certificate:
+    """Return what a diff shows: a PEM is noise there."""
+    return {name: value for name, value in (certificate or {}).items() if name != "certificate_pem"}
