@@ -1,4 +1,4 @@
-"""Runs the receiver: `iot-receiver`, or `python -m iot_receiver`."""
+"""Runs the receiver, `iot-receiver`, or takes dead letters back, `iot-receiver redrive`."""
 
 import asyncio
 import os
@@ -20,6 +20,8 @@ FINISH_SECONDS = 10.0  # for requests under way; their deadline is far shorter
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; a process that can't start says why, and ends with 2."""
+    if sys.argv[1:]:
+        return command(sys.argv[1:])
     try:
         settings = Settings.from_environment(os.environ)
         configure(settings.log_level)
@@ -30,6 +32,16 @@ def main() -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(app))
     return 0
+
+
+def command(arguments: list[str]) -> int:
+    """Run what is named on the command line."""
+    if arguments != ["redrive"]:
+        sys.stderr.write("usage: iot-receiver [redrive]\n")
+        return 2
+    from iot_receiver import redrive_run  # noqa: PLC0415 - the receiver itself has no use for it
+
+    return redrive_run.main()
 
 
 async def serve(app: web.Application) -> None:

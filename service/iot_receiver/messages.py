@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from iot_receiver import numbers, times
-from iot_receiver.settings import Settings
+from iot_receiver.settings import StoreSettings
 
 MAX_MESSAGES = 1_000  # IoT Core batches at most 10; more than this is answered with 413
 _LONGEST_NUMBER = 512  # characters; DynamoDB's widest number has 168
@@ -64,6 +64,23 @@ class Rejection:
     message: bytes
 
 
+@dataclass(slots=True, frozen=True)
+class Delivery:
+    """What a dead letter tells of a message.
+
+    Attributes:
+        received_ms: when it was given up, in milliseconds since 1970.
+        trace_id: IoT Core's id of it, or another that stays the same however often the letter is read.
+        client_id: its publisher, by IoT Core.
+        published: it is as its device sent it, so iot_* members in it are the device's own, and not true.
+    """
+
+    received_ms: int
+    trace_id: str
+    client_id: str | None = None
+    published: bool = False
+
+
 class BodyError(ValueError):
     """The body as a whole is no message and no array of messages."""
 
@@ -80,9 +97,10 @@ def is_array(body: bytes) -> bool:
 class MessageParser:
     """Reads bodies for one deployment's table schema and rule."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: StoreSettings) -> None:
         reading = RuleReading if settings.rule_adds_metadata else Reading
         self._one = msgspec.json.Decoder(reading)
+        self._sent = msgspec.json.Decoder(Reading)
         self._many = msgspec.json.Decoder(list[reading])  # type: ignore[valid-type]
         self._elements = msgspec.json.Decoder(list[msgspec.Raw])
         self._check_client = settings.rule_adds_metadata and settings.device_id_check == "client_id"
@@ -111,6 +129,23 @@ class MessageParser:
         if len(elements) > MAX_MESSAGES:
             raise BodyError(413, f"the array has {len(elements)} messages, at most {MAX_MESSAGES} are taken")
         return [self._row_or_rejection(element, receipt) for element in elements]
+
+    def redriven(self, message: bytes, delivery: Delivery) -> Row | Rejection:
+        """Make a row of a dead letter's message: the same one each time, but for schema `receipt_time`."""
+        try:
+            given = (self._sent if delivery.published else self._one).decode(message)
+            members = {name: getattr(given, name) for name in given.__struct_fields__}
+            if delivery.published:
+                if self._check_client and delivery.client_id is None:
+                    return Rejection("the dead letter does not say which client published it", message)
+                members["iot_received_at"] = msgspec.Raw(b"%d" % delivery.received_ms)
+                members["iot_client_id"] = delivery.client_id
+            members["iot_trace_id"] = members.get("iot_trace_id") or delivery.trace_id
+            return self._row(RuleReading(**members), times.receipt_at(delivery.received_ms))
+        except UnicodeDecodeError:
+            return Rejection("the message is not UTF-8", message)
+        except (ValueError, RecursionError) as error:
+            return Rejection(str(error), message)
 
     def split(self, body: bytes) -> list[bytes]:
         """The messages of a body, as they are written in it.
@@ -161,8 +196,8 @@ class MessageParser:
         else:
             identity = reading.message_id or rule.iot_trace_id or secrets.token_hex(16)
             moment = receipt.iso
-        if sent is None and rule.iot_trace_id:
-            # IoT Core's dead letters keep the trace id but not the time, so a redrive looks for this.
+        if rule.iot_trace_id and (sent is None or self._by_receipt):
+            # The key does not follow from the message: by this a redrive sees that it is stored already.
             members += b',"trace_id":{"S":%b}' % _encode(rule.iot_trace_id)
         if self._retention:
             members += b',"ttl":{"N":"%d"}' % (receipt.epoch + self._retention)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 TableSchema = Literal["message_time", "receipt_time"]
 DeviceIdCheck = Literal["client_id", "off"]
@@ -23,19 +23,34 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class StoreSettings:
+    """What decides how a message becomes a row, and where it is kept: the same whoever stores it.
+
+    Attributes:
+        aws_region: region of table, queues and IoT Core.
+        table_name: DynamoDB table that takes the rows.
+        table_schema: `message_time` (sort key from the message) or `receipt_time` (the arrival).
+        rule_adds_metadata: the rule names what it forwards and adds iot_* members itself, so they are true.
+        device_id_check: `client_id` (deviceId must be the publisher's client id) or `off` (gateways).
+        retention_days: days until a row's ttl; 0 keeps rows for ever.
+    """
+
+    aws_region: str
+    table_name: str
+    table_schema: TableSchema = "message_time"
+    rule_adds_metadata: bool = True
+    device_id_check: DeviceIdCheck = "client_id"
+    retention_days: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(StoreSettings):
     """What one receiver process needs to know.
 
     Attributes:
-        aws_region: region of table, queue and IoT Core.
         aws_account_id: twelve digits; only this account's destinations are confirmed.
-        table_name: DynamoDB table that takes the rows.
-        table_schema: `message_time` (sort key from the message) or `receipt_time` (the arrival).
         secrets_dir: folder with one shared secret a file; any of them opens /ingest.
-        rule_adds_metadata: the rule names what it forwards and adds iot_* members itself, so they are true.
-        device_id_check: `client_id` (deviceId must be the publisher's client id) or `off` (gateways).
         dead_letter_queue_url: SQS queue for invalid elements of an array; None answers them with 422.
-        retention_days: days until a row's ttl; 0 keeps rows for ever.
         metrics_public: show every metric to callers that came through the load balancer.
         host, port: where to listen.
         deregistration_delay: seconds to go on serving after SIGTERM, until no load balancer sends any more.
@@ -44,15 +59,9 @@ class Settings:
         log_level: DEBUG, INFO, WARNING or ERROR.
     """
 
-    aws_region: str
     aws_account_id: str
-    table_name: str
     secrets_dir: Path
-    table_schema: TableSchema = "message_time"
-    rule_adds_metadata: bool = True
-    device_id_check: DeviceIdCheck = "client_id"
     dead_letter_queue_url: str | None = None
-    retention_days: int = 0
     metrics_public: bool = False
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached on its own address
     port: int = 8080
@@ -69,23 +78,10 @@ class Settings:
         """
         read = _Reader(environment)
         settings = cls(
-            aws_region=read("AWS_REGION", _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as us-east-2")),
+            **_store_settings(read),
             aws_account_id=read("RECEIVER_AWS_ACCOUNT_ID", _matching(r"\d{12}", "twelve digits")),
-            table_name=read(
-                "RECEIVER_TABLE_NAME",
-                _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, '_', '.' or '-'"),
-            ),
             secrets_dir=read("RECEIVER_SECRETS_DIR", _folder),
-            table_schema=cast(
-                TableSchema,
-                read("RECEIVER_TABLE_SCHEMA", _one_of("message_time", "receipt_time"), "message_time"),
-            ),
-            rule_adds_metadata=read("RECEIVER_RULE_ADDS_METADATA", _boolean, "true"),
-            device_id_check=cast(
-                DeviceIdCheck, read("RECEIVER_DEVICE_ID_CHECK", _one_of("client_id", "off"), "client_id")
-            ),
             dead_letter_queue_url=read("RECEIVER_DEAD_LETTER_QUEUE_URL", _queue_url, "") or None,
-            retention_days=read("RECEIVER_RETENTION_DAYS", _whole(0, 36_500), "0"),
             metrics_public=read("RECEIVER_METRICS_PUBLIC", _boolean, "false"),
             host=read("RECEIVER_HOST", _matching(r"[0-9A-Fa-f.:]+", "an IP address"), "0.0.0.0"),  # noqa: S104
             port=read("RECEIVER_PORT", _whole(1, 65_535), "8080"),
@@ -96,6 +92,50 @@ class Settings:
         if read.faults:
             raise SettingsError(read.faults)
         return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedriveSettings(StoreSettings):
+    """What a redrive needs to know.
+
+    Attributes:
+        queues: URL of each queue with dead letters, by the name that the result gives it.
+    """
+
+    queues: dict[str, str]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "RedriveSettings":
+        """Read and check the settings.
+
+        Raises:
+            SettingsError: naming every faulty variable with what is expected of it.
+        """
+        read = _Reader(environment)
+        given = {
+            "rule": read("RECEIVER_RULE_DEAD_LETTER_QUEUE_URL", _queue_url, ""),
+            "receiver": read("RECEIVER_DEAD_LETTER_QUEUE_URL", _queue_url, ""),
+        }
+        queues = {name: url for name, url in given.items() if url}
+        if not queues and not read.faults:
+            read.faults.append("neither RECEIVER_RULE_DEAD_LETTER_QUEUE_URL nor RECEIVER_DEAD_LETTER_QUEUE_URL is set")
+        settings = cls(**_store_settings(read), queues=queues)
+        if read.faults:
+            raise SettingsError(read.faults)
+        return settings
+
+
+def _store_settings(read: "_Reader") -> dict[str, Any]:
+    return {
+        "aws_region": read("AWS_REGION", _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as us-east-2")),
+        "table_name": read(
+            "RECEIVER_TABLE_NAME", _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, '_', '.' or '-'")
+        ),
+        "table_schema": read("RECEIVER_TABLE_SCHEMA", _one_of("message_time", "receipt_time"), "message_time"),
+        "rule_adds_metadata": read("RECEIVER_RULE_ADDS_METADATA", _boolean, "true"),
+        "device_id_check": read("RECEIVER_DEVICE_ID_CHECK", _one_of("client_id", "off"), "client_id"),
+        "retention_days": read("RECEIVER_RETENTION_DAYS", _whole(0, 36_500), "0"),
+    }
 
 
 class _Reader:

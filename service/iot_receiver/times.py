@@ -111,6 +111,13 @@ class Receipt(NamedTuple):
     latest: str
 
 
+def receipt_at(milliseconds: int) -> Receipt:
+    """What `Clock.receipt` told at a time in the past, in milliseconds since 1970."""
+    moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    bounds = (f"{bound.isoformat(timespec='milliseconds')}Z" for bound in (moment - BEHIND, moment + AHEAD))
+    return Receipt(iso_from_ms(milliseconds), milliseconds // 1_000, *bounds)
+
+
 class Clock:
     """Tells the time of receipt; the parts that change once a second are made once a second."""
 

@@ -92,6 +92,8 @@ async def faulty_dynamodb() -> AsyncIterator[tuple[str, Faults]]:
 
 async def _handle(request: web.Request, session: ClientSession, faults: Faults) -> web.StreamResponse:
     raw = await request.read()
+    if not request.headers["X-Amz-Target"].endswith(".BatchWriteItem"):
+        return await _handed_on(request, session, faults.target, raw)
     faults.headers.append(dict(request.headers))
     faults.bodies.append(raw)
     body: dict[str, Any] = json.loads(raw)
@@ -111,12 +113,19 @@ async def _handle(request: web.Request, session: ClientSession, faults: Faults) 
     left = [write for write in writes if faults.seed.random() < faults.throttled_items]
     taken = [write for write in writes if write not in left]
     if faults.target and taken:
-        headers = {name: request.headers[name] for name in ("X-Amz-Target", "Content-Type", "Authorization")}
-        data = json.dumps({"RequestItems": {table: taken}})
-        async with session.post(faults.target, data=data, headers=headers) as response:
-            if response.status != 200:
-                return web.Response(status=response.status, body=await response.read())
+        response = await _handed_on(
+            request, session, faults.target, json.dumps({"RequestItems": {table: taken}}).encode()
+        )
+        if response.status != 200:
+            return response
     for write in taken:
         item = write["PutRequest"]["Item"]
         faults.rows[item["deviceId"]["S"], item["Time"]["S"]] = item
     return web.json_response({"UnprocessedItems": {table: left} if left else {}})
+
+
+async def _handed_on(request: web.Request, session: ClientSession, target: str, data: bytes) -> web.Response:
+    """What DynamoDB Local answers."""
+    headers = {name: request.headers[name] for name in ("X-Amz-Target", "Content-Type", "Authorization")}
+    async with session.post(target, data=data, headers=headers) as response:
+        return web.Response(status=response.status, body=await response.read(), content_type=response.content_type)

@@ -78,13 +78,13 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     named = [fault.split()[0] for fault in raised.value.faults]
     assert named == [
         "AWS_REGION",
-        "RECEIVER_AWS_ACCOUNT_ID",
         "RECEIVER_TABLE_NAME",
-        "RECEIVER_SECRETS_DIR",
         "RECEIVER_TABLE_SCHEMA",
         "RECEIVER_RULE_ADDS_METADATA",
-        "RECEIVER_DEAD_LETTER_QUEUE_URL",
         "RECEIVER_RETENTION_DAYS",
+        "RECEIVER_AWS_ACCOUNT_ID",
+        "RECEIVER_SECRETS_DIR",
+        "RECEIVER_DEAD_LETTER_QUEUE_URL",
         "RECEIVER_PORT",
         "RECEIVER_KEEPALIVE_SECONDS",
     ]

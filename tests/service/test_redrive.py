@@ -1,0 +1,405 @@
+"""Dead letters become the rows that their messages would have been, once, and what is none stays on its queue."""
+
+import asyncio
+import json
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import botocore.session
+import pytest
+from aiobotocore.session import get_session
+from botocore.loaders import Loader
+from faults import Faults
+from harness import REGION, Make, Table
+from iot_receiver import __main__, redrive, redrive_queue, redrive_run
+from iot_receiver.settings import RedriveSettings, SettingsError
+
+
+def encoded(content: Any) -> str:
+    return b64encode(content if isinstance(content, bytes) else json.dumps(content).encode()).decode()
+
+
+def publication(content: Any, client: str | None = "d", trace: str | None = None) -> dict[str, Any]:
+    """What the error action tells of one message."""
+    told = {"cloudwatchTraceId": trace or str(uuid.uuid4()), "base64OriginalPayload": encoded(content)}
+    return told | ({"clientId": client} if client else {})
+
+
+def single(content: Any, client: str | None = "d", trace: str | None = None) -> dict[str, Any]:
+    """A letter of the error action for one message."""
+    failure = {"failedAction": "HttpAction", "failedResource": "https://x/ingest", "errorMessage": "HTTP 503"}
+    return {
+        "ruleName": "forward_to_alb",
+        "topic": "things/telemetry",
+        **publication(content, client, trace),
+        "failures": [failure],
+    }
+
+
+def batch(*publications: dict[str, Any]) -> dict[str, Any]:
+    """A letter of the error action for messages that were sent together."""
+    ids = [str(number) for number in range(1, len(publications) + 1)]
+    return {
+        "ruleName": "forward_to_alb",
+        "topic": "things/telemetry",
+        "payloadsWithMetadata": [{"id": id_, **each} for id_, each in zip(ids, publications, strict=True)],
+        "failures": [{"affectedIds": ids, "failedAction": "HttpAction", "errorMessage": "HTTP 503"}],
+    }
+
+
+def own(content: Any) -> dict[str, Any]:
+    """A letter of the receiver."""
+    return {
+        "source": "iot-receiver",
+        "reason": "temp is missing",
+        "receivedAt": "2026-01-31T12:00:00.250Z",
+        "base64Message": encoded(content),
+    }
+
+
+@dataclass
+class Queues:
+    """The two queues, and redrives of them."""
+
+    client: Any
+    rule: str
+    receiver: str
+    table: str
+    models: Loader
+
+    def put(self, *letters: Any, queue: str = "rule") -> None:
+        for letter in letters:
+            body = letter if isinstance(letter, str) else json.dumps(letter)
+            self.client.send_message(QueueUrl=getattr(self, queue), MessageBody=body)
+
+    def visible(self, queue: str = "rule") -> int:
+        return self._count(queue, "ApproximateNumberOfMessages")
+
+    def hidden(self, queue: str = "rule") -> int:
+        return self._count(queue, "ApproximateNumberOfMessagesNotVisible")
+
+    def _count(self, queue: str, name: str) -> int:
+        answer = self.client.get_queue_attributes(QueueUrl=getattr(self, queue), AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    async def redrive(self, stopping: asyncio.Event | None = None, **settings: Any) -> "Result":
+        session = get_session()
+        session.register_component("data_loader", self.models)
+        known: dict[str, Any] = {
+            "aws_region": REGION,
+            "table_name": self.table,
+            "queues": {"rule": self.rule, "receiver": self.receiver},
+        }
+        said: list[dict[str, Any]] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(redrive_run, "event", lambda name, _message, **fields: said.append({"event": name, **fields}))
+            status = await redrive_run.redrive(
+                RedriveSettings(**(known | settings)), session, stopping or asyncio.Event()
+            )
+        [finished] = said
+        assert finished["event"] == "redrive_finished"
+        return Result(status, finished["problem"], finished["queues"])
+
+
+@dataclass
+class Result:
+    """What a redrive told at its end."""
+
+    status: int
+    problem: str
+    queues: dict[str, dict[str, Any]]
+
+    def numbers(self, queue: str = "rule") -> tuple[int, int, int, int]:
+        """Redriven, already stored, rejected, left."""
+        told = self.queues[queue]
+        return told["redriven"], told["already_stored"], told["rejected"], told["left"]
+
+
+@pytest.fixture
+def queues(table: Table, models: Loader) -> Iterator[Queues]:
+    client: Any = botocore.session.get_session().create_client("sqs", region_name=REGION)
+    urls: list[str] = [client.create_queue(QueueName=f"{name}-{uuid.uuid4()}")["QueueUrl"] for name in "ab"]
+    yield Queues(client, urls[0], urls[1], table.name, models)
+    for url in urls:
+        client.delete_queue(QueueUrl=url)
+    client.close()
+
+
+def reading(number: int = 0, **members: Any) -> dict[str, Any]:
+    return {"deviceId": "d", "temp": 21.5, "ts": 1769860800000 + number, "messageId": f"m{number}"} | members
+
+
+async def test_every_form_of_a_letter_becomes_rows(queues: Queues, table: Table) -> None:
+    queues.put(
+        single(reading(0)),
+        batch(*(publication(reading(number)) for number in range(1, 8))),
+        b64encode(json.dumps(single(reading(8))).encode()).decode(),  # the error action's useBase64
+    )
+    queues.put(own(reading(9)), queue="receiver")
+    result = await queues.redrive()
+    assert (result.status, result.problem) == (0, "")
+    assert result.numbers() == (9, 0, 0, 0)
+    assert result.numbers("receiver") == (1, 0, 0, 0)
+    assert [row["Time"]["S"] for row in table.rows()] == [f"2026-01-31T12:00:00.00{n}Z#m{n}" for n in range(10)]
+    assert queues.visible() + queues.hidden() + queues.visible("receiver") + queues.hidden("receiver") == 0
+
+    again = await queues.redrive()
+    assert again.numbers() == again.numbers("receiver") == (0, 0, 0, 0)
+
+
+async def test_retry_redelivery_and_redrive_are_one_row(make_receiver: Make, queues: Queues, table: Table) -> None:
+    receiver = await make_receiver()
+    sent = reading(temp=21)
+    del sent["messageId"]  # a digest of its members is its id
+    forwarded = {"iot_received_at": 1769860800100, "iot_trace_id": "t-1", "iot_client_id": "d"}
+    for _ in range(2):
+        assert (await receiver.send(sent | forwarded)).status == 200
+    [before] = table.rows()
+    written_differently = b'{ "temp": 21.0, "ts": "2026-01-31T13:00:00.000+01:00", "deviceId": "d", "other": [1] }'
+    queues.put(single(written_differently), batch(publication(sent), publication(written_differently)))
+    assert (await queues.redrive()).numbers() == (0, 3, 0, 0)
+    assert table.rows() == [before]
+
+
+async def test_one_message_in_several_letters_is_one_row(queues: Queues, table: Table) -> None:
+    queues.put(single(reading()), batch(publication(reading()), publication(reading(1))), single(reading()))
+    assert (await queues.redrive()).numbers() == (2, 2, 0, 0)
+    assert len(table.rows()) == 2
+
+
+async def test_a_message_without_time_is_found_by_its_trace(make_receiver: Make, queues: Queues, table: Table) -> None:
+    receiver = await make_receiver()
+    sent = {"deviceId": "d", "temp": 1}
+    now = time.time_ns() // 1_000_000
+    for received_at, trace in ((now, "t-new"), (1769860800123, "t-old")):
+        forwarded = {"iot_received_at": received_at, "iot_trace_id": trace, "iot_client_id": "d"}
+        assert (await receiver.send(sent | forwarded)).status == 200
+    before = table.rows()
+    queues.put(single(sent, trace="t-new"), batch(publication(sent, trace="t-old")))
+    assert (await queues.redrive()).numbers() == (0, 2, 0, 0)
+    assert table.rows() == before
+
+
+async def test_messages_without_time_that_never_arrived_are_one_row_each(queues: Queues, table: Table) -> None:
+    sent = {"deviceId": "d", "temp": 1}
+    letters = [batch(*(publication(sent, trace=f"t-{n}-{m}") for m in range(10))) for n in range(12)]
+    queues.put(*letters)
+    assert (await queues.redrive()).numbers() == (120, 0, 0, 0)
+    assert len({row["trace_id"]["S"] for row in table.rows()}) == len(table.rows()) == 120
+    queues.put(*letters)  # SQS may deliver twice; an error action may be tried again
+    assert (await queues.redrive()).numbers() == (0, 120, 0, 0)
+    assert len(table.rows()) == 120
+
+
+async def test_receipt_time_tables_are_not_doubled_either(make_receiver: Make, queues: Queues, table: Table) -> None:
+    receiver = await make_receiver(table_schema="receipt_time")
+    forwarded = {"iot_received_at": 1769860800100, "iot_trace_id": "t-1", "iot_client_id": "d"}
+    assert (await receiver.send(reading() | forwarded)).status == 200
+    queues.put(single(reading(), trace="t-1"), single(reading(1), trace="t-2"))
+    assert (await queues.redrive(table_schema="receipt_time")).numbers() == (1, 1, 0, 0)
+    queues.put(single(reading(1), trace="t-2"))
+    assert (await queues.redrive(table_schema="receipt_time")).numbers() == (0, 1, 0, 0)
+    assert len(table.rows()) == 2
+
+
+async def test_a_device_cannot_pass_as_another_by_a_dead_letter(queues: Queues, table: Table) -> None:
+    forged = reading() | {"iot_client_id": "d", "iot_received_at": 0, "iot_trace_id": "forged"}
+    queues.put(single(forged, client="thief"), single(forged, client="n/a"), single(forged, client=None))
+    result = await queues.redrive()
+    assert result.numbers() == (0, 0, 3, 0)
+    assert result.queues["rule"]["reasons"] == {
+        "deviceId is not the client id of its publisher": 2,
+        "the dead letter does not say which client published it": 1,
+    }
+    assert table.rows() == []
+    assert (await queues.redrive(device_id_check="off")).numbers() == (3 - 2, 2, 0, 0)
+
+
+async def test_members_that_a_device_forged_do_not_count(queues: Queues, table: Table) -> None:
+    forged = {"deviceId": "d", "temp": 1, "iot_received_at": 0, "iot_trace_id": "forged"}
+    queues.put(single(forged, trace="true"))
+    await queues.redrive()
+    [row] = table.rows()
+    assert row["trace_id"] == {"S": "true"}
+    assert not row["Time"]["S"].startswith("1970")
+
+
+async def test_what_is_rejected_stays_and_is_told(queues: Queues, table: Table) -> None:
+    bad = [
+        single({"deviceId": "d"}),
+        single(b"\xff\xfe"),
+        single(b"[1, 2]"),
+        batch(publication(reading(1)), publication({"deviceId": "d", "temp": "hot"}), publication(reading(2))),
+        batch(),
+        "no JSON at all",
+        {"some": "other message"},
+        {"base64OriginalPayload": "%%%"},
+        {"base64Message": 7},
+    ]
+    queues.put(*bad)
+    queues.put(own({"deviceId": "d", "temp": True}), queue="receiver")
+    started = time.monotonic()
+    result = await queues.redrive()
+    assert time.monotonic() - started < 15
+    assert result.status == 0
+    assert result.numbers() == (2, 0, 9, 0)
+    assert result.numbers("receiver") == (0, 0, 1, 0)
+    assert result.queues["rule"]["reasons"]["temp is not a number"] == 1
+    assert sum(result.queues["rule"]["reasons"].values()) == 9
+    assert len(result.queues["rule"]["kept"]) == 9
+    assert (queues.visible(), queues.hidden()) == (9, 0)  # at once, for whoever looks into it
+    assert (queues.visible("receiver"), queues.hidden("receiver")) == (1, 0)
+    assert len(table.rows()) == 2
+
+    before = table.rows()
+    again = await queues.redrive()
+    assert again.numbers() == (0, 2, 9, 0)
+    assert table.rows() == before
+    assert queues.visible() == 9
+
+
+@pytest.fixture
+def shaky(faults: Faults, dynamodb_url: str) -> Faults:
+    """DynamoDB Local, with writes at fault."""
+    faults.target = dynamodb_url
+    return faults
+
+
+async def test_nothing_is_deleted_before_its_row_is_stored(
+    shaky: Faults, queues: Queues, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrive, "STORE_SECONDS", 0.3)
+    monkeypatch.setattr(redrive, "STORE_TRIES", 2)
+    monkeypatch.setattr(redrive_queue, "VISIBILITY_SECONDS", 1)
+    queues.put(*(single(reading(number)) for number in range(5)))
+    shaky.failed_calls = 1.0
+    result = await queues.redrive()
+    assert result.status == 1
+    assert "DynamoDB takes no rows" in result.problem
+    assert result.numbers() == (0, 0, 0, 5)
+    assert queues.visible() + queues.hidden() == 5
+
+    shaky.failed_calls = 0.0
+    assert (await queues.redrive()).numbers() == (5, 0, 0, 0)
+    assert len(table.rows()) == 5
+
+
+async def test_throttling_and_failures_are_got_over(shaky: Faults, queues: Queues, table: Table) -> None:
+    shaky.failed_calls, shaky.throttled_items = 0.05, 0.3
+    queues.put(*(batch(*(publication(reading(10 * n + m)) for m in range(10))) for n in range(30)))
+    assert (await queues.redrive()).numbers() == (300, 0, 0, 0)
+    assert len(table.rows()) == 300
+
+
+async def test_an_item_that_dynamodb_refuses_is_kept_alone(shaky: Faults, queues: Queues, table: Table) -> None:
+    shaky.refuse_device = "bad"
+    queues.put(single(reading(1)), single(reading(2) | {"deviceId": "bad"}, client="bad"), single(reading(3)))
+    result = await queues.redrive()
+    assert result.numbers() == (2, 0, 1, 0)
+    assert queues.visible() == 1
+    assert len(table.rows()) == 2
+
+
+async def test_killed_between_storing_and_deleting_it_ends_right_when_run_again(
+    queues: Queues, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrive_queue, "VISIBILITY_SECONDS", 3)
+    sent = [single({"deviceId": "d", "temp": number}) for number in range(20)]
+    queues.put(*sent, *(single(reading(number)) for number in range(20)))
+
+    async def killed(*_: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redrive_queue.Queue, "delete", killed)
+        with pytest.raises(RuntimeError):
+            await queues.redrive()
+    before = table.rows()
+    assert before
+    # what the killed run had taken is still hidden: it is waited for
+    result = await queues.redrive()
+    redriven, already, rejected, left = result.numbers()
+    assert (redriven + already, rejected, left) == (40, 0, 0)
+    assert already == len(before)
+    rows = table.rows()
+    assert len(rows) == 40
+    assert [row for row in rows if row in before] == before
+    assert queues.visible() + queues.hidden() == 0
+
+
+async def test_what_comes_after_the_start_is_left_for_the_next_run(
+    queues: Queues, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = redrive_queue.Queue.take
+
+    async def take(queue: redrive_queue.Queue) -> list[redrive_queue.Letter]:
+        queues.put(single(reading(len(sent := table.rows()) + 100 + queues.visible() + queues.hidden())))
+        assert len(sent) < 50
+        return await real(queue)
+
+    queues.put(single(reading(0)))
+    await asyncio.sleep(0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(redrive_queue.Queue, "take", take)
+        patch.setattr(redrive, "KEPT_MOST", 20)
+        result = await queues.redrive(queues={"rule": queues.rule})
+    redriven, _, rejected, left = result.numbers()
+    assert (redriven, rejected) == (1, 0)
+    assert left == queues.visible() >= 20
+    assert (await queues.redrive()).numbers()[0] == left
+
+
+async def test_told_to_stop_it_stops_after_what_it_has_begun(queues: Queues, table: Table) -> None:
+    queues.put(*(single(reading(number)) for number in range(30)))
+    stopping = asyncio.Event()
+    stopping.set()
+    result = await queues.redrive(stopping)
+    assert result.status == 1
+    assert "run again" in result.problem
+    assert result.numbers() == (0, 0, 0, 30)
+    assert queues.visible() == 30
+
+
+async def test_a_queue_that_is_not_there_is_named(queues: Queues, table: Table) -> None:
+    result = await queues.redrive(queues={"rule": queues.rule + "-gone"})
+    assert result.status == 1
+    assert "GetQueueAttributes" in result.problem
+    assert "NonExistentQueue" in result.problem or "QueueDoesNotExist" in result.problem
+
+
+async def test_two_thousand_readings_are_redriven_in_seconds(queues: Queues, table: Table) -> None:
+    for start in range(0, 200, 10):
+        entries = [
+            {"Id": str(n), "MessageBody": json.dumps(batch(*(publication(reading(10 * n + m)) for m in range(10))))}
+            for n in range(start, start + 10)
+        ]
+        queues.client.send_message_batch(QueueUrl=queues.rule, Entries=entries)
+    started = time.monotonic()
+    assert (await queues.redrive()).numbers() == (2_000, 0, 0, 0)
+    assert time.monotonic() - started < 30
+    assert len(table.rows()) == 2_000
+
+
+def test_settings_name_every_fault() -> None:
+    with pytest.raises(SettingsError) as raised:
+        RedriveSettings.from_environment({"RECEIVER_TABLE_NAME": "t!", "RECEIVER_RULE_DEAD_LETTER_QUEUE_URL": "no"})
+    assert len(raised.value.faults) == 3
+    with pytest.raises(SettingsError, match="neither RECEIVER_RULE_DEAD_LETTER_QUEUE_URL nor"):
+        RedriveSettings.from_environment({"RECEIVER_TABLE_NAME": "table", "AWS_REGION": REGION})
+
+
+def test_the_command_line_knows_redrive_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RECEIVER_TABLE_NAME", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.argv", ["iot-receiver", "redrive"])
+    assert __main__.main() == 2
+    assert "RECEIVER_TABLE_NAME is not set" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["iot-receiver", "drive"])
+    assert __main__.main() == 2
+    assert "usage: iot-receiver [redrive]" in capsys.readouterr().err
