@@ -69,8 +69,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from kubernetes import client as kubernetes_client
-    from kubernetes import config as kubernetes_config
+    from kubernetes.client import ApiException, CoreV1Api
+    from kubernetes.config import ConfigException, new_client_from_config
     from kubernetes.stream import portforward
 except ImportError:
     HAS_KUBERNETES, KUBERNETES_ERROR = False, traceback.format_exc()
@@ -95,7 +95,8 @@ class Pod:
 
 def read(metrics: str) -> Pod:
     """A pod by its metrics in Prometheus' text format."""
-    taken, uses = set(), {}
+    taken: set[str] = set()
+    uses: dict[str, int] = {}
     for kind, labels, value in SAMPLE.findall(metrics):
         secret = dict(LABEL.findall(labels)).get("fingerprint", "")
         if kind == "info":
@@ -148,7 +149,7 @@ class Pods:
     """The receiver's pods, as the cluster's API shows them."""
 
     def __init__(self, kubeconfig: str, namespace: str, label_selector: str) -> None:
-        self.api = kubernetes_client.CoreV1Api(kubernetes_config.new_client_from_config(kubeconfig))
+        self.api = CoreV1Api(new_client_from_config(kubeconfig))
         self.namespace, self.label_selector = namespace, label_selector
 
     def look(self) -> dict[str, Pod | str]:
@@ -167,7 +168,7 @@ class Pods:
     def _ask(self, name: str) -> Pod | str:
         try:
             return read(self._metrics(name))
-        except (OSError, HTTPException, kubernetes_client.ApiException, ValueError) as error:
+        except (OSError, HTTPException, ApiException, ValueError) as error:
             return f"does not show its metrics ({error})"
 
     def _metrics(self, name: str) -> str:
@@ -250,7 +251,7 @@ def main() -> None:
     try:
         pods = Pods(wanted["kubeconfig"], wanted["namespace"], wanted["label_selector"])
         reached, last = follow(watch, pods.look, wanted["wait_timeout"], wanted["wait_delay"])
-    except (kubernetes_client.ApiException, kubernetes_config.ConfigException, OSError) as error:
+    except (ApiException, ConfigException, OSError) as error:
         module.fail_json(msg=f"The receiver's pods could not be looked at: {error}")
     if not reached:
         module.fail_json(msg=complaint(watch, last, wanted), pods=sorted(last), uses=watch.uses)
