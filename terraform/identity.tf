@@ -15,6 +15,7 @@ locals {
   service_account_trust = {
     for role, service_account in {
       receiver                 = "${var.namespace}:${var.service_account}"
+      redrive                  = "${var.namespace}:${var.service_account}-redrive"
       load_balancer_controller = "kube-system:aws-load-balancer-controller"
       } : role => jsonencode({
         Version = "2012-10-17"
@@ -64,6 +65,43 @@ resource "aws_iam_role_policy" "receiver" {
         Effect   = "Allow"
         Action   = "iot:ConfirmTopicRuleDestination"
         Resource = "arn:${local.partition}:iot:${var.region}:${local.account_id}:ruledestination/http/*"
+      },
+    ]
+  })
+}
+
+# --- The redrive's pod
+
+# Its own, so that pods which the internet reaches can't take dead letters away.
+resource "aws_iam_role" "redrive" {
+  name               = "${var.name}-redrive"
+  description        = "The redrive: take dead letters, write their rows"
+  assume_role_policy = local.service_account_trust["redrive"]
+}
+
+resource "aws_iam_role_policy" "redrive" {
+  role = aws_iam_role.redrive.name
+  name = "redrive"
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "Rows"
+        Effect   = "Allow"
+        Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:Query"]
+        Resource = aws_dynamodb_table.readings.arn
+      },
+      {
+        Sid    = "DeadLetters"
+        Effect = "Allow"
+        Action = [
+          "sqs:ChangeMessageVisibility",
+          "sqs:DeleteMessage",
+          "sqs:GetQueueAttributes",
+          "sqs:ReceiveMessage",
+        ]
+        Resource = [aws_sqs_queue.dead_letters["receiver"].arn, aws_sqs_queue.dead_letters["rule"].arn]
       },
     ]
   })

@@ -111,6 +111,11 @@ output "receiver_role_arn" {
   value       = aws_iam_role.receiver.arn
 }
 
+output "redrive_role_arn" {
+  description = "Role of the redrive's pod."
+  value       = aws_iam_role.redrive.arn
+}
+
 output "load_balancer_controller_role_arn" {
   description = "Role of the load balancer controller."
   value       = aws_iam_role.load_balancer_controller.arn

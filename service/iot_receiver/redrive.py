@@ -65,6 +65,7 @@ class Tally:
             **{name: getattr(self, name) for name in numbers},
             "reasons": dict(self.reasons.most_common(REASONS)),
             "kept": self.kept[:REASONS],
+            "kept_letters": len(self.kept),
         }
 
 

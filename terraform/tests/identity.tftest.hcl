@@ -75,6 +75,36 @@ run "receiver" {
   }
 }
 
+run "redrive" {
+  assert {
+    condition = jsondecode(aws_iam_role_policy.redrive.policy) == {
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "Rows"
+          Effect   = "Allow"
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:Query"]
+          Resource = "arn:aws:dynamodb:us-east-2:123456789012:table/iot-readings"
+        },
+        {
+          Sid    = "DeadLetters"
+          Effect = "Allow"
+          Action = [
+            "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
+          ]
+          Resource = ["arn:aws:sqs:us-east-2:123456789012:receiver", "arn:aws:sqs:us-east-2:123456789012:rule"]
+        },
+      ]
+    }
+    error_message = "The redrive may read and write rows and take dead letters, nothing else."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.redrive.assume_role_policy).Statement[0].Condition.StringEquals["oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:sub"] == "system:serviceaccount:apps:iot-receiver-redrive"
+    error_message = "Only the service account apps/iot-receiver-redrive may take the redrive's role."
+  }
+}
+
 run "rule" {
   assert {
     condition = jsondecode(aws_iam_role_policy.rule.policy) == {

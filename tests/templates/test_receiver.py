@@ -19,6 +19,8 @@ PLACE: dict[str, Any] = {
     "infrastructure_table_schema": "message_time",
     "infrastructure_certificate_arn": "arn:aws:acm:us-east-2:123456789012:certificate/1",
     "infrastructure_receiver_role_arn": "arn:aws:iam::123456789012:role/receiver",
+    "infrastructure_redrive_role_arn": "arn:aws:iam::123456789012:role/redrive",
+    "infrastructure_rule_dead_letter_queue_url": "https://sqs.us-east-2.amazonaws.com/123456789012/rule",
     "infrastructure_receiver_dead_letter_queue_url": "https://sqs.us-east-2.amazonaws.com/123456789012/dead",
 }
 
