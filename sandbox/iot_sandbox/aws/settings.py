@@ -42,6 +42,7 @@ class Settings:
     iot_challenge_timeout: float = 10.0
     iot_token_lifetime: float = 3 * 24 * 3600.0
     iot_deletion_time: float = 2.0
+    iot_unique_destinations: bool = True
     dynamodb_url: str = ""
     kubernetes_endpoint: str = ""
     kubernetes_issuer: str = ""
@@ -97,6 +98,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         iot_challenge_timeout=_seconds(environment, "SANDBOX_IOT_CHALLENGE_TIMEOUT", default.iot_challenge_timeout),
         iot_token_lifetime=_seconds(environment, "SANDBOX_IOT_TOKEN_LIFETIME", default.iot_token_lifetime),
         iot_deletion_time=_seconds(environment, "SANDBOX_IOT_DELETION_TIME", default.iot_deletion_time),
+        iot_unique_destinations=environment.get("SANDBOX_IOT_UNIQUE_DESTINATIONS", "true") != "false",
         dynamodb_url=environment.get("SANDBOX_DYNAMODB_URL", "").rstrip("/"),
         kubernetes_endpoint=environment.get("SANDBOX_KUBERNETES_ENDPOINT", "").rstrip("/"),
         kubernetes_issuer=environment.get("SANDBOX_KUBERNETES_ISSUER", "").rstrip("/"),

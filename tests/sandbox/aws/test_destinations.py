@@ -173,6 +173,22 @@ def test_two_creations_at_once_make_one(aws: Emulator, endpoint: Endpoint) -> No
     assert len(endpoint.calls) == 1
 
 
+def test_second_destination_for_a_url_can_be_allowed(
+    tmp_path: Path, aws_authority: Authority, endpoint: Endpoint
+) -> None:
+    with running(tmp_path, aws_authority, IOT_UNIQUE_DESTINATIONS="false") as lenient:
+        iot = lenient.client("iot")
+        assert create(iot, f"{endpoint.url}/twice") != create(iot, f"{endpoint.url}/twice")
+        until(lambda: len(endpoint.calls) == 2)
+
+
+def test_refusal_names_the_destination_there_is(iot: Any, endpoint: Endpoint) -> None:
+    arn = create(iot, f"{endpoint.url}/named")
+    with pytest.raises(ClientError) as error:
+        create(iot, f"{endpoint.url}/named")
+    assert error.value.response["resourceArn"] == arn  # type: ignore[typeddict-item]
+
+
 def test_list_is_paged(iot: Any, endpoint: Endpoint) -> None:
     made = {create(iot, f"{endpoint.url}/{number}") for number in range(3)}
     pages = list(iot.get_paginator("list_topic_rule_destinations").paginate(PaginationConfig={"PageSize": 2}))

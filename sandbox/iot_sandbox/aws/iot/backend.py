@@ -17,7 +17,7 @@ from moto.iot.exceptions import (
     IoTClientError,
     ResourceAlreadyExistsException,
 )
-from moto.iot.models import FakeCertificate, FakeEndpoint, FakePolicy, FakePolicyVersion, IoTBackend
+from moto.iot.models import FakeCertificate, FakeEndpoint, FakePolicy, FakePolicyVersion, FakeThing, IoTBackend
 
 from iot_sandbox.aws import authority, policies, settings
 from iot_sandbox.aws.iot import certificates, challenge, rules
@@ -46,6 +46,7 @@ class SandboxIoTBackend(IoTBackend):
             self._start_challenge,
             config.iot_token_lifetime,
             config.iot_deletion_time,
+            unique=config.iot_unique_destinations,
         )
 
     @property
@@ -120,6 +121,39 @@ class SandboxIoTBackend(IoTBackend):
             )
         self.certificates[certificate.certificate_id] = certificate
         return certificate
+
+    # --- things
+
+    def create_thing(
+        self,
+        thing_name: str,
+        thing_type_name: str,
+        attribute_payload: dict[str, Any] | None,
+        billing_group_name: str | None = None,
+    ) -> FakeThing:
+        """CreateThing: the same again is answered as the first time, anything else under that name is refused."""
+        for thing in self.things.values():
+            if thing.thing_name == thing_name:
+                asked = (thing_type_name or None, (attribute_payload or {}).get("attributes") or {})
+                if asked != (thing.thing_type and thing.thing_type.thing_type_name, thing.attributes):
+                    raise ResourceAlreadyExistsException(
+                        f"Thing {thing_name} already exists in account with different attributes",
+                        thing_name,
+                        thing.arn,
+                    )
+                return thing
+        return super().create_thing(thing_name, thing_type_name, attribute_payload, billing_group_name)
+
+    def update_thing(
+        self,
+        thing_name: str,
+        thing_type_name: str,
+        attribute_payload: dict[str, Any] | None,
+        remove_thing_type: bool,
+    ) -> None:
+        """UpdateThing; every update is a new version."""
+        super().update_thing(thing_name, thing_type_name, attribute_payload, remove_thing_type)
+        self.describe_thing(thing_name).version += 1
 
     # --- policies
 

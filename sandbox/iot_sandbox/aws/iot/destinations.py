@@ -83,6 +83,7 @@ class Destinations:
     """The destinations of one account and region; safe for concurrent calls.
 
     `challenge(destination)` is called, outside the lock, whenever a confirmation message is due.
+    With `unique`, a second destination for a URL is refused; AWS's guides do not say whether it is.
     """
 
     def __init__(
@@ -91,8 +92,11 @@ class Destinations:
         challenge: Callable[[Destination], None],
         token_lifetime: float,
         deletion_time: float,
+        *,
+        unique: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._unique = unique
         self._arn_prefix = arn_prefix
         self._challenge = challenge
         self._token_lifetime = token_lifetime
@@ -106,7 +110,7 @@ class Destinations:
         url = confirmation_url(configuration)
         with self._lock:
             existing = self.find(url)
-            if existing:
+            if existing and self._unique:
                 raise ResourceAlreadyExistsException(
                     f"A destination with the confirmation URL {url} already exists",
                     existing.arn,
