@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
-with suppress(ImportError):  # a module that needs it says so
+try:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    HAS_CRYPTOGRAPHY = True
+except ImportError:
+    HAS_CRYPTOGRAPHY = False
 
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
 

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
@@ -50,6 +50,12 @@ def answered_at(answer: dict[str, Any]) -> datetime | None:
         return parsedate_to_datetime(headers["date"])
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def instant(moment: Any) -> str:
+    """Return a point in time of an answer as text that sorts; empty for none."""
+    # Python 3.9 has no datetime.UTC
+    return moment.astimezone(timezone.utc).isoformat() if moment else ""  # noqa: UP017
 
 
 class IoT:

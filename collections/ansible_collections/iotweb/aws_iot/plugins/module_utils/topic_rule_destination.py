@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import instant
+
 Destination = dict[str, Any]
 Summaries = list[dict[str, Any]]
 # The most useful first.
@@ -30,13 +32,13 @@ def described(answer: dict[str, Any]) -> Destination:
 def of_url(summaries: Summaries, url: str) -> Summaries:
     """Return the destinations of a URL, the most useful one first."""
     same = [one for one in summaries if (one.get("httpUrlSummary") or {}).get("confirmationUrl") == url]
-    return sorted(same, key=lambda one: (STATUSES.index(one["status"]), str(one.get("createdAt")), one["arn"]))
+    return sorted(same, key=lambda one: (STATUSES.index(one["status"]), instant(one.get("createdAt")), one["arn"]))
 
 
 def oldest(summaries: Summaries, url: str) -> str | None:
     """Return the ARN that all runs agree on when several made a destination of one URL at the same time."""
     same = [one for one in of_url(summaries, url) if one["status"] != "DELETING"]
-    return min(((str(one.get("createdAt")), one["arn"]) for one in same), default=("", None))[1]
+    return min(((instant(one.get("createdAt")), one["arn"]) for one in same), default=("", None))[1]
 
 
 def next_step(current: Destination | None, state: str, unanswered: float, resend_after: float) -> str:

@@ -144,16 +144,10 @@ key_pair:
 
 from typing import Any
 
-try:
-    import cryptography  # noqa: F401 - module_utils/certificate.py uses it
-
-    HAS_CRYPTOGRAPHY = True
-except ImportError:
-    HAS_CRYPTOGRAPHY = False
-
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.certificate import (
+    HAS_CRYPTOGRAPHY,
     NotOneError,
     chosen,
     csr_key,

@@ -48,6 +48,13 @@ options:
   error_action:
     description: What is done with a message whose action failed, spelled as an element of O(actions).
     type: dict
+  secret_headers:
+    description:
+      - Values of headers of HTTP actions that are secret, by the headers' names. They are sent with every HTTP action,
+        in the place of a header of the same name, and shown nowhere.
+      - Prefer C(get_secret) in O(actions) where it can be; whoever may read the rule can see these.
+    type: dict
+    version_added: 1.1.0
   enabled:
     description: Whether the rule is in force.
     type: bool
@@ -64,7 +71,8 @@ options:
     choices: [present, absent]
     default: present
 notes:
-  - Set C(no_log) where a header carries a secret as a literal value rather than by C(get_secret).
+  - Give secrets by O(secret_headers) or C(get_secret). Values of headers that a rule has and the task does not name
+    are taken for secrets, too, and not shown.
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - iotweb.aws_iot.wait
@@ -93,6 +101,16 @@ EXAMPLES = r"""
       sqs:
         queueUrl: https://sqs.us-east-2.amazonaws.com/123456789012/dead-letters
         roleArn: arn:aws:iam::123456789012:role/rule
+
+- name: Header carries a secret that is not in Secrets Manager
+  iotweb.aws_iot.iot_topic_rule:
+    name: forward_to_partner
+    sql: SELECT * FROM 'things/telemetry'
+    actions:
+      - http:
+          url: https://partner.example.com/readings
+    secret_headers:
+      X-Api-Key: "{{ partner_key }}"
 
 - name: Rule does several things, is tagged, and errors go to a topic
   iotweb.aws_iot.iot_topic_rule:
@@ -192,17 +210,44 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import (
 )
 
 
+def with_secrets(action: dict[str, Any] | None, secrets: dict[str, str] | None) -> dict[str, Any] | None:
+    """Return the action with the secret headers among its own, if it is one with headers."""
+    if not secrets or not action or not isinstance(action.get("http"), dict):
+        return action
+    named = {name.lower() for name in secrets}
+    plain = [one for one in action["http"].get("headers") or [] if str(one.get("key", "")).lower() not in named]
+    headers = [*plain, *({"key": name, "value": value} for name, value in secrets.items())]
+    return {**action, "http": {**action["http"], "headers": headers}}
+
+
+def literals(actions: list[dict[str, Any] | None]) -> set[str]:
+    """Return the values of headers that are no templates, and long enough to be told from other text."""
+    headers = [one for action in actions if action for one in (action.get("http") or {}).get("headers") or []]
+    values = {str(one.get("value", "")) for one in headers}
+    return {value for value in values if len(value) >= 8 and not value.startswith("${")}
+
+
+def conceal(module: AnsibleAWSModule, before: dict[str, Any] | None) -> None:
+    """Keep out of all output what the rule's headers hold and the task does not say openly."""
+    if before:
+        said = literals([*(module.params["actions"] or []), module.params["error_action"]])
+        held = literals([*before["actions"], before["error_action"]])
+        module._module.no_log_values.update(held - said)  # pylint: disable=protected-access
+
+
 def desired(before: dict[str, Any] | None, params: dict[str, Any], shape: Any) -> dict[str, Any]:
     """Return the rule that the options ask for. The shape is that of CreateTopicRule's topicRulePayload."""
-    actions, error_action = shape.members["actions"], shape.members["errorAction"]
+    secrets = params["secret_headers"]
+    actions = [with_secrets(action, secrets) for action in params["actions"]]
+    error_action = with_secrets(params["error_action"], secrets)
     return {
         "name": params["name"],
         **({"arn": before["arn"]} if before else {}),
         "sql": params["sql"].strip(),
         "sql_version": params["sql_version"],
         "description": params["description"],
-        "actions": fitted(params["actions"], actions),
-        "error_action": fitted(params["error_action"], error_action) if params["error_action"] else None,
+        "actions": fitted(actions, shape.members["actions"]),
+        "error_action": fitted(error_action, shape.members["errorAction"]) if error_action else None,
         "enabled": params["enabled"],
         "tags": desired_tags(before["tags"] if before else {}, params),
     }
@@ -279,6 +324,7 @@ def main() -> None:
             "description": {"default": ""},
             "actions": {"type": "list", "elements": "dict"},
             "error_action": {"type": "dict"},
+            "secret_headers": {"type": "dict", "no_log": True},
             "enabled": {"type": "bool", "default": True},
             "role_timeout": {"type": "int", "default": 60},
             "state": {"choices": ["present", "absent"], "default": "present"},
@@ -291,6 +337,7 @@ def main() -> None:
     check_name(module)
     iot, name = IoT(module), module.params["name"]
     before = current_rule(iot, name)
+    conceal(module, before)
     after: dict[str, Any] | None = None
     if module.params["state"] == "present":
         after = ensure_present(iot, before)
