@@ -54,7 +54,6 @@ options:
         in the place of a header of the same name, and shown nowhere.
       - Prefer C(get_secret) in O(actions) where it can be; whoever may read the rule can see these.
     type: dict
-    version_added: 1.1.0
   enabled:
     description: Whether the rule is in force.
     type: bool
