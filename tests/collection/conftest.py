@@ -21,7 +21,8 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 
 ROOT = Path(__file__).resolve().parents[2]
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
-LIBRARIES = ("roles/verify/files", "roles/device_kit/library", "roles/receiver/library", "roles/iot_core/library")
+LIBRARIES = ("roles/verify/files", "roles/device_kit/library", "roles/receiver/library", "roles/iot_core/library",
+             "roles/preflight/library")
 sys.path += [str(ROOT / folder) for folder in LIBRARIES]
 
 MODULES = "ansible_collections.iotweb.aws_iot.plugins.modules"

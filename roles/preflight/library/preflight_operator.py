@@ -134,8 +134,9 @@ def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict
             ContextEntries=context,
         )
         for page in pages:
+            passed = f" when it is passed to {permission['passed_to']}" if permission["passed_to"] else ""
             found += [
-                f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}"
+                f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}{passed}"
                 for result in page["EvaluationResults"]
                 if result["EvalDecision"] != "allowed"
             ]
