@@ -7,7 +7,6 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 SANDBOX := /var/lib/iot-receiver-sandbox/supervisor/control
-VENVS := service-test device-test sandbox-test
 # What a shell or an outer virtual environment set for itself must not reach ours.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -38,11 +37,11 @@ sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
 	@$(SANDBOX) tail -f $(PART)
 
 .PHONY: test
-test: setup ## check, test, deploy to a sandbox of its own, and count
+test: python ## check, test, deploy to a sandbox of its own, and count
 	@$(PYTHON) tests/run.py
 
 .PHONY: lint
-lint: setup $(VENVS:%=build/venv/%/installed) ## check style and types only
+lint: python ## check style and types only
 	@$(PYTHON) tests/run.py --only lint
 
 .PHONY: bench
@@ -58,17 +57,20 @@ lock: ## resolve requirements/*.in again
 	@requirements/lock
 
 # A venv counts as made once its marker is there: interrupted installs are made again from nothing.
-.venv/installed: requirements/controller.txt
-	@$(call make_venv,.venv,requirements/controller.txt)
+.venv/installed: requirements/controller.txt | python
+	@$(call make_venv,.venv,$<)
 
-build/venv/%/installed: requirements/%.txt
+build/venv/%/installed: requirements/%.txt | python
 	@$(call make_venv,build/venv/$*,$<)
 
+.PHONY: python
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }
+
 define make_venv
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }; \
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null \
-	  || { echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }; \
 	echo "Installing $(2) into $(1)"; \
 	$(PYTHON) -m venv --clear $(1); \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2); \

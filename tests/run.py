@@ -108,6 +108,8 @@ def main() -> int:
         with ThreadPoolExecutor(WORKERS) as pool:
             for lane in pool.map(lambda lane: [carry_out(stage) for stage in lane], phase):
                 counts += lane
+        if "environments" in broken:
+            break
     passed, failed = sum(c.passed for c in counts), sum(c.failed for c in counts)
     skipped = [reason for count in counts for reason in count.skipped]
     for reason in skipped:

@@ -128,11 +128,11 @@ def units() -> Lane:
 
 def plan() -> list[Phase]:
     """All there is to run, phase after phase: the cheap first."""
-    venvs = [f"build/venv/{venv}/installed" for venv in ("service-test", "device-test", "sandbox-test")]
+    venvs = [".venv", "build/venv/service-test", "build/venv/device-test", "build/venv/sandbox-test"]
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
     apart = {"infrastructure", "preflight", "terraform"}  # their scenarios change nothing of the deployment
     return [
-        [[Stage("environments", "lint", ["make", *venvs], one)]],
+        [[Stage("environments", "lint", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)]],
         [[stage] for stage in lint()],
         [[Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)]],
         [
