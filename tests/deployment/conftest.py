@@ -86,8 +86,8 @@ def kubectl() -> Kubectl:
     return Kubectl()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def secret(kubectl: Kubectl) -> str:
-    """The shared secret that the receiver accepts."""
+    """The shared secret that the receiver accepts now."""
     data = kubectl("get", "secret", "iot-receiver", "-n", "apps")["data"]
     return base64.b64decode(data["current"]).decode()

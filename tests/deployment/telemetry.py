@@ -1,0 +1,136 @@
+"""Devices of a test's own that publish at a steady rate, with a ledger of what the broker took."""
+
+import json
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from conftest import STATE, TABLE
+from paho.mqtt.enums import CallbackAPIVersion
+
+ENDPOINT = "sandbox-ats.iot.us-east-2.amazonaws.com"
+TOPIC = "things/telemetry"
+POLICY = "iot-thing-policy"
+PER_DEVICE = 100  # messages a second: IoT Core takes no more from one connection
+
+
+@contextmanager
+def thing(iot: Any, folder: Path) -> Iterator[str]:
+    """A thing with a certificate in a folder, and neither any more afterwards."""
+    name = f"load-{uuid.uuid4().hex[:8]}"
+    iot.create_thing(thingName=name)
+    made = iot.create_keys_and_certificate(setAsActive=True)
+    arn, identity = made["certificateArn"], made["certificateId"]
+    iot.attach_policy(policyName=POLICY, target=arn)
+    iot.attach_thing_principal(thingName=name, principal=arn)
+    (folder / f"{name}.crt").write_text(made["certificatePem"])
+    (folder / f"{name}.key").write_text(made["keyPair"]["PrivateKey"])
+    try:
+        yield name
+    finally:
+        iot.detach_thing_principal(thingName=name, principal=arn)
+        iot.detach_policy(policyName=POLICY, target=arn)
+        iot.update_certificate(certificateId=identity, newStatus="INACTIVE")
+        iot.delete_certificate(certificateId=identity)
+        iot.delete_thing(thingName=name)
+
+
+class Device:
+    """One connection that publishes until it is stopped, and knows what was acknowledged."""
+
+    def __init__(self, name: str, folder: Path, rate: float) -> None:
+        self.name, self.rate = name, rate
+        self.taken: set[str] = set()
+        self._under_way: dict[int, str] = {}
+        self._lock, self._stop, self._connected = threading.Lock(), threading.Event(), threading.Event()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        context = ssl.create_default_context(cafile=str(STATE / "ca" / "ca.crt"))
+        context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
+        self._client.tls_set_context(context)
+        self._client.on_connect = lambda *_: self._connected.set()
+        self._client.on_publish = self._acknowledged
+        self._thread = threading.Thread(target=self._publish)
+
+    def start(self) -> None:
+        """Connect, and publish from now on."""
+        self._client.connect(ENDPOINT, 8883, keepalive=20)
+        self._client.loop_start()
+        assert self._connected.wait(20), "the broker does not let the test's device in"
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Publish no more, and wait for what is under way."""
+        self._stop.set()
+        self._thread.join()
+        until = time.monotonic() + 20
+        while self._under_way and time.monotonic() < until:
+            time.sleep(0.05)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _acknowledged(self, _client: mqtt.Client, _data: Any, number: int, *_: Any) -> None:
+        with self._lock:
+            self.taken.add(self._under_way.pop(number))
+
+    def _publish(self) -> None:
+        due, count = time.monotonic(), 0
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due, count = due + 1 / self.rate, count + 1
+            message = {"deviceId": self.name, "temp": 20 + count % 10 / 10, "ts": int(time.time() * 1000),
+                       "messageId": str(count)}
+            with self._lock:
+                sent = self._client.publish(TOPIC, json.dumps(message), qos=1)
+                self._under_way[sent.mid] = str(count)
+
+
+class Telemetry:
+    """Several devices, and the rows that became of their readings."""
+
+    def __init__(self, devices: list[Device], dynamodb: Any) -> None:
+        self._devices, self._dynamodb = devices, dynamodb
+
+    @property
+    def published(self) -> int:
+        """Readings that the broker took."""
+        return sum(len(device.taken) for device in self._devices)
+
+    def stop(self) -> None:
+        """Publish no more."""
+        for device in self._devices:
+            device.stop()
+
+    def missing(self, wait: float) -> list[str]:
+        """Readings that the broker took and that are no rows, at the latest after some seconds."""
+        until = time.monotonic() + wait
+        while True:
+            missing = [f"{device.name} {identity}" for device in self._devices
+                       for identity in device.taken - self._rows(device.name)]
+            if not missing or time.monotonic() > until:
+                return missing
+            time.sleep(1)
+
+    def _rows(self, name: str) -> set[str]:
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=TABLE, KeyConditionExpression="deviceId = :d", ProjectionExpression="#t", ConsistentRead=True,
+            ExpressionAttributeNames={"#t": "Time"}, ExpressionAttributeValues={":d": {"S": name}})
+        return {item["Time"]["S"].partition("#")[2] for page in pages for item in page["Items"]}
+
+
+@contextmanager
+def telemetry(aws: Any, folder: Path, rate: int) -> Iterator[Telemetry]:
+    """Readings at a rate, all devices together, from now until the block ends."""
+    with ExitStack() as stack:
+        names = [stack.enter_context(thing(aws("iot"), folder)) for _ in range(-(-rate // PER_DEVICE))]
+        devices = [Device(name, folder, rate / len(names)) for name in names]
+        time.sleep(2)  # the broker looks at the IoT API each second
+        load = Telemetry(devices, aws("dynamodb"))
+        for device in devices:
+            device.start()
+            stack.callback(device.stop)
+        yield load

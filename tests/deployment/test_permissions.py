@@ -1,0 +1,74 @@
+"""Who may do what: the rule's role by IAM's simulator, the operator by preflight."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ENDPOINT, REGION, ROOT, Recap
+
+Aws = Callable[[str], Any]
+Playbook = Callable[..., Recap]
+ACCOUNT = "123456789012"
+RULE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/iot-receiver-rule"
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:iot-receiver-rule-dead-letters"
+ALLOWED = {("sqs:SendMessage", "queue"), ("secretsmanager:GetSecretValue", "secret"),
+           ("secretsmanager:DescribeSecret", "secret")}  # get_secret's documentation asks for both
+ACTIONS = ["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SetQueueAttributes",
+           "secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue",
+           "secretsmanager:UpdateSecretVersionStage", "secretsmanager:DeleteSecret", "secretsmanager:ListSecrets",
+           "dynamodb:PutItem", "dynamodb:Query", "iot:Publish", "iot:ConfirmTopicRuleDestination", "iam:PassRole",
+           "kms:Decrypt", "s3:GetObject", "sts:AssumeRole", "lambda:InvokeFunction"]
+
+
+def test_rules_role_may_send_dead_letters_and_read_the_secret_and_nothing_else(aws: Aws) -> None:
+    secret = aws("secretsmanager").describe_secret(SecretId="iot-receiver/secret")["ARN"]
+    resources = {"queue": QUEUE, "secret": secret, "other queue": QUEUE.replace("rule", "receiver"),
+                 "other secret": secret.replace("iot-receiver/", "other/"), "anything": "*"}
+    names = {arn: name for name, arn in resources.items()}
+    answer = aws("iam").simulate_principal_policy(PolicySourceArn=RULE_ROLE, ActionNames=ACTIONS,
+                                                  ResourceArns=[*names])
+    allowed = {(result["EvalActionName"], names[result["EvalResourceName"]])
+               for result in answer["EvaluationResults"] if result["EvalDecision"] == "allowed"}
+    assert allowed == ALLOWED
+
+
+def test_rules_role_is_taken_by_iot_core_alone(aws: Aws) -> None:
+    iam = aws("iam")
+    [statement] = iam.get_role(RoleName="iot-receiver-rule")["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "iot.amazonaws.com"}
+    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+    assert iam.list_attached_role_policies(RoleName="iot-receiver-rule")["AttachedPolicies"] == []
+    assert iam.list_role_policies(RoleName="iot-receiver-rule")["PolicyNames"] == ["rule"]
+
+
+@pytest.fixture
+def operator(aws: Aws) -> Iterator[dict[str, str]]:
+    """Keys of somebody who may do everything but pass roles."""
+    iam, name = aws("iam"), "may-not-pass"
+    statements = [{"Effect": "Allow", "Action": "*", "Resource": "*"},
+                  {"Effect": "Deny", "Action": "iam:PassRole", "Resource": RULE_ROLE}]
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="rights",
+                        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    yield {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.delete_user_policy(UserName=name, PolicyName="rights")
+    iam.delete_user(UserName=name)
+
+
+def test_preflight_names_the_role_that_the_operator_may_not_pass(
+    playbook: Playbook, operator: dict[str, str], tmp_path: Path
+) -> None:
+    inventory = yaml.safe_load((ROOT / "inventory/sandbox/group_vars/all/aws.yml").read_text())
+    variables = tmp_path / "operator.yml"
+    variables.write_text(yaml.safe_dump({"aws_environment": inventory["aws_environment"] | operator}))
+    refused = playbook("site.yml", "--tags", "preflight", "-e", f"@{variables}")
+    assert refused.status != 0
+    told = " ".join(refused.output.split())
+    assert f"user/may-not-pass may not iam:PassRole on {RULE_ROLE} when it is passed to iot.amazonaws.com" in told
+    assert ENDPOINT in told
+    assert told.count("may not iam:PassRole") == 1
