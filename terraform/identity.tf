@@ -158,6 +158,7 @@ resource "aws_iam_role_policy" "rule" {
         Resource = aws_sqs_queue.dead_letters["rule"].arn
       },
       {
+        # Both are what get_secret() asks for: AWS IoT Core Developer Guide, SQL functions.
         Sid      = "Secret"
         Effect   = "Allow"
         Action   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
