@@ -1,0 +1,155 @@
+"""Ansible module iot_fleet: every certificate that carries a policy is gone, and with it its thing."""
+
+DOCUMENTATION = r"""
+module: iot_fleet
+short_description: Remove the certificates of a policy, and their things
+description:
+  - Revokes and deletes each certificate that the policy is attached to, and deletes the things these belong to.
+    A thing that has another certificate as well stays.
+  - A certificate can be found by its policy until its very end, so a run that is broken off can be run again.
+options:
+  policy_name:
+    description: Name of the policy; one that is not there has no certificates.
+    type: str
+    required: true
+  things:
+    description: Names of further things to delete, should an earlier run have left them without certificate.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+RETURN = r"""
+certificates:
+  description: Ids of the certificates that are, or in check mode would be, removed.
+  type: list
+  elements: str
+  returned: always
+things:
+  description: Names of the things that are, or in check mode would be, removed.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
+    from botocore.exceptions import BotoCoreError, ClientError
+
+AT_ONCE = 4  # IoT Core takes 10 such calls a second
+MISSING = "ResourceNotFoundException"
+# Told of an attachment that was just undone: AWS IoT API Reference, DeleteCertificate and DeleteThing.
+UNSETTLED = ["DeleteConflictException", "CertificateStateException", "InvalidRequestException"]
+
+
+class FleetError(Exception):
+    """A call failed; the reason is its cause. (Threads must not fail the module: it can fail but once.)"""
+
+
+class Fleet:
+    """The calls; each raises FleetError that names it."""
+
+    def __init__(self, module: AnsibleAWSModule) -> None:
+        backoff = AWSRetry.jittered_backoff(retries=8, delay=1, catch_extra_error_codes=UNSETTLED)
+        self._client = module.client("iot", retry_decorator=backoff)
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """One call; what is not there any more was the aim."""
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(aws_retry=True, **arguments)
+        except is_boto3_error_code(MISSING):
+            return {}
+        except (BotoCoreError, ClientError) as error:
+            raise FleetError(f"Unable to {operation.replace('_', ' ')} with {arguments}") from error
+        return answer
+
+    def certificates(self, policy: str) -> list[str]:
+        """ARNs of the certificates that the policy is attached to."""
+        found: list[str] = []
+        marker: dict[str, str] = {}
+        while True:
+            page = self.call("list_targets_for_policy", policyName=policy, pageSize=250, **marker)
+            found += [target for target in page.get("targets", []) if ":cert/" in target]
+            if not page.get("nextMarker"):
+                return sorted(set(found))
+            marker = {"marker": page["nextMarker"]}
+
+    def things(self, certificate: str) -> list[str]:
+        """Names of a certificate's things."""
+        return list(self.call("list_principal_things", principal=certificate).get("things", []))
+
+    def principals(self, thing: str) -> list[str]:
+        """What a thing proves itself by."""
+        return list(self.call("list_thing_principals", thingName=thing).get("principals", []))
+
+    def exists(self, thing: str) -> bool:
+        """Whether there is such a thing."""
+        return bool(self.call("describe_thing", thingName=thing))
+
+    def remove_certificate(self, certificate: str) -> None:
+        """Lock it out first; its policy goes last, as it is found by that."""
+        identity = certificate.rpartition("/")[2]
+        self.call("update_certificate", certificateId=identity, newStatus="REVOKED")
+        for thing in self.things(certificate):
+            self.call("detach_thing_principal", thingName=thing, principal=certificate)
+            if not self.principals(thing):
+                self.call("delete_thing", thingName=thing)
+        for policy in self.call("list_attached_policies", target=certificate).get("policies", []):
+            self.call("detach_policy", policyName=policy["policyName"], target=certificate)
+        self.call("delete_certificate", certificateId=identity)
+
+
+def doomed_things(fleet: Fleet, certificates: list[str], names: list[str]) -> list[str]:
+    """Things that belong to these certificates and to no other, and those of the names."""
+    owners = {thing for certificate in certificates for thing in fleet.things(certificate)}
+    owners |= {name for name in names if fleet.exists(name)}
+    return sorted(thing for thing in owners if set(fleet.principals(thing)) <= set(certificates))
+
+
+def remove(fleet: Fleet, certificates: list[str], things: list[str]) -> None:
+    """Several certificates at a time, then the things that nothing belongs to any more."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(fleet.remove_certificate, certificates))
+    for thing in things:
+        fleet.call("delete_thing", thingName=thing)
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "policy_name": {"required": True},
+            "things": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    fleet = Fleet(module)
+    try:
+        certificates = fleet.certificates(module.params["policy_name"])
+        things = doomed_things(fleet, certificates, module.params["things"])
+        if not module.check_mode:
+            remove(fleet, certificates, things)
+    except FleetError as error:
+        module.fail_json_aws(error.__cause__, msg=str(error))
+    ids = [certificate.rpartition("/")[2] for certificate in certificates]
+    module.exit_json(
+        changed=bool(ids or things),
+        certificates=ids,
+        things=things,
+        diff={"before": {"certificates": ids, "things": things}, "after": {"certificates": [], "things": []}},
+    )
+
+
+if __name__ == "__main__":
+    main()
