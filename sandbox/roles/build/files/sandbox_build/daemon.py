@@ -23,7 +23,6 @@ from .plan import Inputs, Places, Plan
 from .status import State, Status
 from .toolchain import ToolchainError
 
-NICENESS = 5  # the other parts of the sandbox set themselves up in the meantime, and are soon done
 START_TIMEOUT = 15.0  # seconds
 STOP_TIMEOUT = 10.0
 LOOK = 2.0  # those who ask `running` hold the lock for an instant themselves
@@ -90,14 +89,15 @@ def start(places: Places, inputs: Inputs, candidates: list[Path]) -> bool:
 
 def run(places: Places, candidates: list[Path]) -> int:
     """Build in this process, and leave the outcome in the status. Returns the exit status."""
-    os.nice(NICENESS)
+    plan = Plan.read(places.plan)
+    os.nice(plan.niceness)  # the other parts of the sandbox set themselves up in the meantime, and are soon done
     with (
         locked(places.work / "lock", patience=LOOK),
         places.log.open("a", buffering=1) as log,
         locked(places.work.parent / "lock", patience=math.inf),  # one cache, one machine's memory
     ):
         shutil.rmtree(places.scratch, ignore_errors=True)
-        build = Build(Plan.read(places.plan), places, log)
+        build = Build(plan, places, log)
         try:
             build.run(candidates)
             active = {work.name for work in places.work.parent.glob("*/") if running(work)}

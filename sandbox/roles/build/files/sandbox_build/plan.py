@@ -2,20 +2,26 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 
 @dataclass(frozen=True)
 class Program:
-    """A command: `package` is a Go import path, `variables` are what its own release sets at link time."""
+    """A command: `package` is a Go import path, `variables` are what its own release sets at link time.
+
+    `tags` choose among its files. `generated` are files, by module and path, that its release makes by other tools than
+    Go and that its module therefore lacks.
+    """
 
     name: str
     title: str
     package: str
     variables: dict[str, str]
     links: tuple[str, ...] = ()
+    tags: str = ""
+    generated: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,16 @@ class Chart:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything one digest stands for, programs in the order in which they are compiled."""
+    """Everything one digest stands for, programs in the order in which they are compiled.
+
+    `link` is the name under which the newest digest of its kind is found; `niceness` says how much the build gives way.
+    """
 
     programs: tuple[Program, ...]
     images: tuple[Image, ...]
     charts: tuple[Chart, ...]
+    link: str = "current"
+    niceness: int = 5
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -54,13 +65,14 @@ class Plan:
         return cls.parse(json.loads(file.read_text()))
 
     @classmethod
-    def parse(cls, plan: dict[str, list[dict[str, Any]]]) -> Self:
+    def parse(cls, plan: dict[str, Any]) -> Self:
         """Make a plan of its JSON form. Raises KeyError or TypeError naming what is missing or unknown."""
         programs = [{**item, "links": tuple(item.get("links", ()))} for item in plan["programs"]]
         return cls(
             programs=tuple(Program(**item) for item in programs),
             images=tuple(Image(**item) for item in plan["images"]),
             charts=tuple(Chart(**item) for item in plan["charts"]),
+            **{name: plan[name] for name in ("link", "niceness") if name in plan},
         )
 
     def images_of(self, program: str) -> list[Image]:
@@ -142,6 +154,11 @@ class Places:
     def scratch(self) -> Path:
         """Temporary files of the compiler; /tmp may be memory, and a link takes hundreds of MiB of it."""
         return self.work / "tmp"
+
+    @property
+    def completed(self) -> Path:
+        """Modules with the files that they lack."""
+        return self.work / "completed"
 
     @property
     def requirements(self) -> Path:
