@@ -1,0 +1,49 @@
+"""The receiver's monitoring objects as role receiver would apply them, rendered without a host."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import filter_loader, init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROLE = ROOT / "roles" / "receiver"
+DASHBOARDS = ("overview", "receiver")
+PLACE = {"deployment_name": "iot-receiver", "ansible_search_path": [str(ROLE)]}
+
+init_plugin_loader()
+filter_loader.add_directory(str(ROLE / "filter_plugins"))
+
+
+def render(template: str, **variables: Any) -> dict[str, Any]:
+    """A template's one object, from the role's defaults and vars and what is given over them."""
+    loader = DataLoader()
+    loader.set_basedir(str(ROLE))
+    known: dict[str, Any] = {}
+    for part in ("defaults", "vars"):
+        known |= loader.load_from_file(str(ROLE / part / "main.yml"), trusted_as_template=True)
+    templar = Templar(loader=loader, variables=known | PLACE | variables)
+    text = (ROLE / "templates" / "monitoring" / f"{template}.yaml.j2").read_text()
+    rendered: dict[str, Any] = yaml.safe_load(str(templar.template(trust_as_template(text))))
+    return rendered
+
+
+def rules(**variables: Any) -> list[dict[str, Any]]:
+    """The groups of rules, as Prometheus reads them."""
+    groups: list[dict[str, Any]] = render("prometheus_rule", **variables)["spec"]["groups"]
+    return groups
+
+
+def alerts(**variables: Any) -> list[dict[str, Any]]:
+    """The rules that alert."""
+    return [rule for group in rules(**variables) for rule in group["rules"] if "alert" in rule]
+
+
+def dashboard(name: str, **variables: Any) -> dict[str, Any]:
+    """A dashboard, as Grafana reads it."""
+    [text] = render("dashboard", receiver_dashboard=name, **variables)["data"].values()
+    found: dict[str, Any] = json.loads(text)
+    return found

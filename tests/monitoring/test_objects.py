@@ -1,0 +1,104 @@
+"""ServiceMonitor, alerts and dashboards: complete, and about metrics that there are."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from objects import DASHBOARDS, ROOT, alerts, dashboard, render, rules
+
+SCHEMA = json.loads(Path(__file__).with_name("dashboard.schema.json").read_text())
+
+
+def panels() -> list[tuple[str, dict[str, Any]]]:
+    """All panels of all dashboards."""
+    return [(name, panel) for name in DASHBOARDS for panel in dashboard(name)["panels"]]
+
+
+def expressions() -> list[str]:
+    """Everything that is asked of Prometheus."""
+    asked = [rule["expr"] for group in rules() for rule in group["rules"]]
+    return asked + [target["expr"] for _, panel in panels() for target in panel["targets"]]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_dashboard_is_one(name: str) -> None:
+    found = dashboard(name)
+    jsonschema.validate(found, SCHEMA)
+    assert len({panel["id"] for panel in found["panels"]}) == len(found["panels"])
+    assert len({panel["title"] for panel in found["panels"]}) == len(found["panels"])
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_panels_lie_side_by_side(name: str) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard(name)["panels"]:
+        place = panel["gridPos"]
+        columns, rows = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        cells = {(x, y) for x in columns for y in rows}
+        assert not cells & taken, panel["title"]
+        assert max(columns) < 24
+        taken |= cells
+
+
+def test_thresholds_rise() -> None:
+    for name, panel in panels():
+        first, *others = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert first["value"] is None
+        values = [step["value"] for step in others]
+        assert values == sorted(set(values)), (name, panel["title"])
+
+
+def test_dashboards_and_alerts_ask_for_metrics_that_there_are() -> None:
+    """By the names in the receiver's source, and by those that are recorded."""
+    source = (ROOT / "service/iot_receiver/metrics.py").read_text()
+    quoted = set(re.findall(r'"([a-z_]+)"', source)) | set(re.findall(r"iot_receiver_([a-z_]+)", source))
+    recorded = {rule["record"] for group in rules() for rule in group["rules"] if "record" in rule}
+    for expression in expressions():
+        for name in re.findall(r"iot_receiver_[a-z_]+", expression):
+            bare = re.sub(r"_(total|bucket|sum|count)$", "", name.removeprefix("iot_receiver_"))
+            assert {bare, f"{bare}_total"} & quoted, f"{name} in {expression}"
+        for name in re.findall(r"iot_receiver:[a-z0-9_:]+", expression):
+            assert name in recorded, f"{name} in {expression}"
+
+
+def test_every_alert_says_what_it_means_and_what_to_do() -> None:
+    runbook = (ROOT / "docs/alerts.md").read_text()
+    for alert in alerts(receiver_runbook_url="https://example.org/alerts"):
+        assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+        assert alert["labels"]["severity"] in {"critical", "warning"}
+        assert alert["annotations"]["runbook_url"] == f"https://example.org/alerts#{alert['alert'].lower()}"
+        [paragraph] = re.findall(rf"^## {alert['alert']}\n\n(.*?)(?=\n## |\Z)", runbook, re.MULTILINE | re.DOTALL)
+        assert all(part in paragraph for part in ("**Means**", "**Look**", "**Do**"))
+    described = set(re.findall(r"^## (\w+)$", runbook, re.MULTILINE))
+    assert described == {alert["alert"] for alert in alerts()}
+
+
+def test_only_this_deployments_receivers_are_meant() -> None:
+    for expression in expressions():
+        for labels in re.findall(r"\biot_receiver_[a-z_]+(?:\{([^}]*)\})?", expression):
+            assert 'namespace="apps",job="iot-receiver"' in labels, expression
+    elsewhere = [rule["expr"] for group in rules(receiver_namespace="elsewhere") for rule in group["rules"]]
+    assert not [expression for expression in elsewhere if 'namespace="apps"' in expression]
+
+
+def test_every_pod_of_the_service_is_scraped_as_openmetrics() -> None:
+    spec = render("service_monitor", receiver_namespace="elsewhere", receiver_scrape_interval=3)["spec"]
+    assert spec["namespaceSelector"] == {"matchNames": ["elsewhere"]}
+    assert spec["selector"] == {"matchLabels": {"app.kubernetes.io/name": "iot-receiver"}}
+    assert spec["scrapeProtocols"][0] == "OpenMetricsText1.0.0"
+    [endpoint] = spec["endpoints"]
+    assert (endpoint["port"], endpoint["path"], endpoint["interval"], endpoint["scrapeTimeout"]) == (
+        "http", "/metrics", "3s", "3s")
+
+
+def test_wanted_receivers_are_those_of_the_variables() -> None:
+    def missing(**variables: Any) -> str:
+        [found] = [alert["expr"] for alert in alerts(**variables) if alert["alert"] == "IotReceiverMissing"]
+        return str(found)
+
+    assert "< 3 " in missing(receiver_replicas=3)
+    assert "< 2 " in missing(receiver_replicas=1, receiver_autoscaling=True)
+    assert "< 1 " in missing(receiver_replicas=1)

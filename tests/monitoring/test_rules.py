@@ -1,0 +1,204 @@
+"""Every alert, by Prometheus' own test tool: silent while all is well, and firing for its cause in time.
+
+Series are written as promtool reads them: `0+3x20` begins at 0 and rises by 3 twenty times, once in 15 seconds.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Promtool
+from objects import alerts, rules
+
+LABELS = 'namespace="apps",job="iot-receiver"'
+STEP = 15  # seconds
+DAY = 86_400 // STEP  # steps
+VISIBLE = "aws_sqs_approximate_number_of_messages_visible_average"  # as CloudWatch's exporter calls it
+
+
+def series(name: str, values: str, pod: str = "a", **labels: str) -> dict[str, str]:
+    """A series of a receiver's pod."""
+    more = "".join(f',{label}="{value}"' for label, value in labels.items())
+    return {"series": f'{name}{{{LABELS},pod="{pod}"{more}}}', "values": values}
+
+
+def messages(**outcomes: str) -> list[dict[str, str]]:
+    """The counters of one pod's messages; those not given stay at 0."""
+    values = dict.fromkeys(("stored", "rejected", "dead_lettered", "unavailable"), f"0x{4 * DAY}") | outcomes
+    return [series("iot_receiver_messages_total", text, outcome=outcome) for outcome, text in values.items()]
+
+
+def up(*pods: str) -> list[dict[str, str]]:
+    """Whether Prometheus reaches pods."""
+    return [series("up", values, pod=str(number)) for number, values in enumerate(pods)]
+
+
+def buckets(name: str, rates: dict[str, float], steps: int = 80) -> list[dict[str, str]]:
+    """A histogram whose buckets rise by so much a step."""
+    found = [series(f"{name}_bucket", f"0+{rate}x{steps}", le=bound) for bound, rate in rates.items()]
+    return [*found, series(f"{name}_count", f"0+{rates['+Inf']}x{steps}")]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Series, and whether an alert fires at a time; in which words, where the case is a firing one of its own kind."""
+
+    name: str
+    alert: str
+    given: list[dict[str, str]]
+    at: str
+    fires: bool
+    says: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+HEALTHY = [
+    *messages(stored="0+150x160"),
+    *up("1x160", "1x160"),
+    *buckets("iot_receiver_write_seconds", {"0.025": 15, "0.25": 15, "+Inf": 15}, 160),
+    series("iot_receiver_batch_items_sum", "0+150x160"),
+    series("iot_receiver_queue_items", "2x160"),
+    series("iot_receiver_throttled_writes_total", "0x160"),
+    series("iot_receiver_unprocessed_items_total", "0x160"),
+    series("iot_receiver_requests_total", "0+15x160", status="200"),
+    series("iot_receiver_secret_uses_total", "0+15x160", secret="current", fingerprint="aa"),
+    series("iot_receiver_secret_uses_total", "0x160", secret="previous", fingerprint="bb"),
+]
+ALERTS = sorted({alert["alert"] for alert in alerts()})
+
+CASES = [
+    # Nothing is stored any more: told within two minutes, though an hour of health lies behind.
+    Case("outage", "IotReceiverBudgetBurnsFast",
+         messages(stored="0+150x240 36000x40", unavailable="0x240 0+150x40"), "62m", True),
+    Case("a blip of 15 seconds", "IotReceiverBudgetBurnsFast",
+         messages(stored="0+150x240 36000 36150+150x40", unavailable="0x240 150x41"), "64m", False),
+    Case("it is over", "IotReceiverBudgetBurnsFast",
+         messages(stored="0+150x240 36000x20 36000+150x100", unavailable="0x240 0+150x20 3000x100"), "80m", False),
+    Case("one in a hundred for six hours", "IotReceiverBudgetBurnsFast",
+         messages(stored="0+990x1500", unavailable="0+10x1500"), "6h", True),
+    Case("one in two hundred for a day", "IotReceiverBudgetBurnsSlow",
+         messages(stored="0+995x6000", unavailable="0+5x6000"), "24h", True),
+    Case("one in five hundred for three days", "IotReceiverBudgetBurnsSlow",
+         messages(stored="0+998x18000", unavailable="0+2x18000"), "72h", True),
+    Case("one in two thousand for three days", "IotReceiverBudgetBurnsSlow",
+         messages(stored="0+1999x18000", unavailable="0+1x18000"), "72h", False),
+    Case("no traffic at all", "IotReceiverBudgetBurnsFast", messages(), "1h", False),
+
+    Case("all pods gone", "IotReceiverDown", up("1x8 _x20", "1x8 _x20"), "3m30s", True,
+         "Prometheus reaches no pod of iot-receiver in namespace apps: what IoT Core sends goes to the dead letters."),
+    Case("all pods fail", "IotReceiverDown", up("1x8 0x20", "1x8 0x20"), "3m30s", True),
+    Case("one is left", "IotReceiverDown", up("1x40", "0x40"), "5m", False),
+    Case("one of two fails", "IotReceiverMissing", up("1x40", "1x8 0x32"), "4m", True,
+         "Prometheus reaches 1 of 2 pods."),
+    Case("one of two is gone", "IotReceiverMissing", up("1x40", "1x8 _x32"), "4m", True),
+    Case("one misses a scrape", "IotReceiverMissing", up("1x40", "1x8 0 1x31"), "2m30s", False),
+    Case("more than wanted", "IotReceiverMissing", up("1x40", "1x40", "1x40"), "5m", False),
+
+    Case("half a second", "IotReceiverWritesSlow",
+         buckets("iot_receiver_write_seconds", {"0.25": 10, "0.5": 20, "+Inf": 20}), "3m", True,
+         "One write in a hundred takes 495ms or longer; a reading has 900 ms for all its tries."),
+    Case("one in a thousand", "IotReceiverWritesSlow",
+         buckets("iot_receiver_write_seconds", {"0.25": 999, "0.5": 1000, "+Inf": 1000}), "5m", False),
+
+    Case("calls", "IotReceiverThrottled",
+         [series("iot_receiver_throttled_writes_total", "0+5x40"),
+          series("iot_receiver_write_seconds_count", "0+100x40")],
+         "3m", True, "5% of what is written has to be written again."),
+    Case("single items", "IotReceiverThrottled",
+         [series("iot_receiver_unprocessed_items_total", "0+50x40"),
+          series("iot_receiver_batch_items_sum", "0+1000x40")],
+         "3m", True),
+    Case("one call", "IotReceiverThrottled",
+         [series("iot_receiver_throttled_writes_total", "0x8 1x32"),
+          series("iot_receiver_write_seconds_count", "0+100x40")],
+         "4m", False),
+
+    Case("0.9 seconds", "IotReceiverQueueing",
+         [*messages(unavailable="0+150x40"), series("iot_receiver_queue_items", "9x40")], "3m", True,
+         "A reading waits 900ms in the mean to be stored (those waiting by those that come in a second);"
+         " after 900 ms it is turned away."),
+    Case("a large but quick queue", "IotReceiverQueueing",
+         [*messages(stored="0+15000x40"), series("iot_receiver_queue_items", "100x40")], "5m", False),
+
+    Case("a tenth", "IotReceiverRejecting", messages(stored="0+90x40", rejected="0+10x40"), "4m", True,
+         "10% of the messages are rejected, or kept as dead letters."),
+    Case("in batches", "IotReceiverRejecting", messages(stored="0+90x40", dead_lettered="0+10x40"), "4m", True),
+    Case("one in a hundred", "IotReceiverRejecting", messages(stored="0+99x40", rejected="0+1x40"), "8m", False),
+
+    Case("the rule's", "IotReceiverRefusing",
+         [series("iot_receiver_requests_total", "0+10x20 200x20", status="200"),
+          series("iot_receiver_requests_total", "0x20 0+10x20", status="403")], "7m", True),
+    Case("a passer-by", "IotReceiverRefusing",
+         [series("iot_receiver_requests_total", "0+100x40", status="200"),
+          series("iot_receiver_requests_total", "0+1x40", status="403"),
+          series("iot_receiver_requests_total", "0+20x40", status="401")], "8m", False),
+
+    Case("for 26 minutes", "IotReceiverOldSecret",
+         [series("iot_receiver_secret_uses_total", "0+1x120", secret="previous", fingerprint="abc")], "26m", True,
+         "Requests give the secret abc, which was replaced more than 20 minutes ago.", {"fingerprint": "abc"}),
+    Case("during a rotation", "IotReceiverOldSecret",
+         [series("iot_receiver_secret_uses_total", "0+1x60 60x100", secret="previous", fingerprint="abc")],
+         "22m", False),
+
+    Case("one in a batch", "IotDeadLetters", messages(stored="0+90x60", dead_lettered="0x20 1x40"), "5m30s", True),
+    Case("on the rule's queue", "IotDeadLetters",
+         [{"series": f'{VISIBLE}{{queue_name="iot-receiver-rule-dead-letters"}}', "values": "0x8 7x20"}],
+         "2m15s", True, "7 messages wait to be looked at and redriven.",
+         {"queue_name": "iot-receiver-rule-dead-letters"}),
+    Case("another's queue", "IotDeadLetters",
+         [{"series": f'{VISIBLE}{{queue_name="orders"}}', "values": "7x40"}], "5m", False),
+    Case("long ago", "IotDeadLetters", messages(stored="0+90x100", dead_lettered="0x20 1x80"), "17m", False),
+
+    Case("after traffic", "IotDevicesSilent", messages(stored="0+10x40 400x80"), "27m", True,
+         "Nothing has come for 15 minutes, and readings had come in the hour before: devices, IoT Core, the rule or the"
+         " way to the load balancer is broken."),
+    Case("never any", "IotDevicesSilent", messages(), "1h", False),
+    Case("bad messages only", "IotDevicesSilent",
+         messages(stored="0+10x40 400x80", rejected="0x40 0+1x80"), "27m", False),
+    *(Case("healthy", alert, HEALTHY, at, False) for alert in ALERTS for at in ("2m", "38m")),
+]
+
+
+def file_of(case: Case) -> dict[str, Any]:
+    """What promtool reads."""
+    firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}}) > bool 0 or vector(0)'
+    test: dict[str, Any] = {
+        "interval": f"{STEP}s", "input_series": case.given,
+        "promql_expr_test": [{"expr": firing, "eval_time": case.at,
+                              "exp_samples": [{"labels": "{}", "value": int(case.fires)}]}],
+    }
+    if case.says:
+        [alert] = [alert for alert in alerts() if alert["alert"] == case.alert]
+        test["alert_rule_test"] = [{
+            "eval_time": case.at, "alertname": case.alert,
+            "exp_alerts": [{"exp_labels": alert["labels"] | case.labels,
+                            "exp_annotations": alert["annotations"] | {"description": case.says}}]}]
+    return {"rule_files": ["rules.yml"], "evaluation_interval": f"{STEP}s", "tests": [test]}
+
+
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the rules."""
+    folder = tmp_path_factory.mktemp("rules")
+    (folder / "rules.yml").write_text(yaml.safe_dump({"groups": rules()}))
+    return folder
+
+
+def test_prometheus_takes_the_rules(promtool: Promtool, written: Path) -> None:
+    assert "SUCCESS" in promtool("check", "rules", "--lint=all", "--lint-fatal", written / "rules.yml")
+
+
+def test_all_alerts_have_cases_of_both_kinds() -> None:
+    assert {case.alert for case in CASES if case.fires} == set(ALERTS)
+    assert {case.alert for case in CASES if not case.fires and case.name != "healthy"} == set(ALERTS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}: {case.name}, {case.at}")
+def test_alert(promtool: Promtool, written: Path, case: Case) -> None:
+    file = written / "test.yml"
+    file.write_text(yaml.safe_dump(file_of(case)))
+    promtool("test", "rules", file)
