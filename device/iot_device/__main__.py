@@ -5,10 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from iot_device import commands
-from iot_device.publisher import NotConnectedError
-from iot_device.sensors import SENSORS
-from iot_device.settings import DEFAULT_FILE, SettingsError, load
+from iot_device.settings import DEFAULT_FILE, SENSORS, Settings, SettingsError, load
 
 SETTINGS = {
     "endpoint": "host name of the broker, ending in -ats.iot.<region>.amazonaws.com",
@@ -19,9 +16,37 @@ SETTINGS = {
     "ca": "file of the authority that signed the broker's certificate (Amazon Root CA 1)",
     "topic": "topic that readings go to (things/telemetry)",
     "interval": "seconds between two readings (10)",
-    "sensor": f"where readings come from: {', '.join(SENSORS)}",
+    "sensor": f"where readings come from: {', '.join(SENSORS)} (simulated)",
+    "sensor-path": "with sensor cpu, the file of its thermal zone (/sys/class/thermal/thermal_zone0/temp)",
+    "sensor-command": "with sensor command, a shell's command line that prints degrees Celsius",
+    "sensor-timeout": "seconds that this command may take (10)",
     "keep-alive": "seconds between signs of life on an idle connection (20)",
+    "reconnect-max": "seconds between two tries to connect, at most (60)",
+    "rate-limit": "publishes a second at most; 0 for no limit (100, AWS's limit of a connection)",
+    "state-dir": "folder of the spool and the state (/var/lib/iot-device)",
+    "spool-max-readings": "how many readings may wait; beyond that the oldest are dropped (500000)",
+    "spool-max-days": "how many days a reading may wait (30)",
+    "metrics-file": "file that metrics are written to, for Prometheus (metrics.prom in the state's folder)",
+    "time-url": "https address whose answer's Date the clock is compared with (the endpoint's port 443)",
 }
+KINDS = {"port": int, "keep-alive": int, "spool-max-readings": int, "interval": float, "sensor-timeout": float,
+         "rate-limit": float, "reconnect-max": float, "spool-max-days": float}  # fmt: skip
+EXAMPLES = """\
+examples:
+  iot-device run                        publish by /etc/iot-device/iot-device.toml until stopped
+  iot-device status                     is it connected, and what waits?
+  iot-device doctor                     what is wrong, and how is it mended?
+  iot-device publish --temperature 4    publish one reading
+  iot-device simulate --rate 50 --count 1000 --ledger sent.jsonl
+
+Exit status: 0 all is well, 1 something is not, 2 wrong settings.
+"""
+SIMULATE = """\
+Readings take the same way as run's: through a spool, each until the broker has acknowledged it.
+
+  --devices 20                 one connection, a gateway with 20 devices behind it (the receiver must allow gateways)
+  --devices 20 --kits build/kits   20 connections, each as the thing of a kit: AWS takes 100 publishes a second of each
+"""
 
 
 def positive(text: str) -> float:
@@ -39,43 +64,64 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
+def common() -> argparse.ArgumentParser:
+    """Return the options of every command."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
         "--config", type=Path, metavar="FILE", help=f"settings file in TOML ({DEFAULT_FILE}, if there)"
     )
-    group = common.add_argument_group("settings", "win over the file; defaults are in brackets")
+    group = options.add_argument_group("settings", "win over the file's; defaults are in brackets")
     for name, text in SETTINGS.items():
-        kind = {"interval": float, "port": int, "keep-alive": int}.get(name, str)
         choices = sorted(SENSORS) if name == "sensor" else None
         group.add_argument(
-            f"--{name}", type=kind, choices=choices, metavar=name.upper().replace("-", "_"), help=text
+            f"--{name}", type=KINDS.get(name, str), choices=choices, metavar=name.upper().replace("-", "_"), help=text
         )
+    return options
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     top = argparse.ArgumentParser(
-        prog="iot-device", description="Publishes a device's readings to AWS IoT Core over MQTT 5."
+        prog="iot-device",
+        description="Publishes a device's readings to AWS IoT Core over MQTT 5. A reading that was taken is kept on "
+        "disk until the broker has acknowledged it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument(
-        "--verbose", action="store_true", help="log the connection's events for publish and simulate too"
-    )
+    top.add_argument("--verbose", action="store_true", help="log the connection's events for publish and simulate too")
     kinds = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    kinds.add_parser("run", parents=[common], help="publish a reading at each interval until stopped")
-    one = kinds.add_parser(
-        "publish", parents=[common], help="publish one reading, and print it once it is acknowledged"
-    )
+    options = common()
+
+    def add(name: str, text: str, description: str = "") -> argparse.ArgumentParser:
+        return kinds.add_parser(
+            name,
+            parents=[options],
+            help=text,
+            description=description or f"{text[0].upper()}{text[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    one = add("run", "publish a reading at each interval until stopped")
+    one.add_argument("--ledger", type=Path, metavar="FILE", help="add each reading and its outcome as a line of JSON")
+    one = add("publish", "publish one reading, and print it once it is acknowledged")
     one.add_argument("--temperature", type=float, help="degrees Celsius, instead of the sensor's")
-    load_ = kinds.add_parser("simulate", parents=[common], help="publish many readings, and print the totals")
-    load_.add_argument("--count", type=positive_int, required=True, help="how many readings")
-    load_.add_argument(
-        "--rate", type=positive, default=10.0, help="readings a second, at most 100 by one connection (10)"
-    )
-    load_.add_argument(
-        "--devices", type=positive_int, default=1, help="how many devices stand behind the connection (1)"
-    )
-    load_.add_argument(
-        "--ledger", type=Path, metavar="FILE", help="write each reading and its outcome as a line of JSON"
-    )
+    one = add("status", "show connection, backlog and certificate")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one = add("doctor", "look for what is wrong, each fault with its fix")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    _add_load(add("simulate", "publish many readings, and print the totals", SIMULATE))
     return top
+
+
+def _add_load(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--devices", type=positive_int, default=1, help="how many devices publish (1)")
+    one.add_argument("--rate", type=positive, default=10.0, help="readings a second, of all devices together (10)")
+    one.add_argument("--count", type=positive_int, default=0, help="how many readings; without it, until stopped")
+    one.add_argument("--duration", type=positive, default=0.0, metavar="SECONDS", help="how long, at most")
+    one.add_argument("--kits", type=Path, metavar="FOLDER", help="kits (unpacked or zips), a thing and connection each")
+    one.add_argument("--ledger", type=Path, metavar="FILE", help="write each reading and its outcome as a line of JSON")
+    one.add_argument("--spool", type=Path, metavar="FILE", help="spool to keep: one that broke off is gone on with")
+    one.add_argument("--unlimited", action="store_true", help="leave AWS's limit of publishes a second aside")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,18 +135,35 @@ def main(arguments: list[str] | None = None) -> int:
     )
     flags = {name.replace("-", "_"): getattr(given, name.replace("-", "_")) for name in SETTINGS}
     try:
-        settings = load(given.config, flags)
-        if given.command == "run":
-            return commands.run(settings)
-        if given.command == "publish":
-            return commands.publish(settings, given.temperature)
-        return commands.simulate(settings, given.devices, given.rate, given.count, given.ledger)
+        if given.command == "doctor":
+            from iot_device import doctor  # noqa: PLC0415 - what a command does not need takes no memory
+
+            return doctor.doctor(given.config, flags, given.json)
+        if given.command == "simulate":
+            from iot_device import simulate  # noqa: PLC0415 - as above
+
+            asked = simulate.Load(given.devices, given.rate, given.count, given.duration, given.kits, given.ledger,
+                                  given.spool, given.unlimited)  # fmt: skip
+            return simulate.simulate(None if given.kits else load(given.config, flags), asked)
+        return _act(given, load(given.config, flags))
     except SettingsError as error:
         print(f"iot-device: {error}", file=sys.stderr)
         return 2
-    except NotConnectedError as error:
+    except ConnectionError as error:
         print(f"iot-device: {error}", file=sys.stderr)
         return 1
+
+
+def _act(given: argparse.Namespace, settings: Settings) -> int:
+    if given.command == "status":  # it need not load an SDK
+        from iot_device import status  # noqa: PLC0415
+
+        return status.status(settings, given.json)
+    from iot_device import publishing  # noqa: PLC0415
+
+    if given.command == "run":
+        return publishing.run(settings, given.ledger)
+    return publishing.publish(settings, given.temperature)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""A line of JSON for every reading that was sent, so that another can be compared with what arrived."""
+"""A line of JSON for each reading once its fate is known, so that another can be compared with what arrived.
+
+A line is written before the spool forgets the reading: with the spool, a reading that was taken has a line after any
+crash, or waits still.
+"""
 
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import TextIO
 
-from iot_device.publisher import Publisher
-from iot_device.reading import Reading
 from iot_device.reasons import Refusal
+
+LATENCIES = 100_000  # the last so many; a closing table needs no more
 
 
 @dataclass
@@ -17,34 +21,32 @@ class Ledger:
     """Counts, and writes to a file where there is one. Times are seconds since 1970."""
 
     file: TextIO | None = None
-    sent: int = 0
     acknowledged: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
+    refused: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] | None = None
+    """Seconds from publish to acknowledgement, where they are wanted."""
 
     @classmethod
-    def at(cls, path: Path | None) -> "Ledger":
-        """Return a ledger that writes to a new file, or one that only counts."""
-        return cls(path.open("w", buffering=1) if path else None)
+    def at(cls, path: Path | None, go_on: bool = False) -> "Ledger":
+        """Return a ledger that writes to a file, a new one unless it goes on, or one that only counts."""
+        return cls(path.open("a" if go_on else "w", buffering=1) if path else None)
 
-    def publish(self, publisher: Publisher, reading: Reading, wait: bool = True) -> bool:
-        """Send a reading; its line is written on the broker's answer. Returns False where there was no room."""
-        published = time.time()
-        taken = publisher.publish(
-            reading.payload(), lambda refusal: self._answer(reading, published, refusal), wait
-        )
-        if taken:
-            with self._lock:
-                self.sent += 1
-        return taken
-
-    def _answer(self, reading: Reading, published: float, refusal: Refusal | None) -> None:
+    def record(self, payload: str, published: float, refusal: Refusal | None) -> None:
+        """Write that a reading was acknowledged, or refused for good."""
         answered = time.time()
-        with self._lock:
-            if refusal:
-                self.refused[refusal.name] = self.refused.get(refusal.name, 0) + 1
-            else:
-                self.acknowledged += 1
-            if self.file:
-                outcome = {"refused": refusal.name} if refusal else {"acknowledged_at": answered}
-                self.file.write(json.dumps(reading.members() | {"published_at": published} | outcome) + "\n")
+        if refusal:
+            self.refused[refusal.name] += 1
+        else:
+            self.acknowledged += 1
+            if self.latencies is not None and len(self.latencies) < LATENCIES:
+                self.latencies.append(answered - published)
+        self._write(payload, published, {"refused": refusal.name} if refusal else {"acknowledged_at": answered})
+
+    def record_waiting(self, payload: str) -> None:
+        """Write that a reading waits still when the command ends."""
+        self._write(payload, None, {"waiting": True})
+
+    def _write(self, payload: str, published: float | None, outcome: dict[str, object]) -> None:
+        if self.file:
+            times = {} if published is None else {"published_at": published}
+            self.file.write(json.dumps(json.loads(payload) | times | outcome) + "\n")

@@ -1,9 +1,11 @@
 """An MQTT 5 connection to AWS IoT Core that publishes with QoS 1 and tells what became of each message.
 
-The SDK keeps to AWS's 100 publishes a second, connects again by itself with back-off and jitter, and sends
-unacknowledged messages again then. Its callbacks come from a thread of its own.
+The SDK connects again by itself, with back-off and full jitter. A message that is under way when the connection breaks
+is handed back as refused: what is sent again, and when, is decided by whoever holds the spool. Callbacks come from a
+thread of the SDK's.
 """
 
+import functools
 import logging
 import threading
 import time
@@ -12,7 +14,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from awscrt import mqtt5
+from awscrt import io, mqtt5
 from awscrt.exceptions import AwsCrtError
 from awsiot import mqtt5_client_builder
 
@@ -22,29 +24,42 @@ from iot_device.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 PING_TIMEOUT_MS = 4000  # below the keep-alive, as the SDK demands
+CONNACK_TIMEOUT_MS = 15_000
 ACK_TIMEOUT_S = 30
-RECONNECT_MS = (500, 60_000)
+RECONNECT_MIN_MS = 500
+STEADY_MS = 10_000  # a connection that held so long begins the back-off anew
+STOP_TIMEOUT_S = 5.0
+SAY_AGAIN_S = 300.0  # a fault that lasts is logged this often
 Done = Callable[[Refusal | None], None]
+OnChange = Callable[[bool, Refusal | None], None]
+"""Called with whether there is a connection now, and why there is none."""
 
 
 class NotConnectedError(ConnectionError):
     """There was no connection in time; the message says why."""
 
 
+@functools.cache
+def bootstrap() -> Any:
+    """Return what all connections share: one thread carries thousands of messages a second."""
+    group = io.EventLoopGroup(1)
+    return io.ClientBootstrap(group, io.DefaultHostResolver(group))
+
+
 class Publisher:
-    """Use as a context manager: it connects in the background, and on leaving disconnects at once.
+    """Use as a context manager: it connects in the background, and on leaving disconnects at once."""
 
-    `limit` is how many messages may be on their way at the same time.
-    """
-
-    def __init__(self, settings: Settings, limit: int = 1000) -> None:
+    def __init__(self, settings: Settings, on_change: OnChange | None = None) -> None:
         self.settings = settings
-        self._room = threading.BoundedSemaphore(limit)
+        self.connected = False
+        self.since = time.time()
+        """When the connection was made or lost, in seconds since 1970."""
+        self.refusal: Refusal | None = None
+        """Why there is no connection."""
+        self._on_change = on_change or (lambda connected, refusal: None)
         self._state = threading.Condition()
-        self._pending = 0
-        self._connected = False
-        self._refusal: Refusal | None = None
         self._stopped = threading.Event()
+        self._said: tuple[str, float] = ("", 0.0)
         try:
             self._client = self._make_client(settings)
         except (AwsCrtError, RuntimeError) as error:  # the latter from the TLS context
@@ -60,12 +75,18 @@ class Publisher:
             endpoint=settings.endpoint,
             port=settings.port,
             client_id=settings.thing,
+            client_bootstrap=bootstrap(),
             keep_alive_interval_sec=settings.keep_alive,
             ping_timeout_ms=PING_TIMEOUT_MS,
+            connack_timeout_ms=CONNACK_TIMEOUT_MS,
             ack_timeout_sec=ACK_TIMEOUT_S,
-            min_reconnect_delay_ms=RECONNECT_MS[0],
-            max_reconnect_delay_ms=RECONNECT_MS[1],
+            min_reconnect_delay_ms=RECONNECT_MIN_MS,
+            max_reconnect_delay_ms=max(RECONNECT_MIN_MS, int(settings.reconnect_max * 1000)),
+            min_connected_time_to_reset_reconnect_delay_ms=STEADY_MS,
             retry_jitter_mode=mqtt5.ExponentialBackoffJitterMode.FULL,
+            offline_queue_behavior=mqtt5.ClientOperationQueueBehaviorType.FAIL_ALL_ON_DISCONNECT,
+            # the pace is kept by whoever publishes, who slows down when the broker asks for it
+            extended_validation_and_flow_control_options=mqtt5.ExtendedValidationAndFlowControlOptions.NONE,
             on_lifecycle_connection_success=self._on_connected,
             on_lifecycle_connection_failure=self._on_failure,
             on_lifecycle_disconnection=self._on_disconnected,
@@ -79,95 +100,87 @@ class Publisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+        self.wait_stopped()
+
+    def stop(self) -> None:
+        """Begin to disconnect."""
         self._client.stop(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.NORMAL_DISCONNECTION))
-        self._stopped.wait(5)
+
+    def wait_stopped(self) -> None:
+        """Wait for the end of the connection."""
+        self._stopped.wait(STOP_TIMEOUT_S)
 
     def wait_connected(self, timeout: float) -> None:
         """Wait up to `timeout` seconds, less where that is in vain. Raises NotConnectedError with the reason."""
         began = time.monotonic()
         with self._state:
-            self._state.wait_for(lambda: self._connected or self._in_vain(), timeout)
-            if not self._connected:
+            self._state.wait_for(lambda: self.connected or self._in_vain(), timeout)
+            if not self.connected:
                 where = f"{self.settings.endpoint}:{self.settings.port} as {self.settings.thing}"
                 waited = time.monotonic() - began
                 raise NotConnectedError(f"no connection to {where} after {waited:.0f} s: {self._why()}")
 
-    def publish(self, payload: bytes, done: Done, wait: bool = True) -> bool:
+    def publish(self, payload: str, done: Done) -> None:
         """Hand a message over; `done` is called with None on the broker's acknowledgement, else with the reason.
 
-        Returns False, and calls nothing, where `limit` messages are on their way and `wait` is False.
+        Without a connection it is refused.
         """
-        if not self._room.acquire(blocking=wait):
-            return False
-        with self._state:
-            self._pending += 1
         packet = mqtt5.PublishPacket(
             topic=self.settings.topic,
             payload=payload,
             qos=mqtt5.QoS.AT_LEAST_ONCE,
             content_type="application/json",
         )
-        future = self._client.publish(packet)
-        future.add_done_callback(lambda completed: self._on_completed(completed, done))
-        return True
-
-    def drain(self, timeout: float) -> int:
-        """Wait up to `timeout` seconds for what is on its way; returns how many remain without an answer."""
-        with self._state:
-            self._state.wait_for(lambda: self._pending == 0, timeout)
-            return self._pending
+        self._client.publish(packet).add_done_callback(lambda future: done(_refusal_of(future)))
 
     def _in_vain(self) -> bool:
-        return self._refusal is not None and self._refusal.lasting
+        return self.refusal is not None and self.refusal.lasting
 
     def _why(self) -> str:
-        return (
-            str(self._refusal) if self._refusal else "no answer; is the host name right, and the port open?"
-        )
+        return str(self.refusal) if self.refusal else "no answer; is the host name right, and the port open?"
 
-    def _on_completed(self, completed: "Future[Any]", done: Done) -> None:
-        refusal = _refusal_of(completed)
-        if refusal:
-            log.warning("message refused: %s", refusal)
-        try:
-            done(refusal)
-        finally:
-            with self._state:
-                self._pending -= 1
-                self._state.notify_all()
-            self._room.release()
+    def _change(self, connected: bool, refusal: Refusal | None) -> None:
+        with self._state:
+            if connected != self.connected or connected:
+                self.since = time.time()
+            self.connected, self.refusal = connected, refusal
+            self._state.notify_all()
+        self._on_change(connected, refusal)
+
+    def _say(self, level: int, text: str) -> None:
+        said, when = self._said
+        if text != said or time.monotonic() - when > SAY_AGAIN_S:
+            self._said = (text, time.monotonic())
+            log.log(level, "%s", text)
 
     def _on_connected(self, _: Any) -> None:
-        log.info("connected to %s:%s as %s", self.settings.endpoint, self.settings.port, self.settings.thing)
-        with self._state:
-            self._connected, self._refusal = True, None
-            self._state.notify_all()
+        where = f"{self.settings.endpoint}:{self.settings.port}"
+        self._said = ("", 0.0)
+        log.info("connected to %s as %s", where, self.settings.thing)
+        self._change(True, None)
 
     def _on_failure(self, data: Any) -> None:
         packet = data.connack_packet
         refusal = _by_code(packet) if packet else _by_error(data.exception)
-        log.warning("no connection to %s:%s: %s", self.settings.endpoint, self.settings.port, refusal)
-        with self._state:
-            self._refusal = refusal
-            self._state.notify_all()
+        level = logging.ERROR if refusal.lasting else logging.WARNING
+        self._say(level, f"no connection to {self.settings.endpoint}:{self.settings.port}: {refusal}")
+        self._change(False, refusal)
 
     def _on_disconnected(self, data: Any) -> None:
         packet = data.disconnect_packet
         refusal = _by_code(packet) if packet else _by_error(data.exception)
-        with self._state:
-            self._connected, self._refusal = False, refusal
-        log.log(logging.INFO if refusal.name == "AWS_ERROR_MQTT5_USER_REQUESTED_STOP" else logging.WARNING,
-                "disconnected: %s", refusal)  # fmt: skip
+        asked_for = refusal.name == "AWS_ERROR_MQTT5_USER_REQUESTED_STOP"
+        self._say(logging.INFO if asked_for else logging.WARNING, f"disconnected: {refusal}")
+        self._change(False, refusal)
 
 
 def _by_code(packet: Any) -> Refusal:
-    return Refusal(mqtt_name(packet.reason_code), packet.reason_string or "")
+    return Refusal(mqtt_name(packet.reason_code), packet.reason_string or "", answered=True)
 
 
 def _by_error(error: BaseException | None) -> Refusal:
-    return Refusal(
-        getattr(error, "name", type(error).__name__), getattr(error, "message", None) or str(error)
-    )
+    return Refusal(getattr(error, "name", type(error).__name__), getattr(error, "message", None) or str(error))
 
 
 def _refusal_of(completed: "Future[Any]") -> Refusal | None:
@@ -175,10 +188,10 @@ def _refusal_of(completed: "Future[Any]") -> Refusal | None:
     if error is not None:
         return _by_error(error)
     puback = completed.result().puback
+    if puback is None or puback.reason_code is None:
+        return Refusal("UNKNOWN_REASON_CODE", "the SDK does not know it", answered=True)
     # 0 is success, 16 is success without a subscriber: codes of 128 and more are refusals.
-    if puback is None or puback.reason_code < 128:
-        return None
-    return _by_code(puback)
+    return _by_code(puback) if puback.reason_code >= 128 else None
 
 
 def mqtt_name(code: int) -> str:

@@ -11,13 +11,7 @@ from typing import Any
 
 def uuid7(milliseconds: int) -> str:
     """Return a UUID that sorts by time (RFC 9562, section 5.7); milliseconds since 1970."""
-    value = (
-        (milliseconds & (1 << 48) - 1) << 80
-        | 7 << 76
-        | secrets.randbits(12) << 64
-        | 2 << 62
-        | secrets.randbits(62)
-    )
+    value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
     return str(uuid.UUID(int=value))
 
 

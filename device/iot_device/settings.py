@@ -1,13 +1,21 @@
 """What the publisher is told: by a TOML file, and by flags that win over it."""
 
+import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 DEFAULT_FILE = Path("/etc/iot-device/iot-device.toml")
+STATE_DIR = Path("/var/lib/iot-device")
+THERMAL_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
+SENSORS = ("simulated", "cpu", "command")
+PATHS = ("certificate", "key", "ca", "state_dir", "metrics_file")  # in a file, relative to it
 AMAZON_ROOT_CA = Path(__file__).with_name("AmazonRootCA1.pem")  # signs the brokers of all regions
+
+
+LEAST = {"rate_limit": 0, "reconnect_max": 0.5, "sensor_timeout": 0.1, "spool_max_days": 0.001}
 
 
 class SettingsError(ValueError):
@@ -33,52 +41,71 @@ class Settings:
     interval: float = 10.0
     """Seconds between two readings."""
     sensor: str = "simulated"
+    sensor_path: Path = THERMAL_ZONE
+    """With sensor cpu, the file of the thermal zone."""
+    sensor_command: str = ""
+    """With sensor command, a shell's command line that prints degrees Celsius."""
+    sensor_timeout: float = 10.0
+    """Seconds that the command may take."""
     keep_alive: int = 20
     """Seconds between signs of life on an idle connection: a dead link shows after about as long."""
+    reconnect_max: float = 60.0
+    """Seconds between two tries to connect at most; each waits a random part of a time that doubles up to this."""
+    rate_limit: float = 100.0
+    """Publishes a second at most; AWS IoT Core takes 100 from one connection. 0 for none."""
+    state_dir: Path = field(default_factory=lambda: Path(os.environ.get("STATE_DIRECTORY", STATE_DIR)))
+    """Folder of the spool and of what status shows."""
+    spool_max_readings: int = 500_000
+    """How many readings may wait; the oldest are dropped beyond that. 500,000 take about 120 MB."""
+    spool_max_days: float = 30.0
+    """How long a reading may wait."""
+    metrics_file: Path | None = None
+    """Where metrics are written; metrics.prom in state_dir unless it is set."""
+    time_url: str = ""
+    """https address whose answer's Date the clock is compared with; the endpoint's port 443 unless it is set."""
 
     def __post_init__(self) -> None:
         for name in ("certificate", "key", "ca"):
             path: Path = getattr(self, name)
             if not path.is_file():
-                raise SettingsError(
-                    f"{name} {path} is no file: say where it is, by --{name} or in the settings file."
-                )
+                raise SettingsError(f"{name} {path} is no file: say where it is, by --{name} or in the settings file.")
         if not 0 < self.port < 65536:
-            raise SettingsError(
-                f"port {self.port} must be between 1 and 65535; AWS IoT Core listens on 8883."
-            )
-        if self.interval <= 0:
+            raise SettingsError(f"port {self.port} must be between 1 and 65535; AWS IoT Core listens on 8883.")
+        if not 0 < self.interval < float("inf"):
             raise SettingsError(f"interval {self.interval} must be a number of seconds above 0.")
+        if self.sensor not in SENSORS:
+            raise SettingsError(f"sensor {self.sensor!r} must be one of {', '.join(SENSORS)}.")
+        for name, least in LEAST.items():
+            if not least <= getattr(self, name) < float("inf"):
+                raise SettingsError(f"{name} {getattr(self, name)} must be {least} or more.")
+        if self.spool_max_readings < 1:
+            raise SettingsError(f"spool_max_readings {self.spool_max_readings} must be 1 or more.")
         if not 5 <= self.keep_alive <= 1200:
-            raise SettingsError(
-                f"keep_alive {self.keep_alive} must be 5 to 1200 seconds (AWS IoT Core's limit)."
-            )
+            raise SettingsError(f"keep_alive {self.keep_alive} must be 5 to 1200 seconds (AWS IoT Core's limit).")
 
     @classmethod
     def make(cls, given: Mapping[str, Any]) -> Self:
         """Check and convert what was given. Raises SettingsError."""
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(given) - known):
-            raise SettingsError(
-                f"unknown setting {', '.join(unknown)}: the settings are {', '.join(sorted(known))}."
-            )
+            raise SettingsError(f"unknown setting {', '.join(unknown)}: the settings are {', '.join(sorted(known))}.")
         if missing := [name for name in ("endpoint", "thing", "certificate", "key") if not given.get(name)]:
             flags = ", ".join(f"--{name}" for name in missing)
-            raise SettingsError(
-                f"{', '.join(missing)} missing: give {flags}, or a settings file with --config."
-            )
+            raise SettingsError(f"{', '.join(missing)} missing: give {flags}, or a settings file with --config.")
         converted = {name: _convert(name, value) for name, value in given.items()}
         return cls(**converted)
 
 
 _KINDS: dict[str, Any] = {
-    "certificate": Path,
-    "key": Path,
-    "ca": Path,
     "port": int,
     "interval": float,
     "keep_alive": int,
-}
+    "rate_limit": float,
+    "reconnect_max": float,
+    "sensor_timeout": float,
+    "spool_max_readings": int,
+    "spool_max_days": float,
+} | dict.fromkeys((*PATHS, "sensor_path"), Path)
 
 
 def _convert(name: str, value: Any) -> Any:
@@ -99,7 +126,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} is no TOML: {error}.") from error
-    for name in ("certificate", "key", "ca"):
+    for name in PATHS:
         if isinstance(content.get(name), str):
             content[name] = path.parent / content[name]
     return content

@@ -17,7 +17,9 @@ require_certificate true
 use_identity_as_username true
 allow_anonymous false
 acl_file {folder}/acl
-persistence false
+persistence true
+persistence_location {folder}/
+max_queued_messages 100000
 user root
 """
 
@@ -26,9 +28,7 @@ def issue(folder: Path, name: str, *options: str) -> None:
     """Make a key and a certificate `name` in the folder; options make it another's than its own."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     files = ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}"]
-    subprocess.run(
-        ["openssl", "req", "-x509", *key, *files, *options], cwd=folder, check=True, capture_output=True
-    )
+    subprocess.run(["openssl", "req", "-x509", *key, *files, *options], cwd=folder, check=True, capture_output=True)
 
 
 class Broker:
@@ -41,6 +41,7 @@ class Broker:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "mosquitto.conf").write_text(CONFIGURATION.format(port=self.port, folder=folder))
+        (folder / "mosquitto.db").unlink(missing_ok=True)
         (folder / "acl").write_text(f"pattern readwrite {TOPIC}\n")
 
     def start(self) -> None:

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from a_broker import Broker, issue
+from a_scripted_broker import ScriptedBroker
 from iot_device.settings import Settings
 
 
@@ -36,13 +38,27 @@ MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture(name="settings")
-def _settings(identities: Path, broker: Broker) -> MakeSettings:
+def _settings(identities: Path, broker: Broker, tmp_path: Path) -> MakeSettings:
     """Settings of a device of the broker, with changes."""
+    return partial(make_settings, identities, broker.port, tmp_path)
+
+
+@pytest.fixture(name="scripted")
+def _scripted(identities: Path) -> Iterator[ScriptedBroker]:
+    """A broker that answers as the test says."""
+    with ScriptedBroker(identities) as broker:
+        yield broker
+
+
+@pytest.fixture(name="scripted_settings")
+def _scripted_settings(identities: Path, scripted: ScriptedBroker, tmp_path: Path) -> MakeSettings:
+    """Settings of a device of that broker, with changes."""
+    return partial(make_settings, identities, scripted.port, tmp_path)
+
+
+def make_settings(identities: Path, broker_port: int, folder: Path, **changes: object) -> Settings:
+    """Settings of sensor-1, with changes."""
     certificate, key, ca = (identities / name for name in ("sensor-1.crt", "sensor-1.key", "ca.crt"))
-
-    def make(**changes: object) -> Settings:
-        given = {"endpoint": "localhost", "thing": "sensor-1", "certificate": certificate, "key": key, "ca": ca,
-                 "port": broker.port, "interval": 0.1}  # fmt: skip
-        return Settings.make(given | changes)
-
-    return make
+    given = {"endpoint": "localhost", "thing": "sensor-1", "certificate": certificate, "key": key, "ca": ca,
+             "port": broker_port, "interval": 0.1, "state_dir": folder / "state", "reconnect_max": 1.0}  # fmt: skip
+    return Settings.make(given | changes)

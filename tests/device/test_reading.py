@@ -84,18 +84,14 @@ def test_a_file_names_its_neighbours_and_flags_win(folder: Path) -> None:
         ("topic", "no TOML"),
     ],
 )
-def test_wrong_settings_are_named(
-    folder: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_settings_are_named(folder: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = folder / "device.toml"
     file.write_text(file.read_text() + line)
     assert main(["publish", "--config", str(file)]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_missing_settings_are_named_with_their_flags(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_settings_are_named_with_their_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.toml").touch()
     assert main(["run", "--config", str(tmp_path / "empty.toml"), "--thing", "a"]) == 2
     assert "--endpoint, --certificate, --key" in capsys.readouterr().err
@@ -107,7 +103,7 @@ def test_missing_settings_are_named_with_their_flags(
     "arguments",
     [
         [],
-        ["simulate"],
+        ["simulate", "--devices", "0"],
         ["simulate", "--count", "0"],
         ["simulate", "--count", "1", "--rate", "0"],
         ["publish", "--sensor", "none"],

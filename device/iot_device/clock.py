@@ -1,0 +1,67 @@
+"""How far this device's clock is from the world's: a reading's time is its key in the table."""
+
+import ctypes
+import ssl
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from iot_device.settings import Settings
+
+TIMEOUT_S = 4.0
+TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+TIMEX_BYTES = 256  # struct timex is smaller everywhere
+
+
+@dataclass(frozen=True)
+class Clock:
+    """`skew` is how many seconds this clock is ahead; None where nobody told the time, and `why` says why."""
+
+    skew: float | None
+    source: str
+    why: str = ""
+    synchronised: bool | None = None
+    """What the kernel says; None where it says nothing."""
+
+
+def measure(settings: Settings) -> Clock:
+    """Compare the clock with the Date of a web server, whose certificate is checked."""
+    url = settings.time_url or f"https://{settings.endpoint}/"
+    if not url.startswith("https://"):
+        return Clock(None, url, "time_url must begin with https://", _synchronised())
+    try:
+        date, asked, answered = _ask(url, settings)
+    except (OSError, ValueError) as error:
+        return Clock(None, url, str(getattr(error, "reason", error)), _synchronised())
+    # the server's date lies anywhere within its second, and anywhere between question and answer
+    return Clock((asked + answered) / 2 - (date + 0.5), url, "", _synchronised())
+
+
+def _ask(url: str, settings: Settings) -> tuple[float, float, float]:
+    context = ssl.create_default_context()
+    context.load_verify_locations(settings.ca)
+    context.verify_flags |= _NO_TIME  # a clock that is far off must not hide behind a certificate "not yet valid"
+    asked = time.time()
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310 - https alone
+            text = answer.headers.get("Date", "")
+    except urllib.error.HTTPError as error:  # any answer has a date
+        text = error.headers.get("Date", "")
+    answered = time.time()
+    if not text:
+        raise ValueError("the answer has no Date")
+    return parsedate_to_datetime(text).timestamp(), asked, answered
+
+
+_NO_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
+
+
+def _synchronised() -> bool | None:
+    try:
+        adjtimex = ctypes.CDLL(None).adjtimex
+    except (OSError, AttributeError):
+        return None
+    state = adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    return None if state < 0 else state != TIME_ERROR

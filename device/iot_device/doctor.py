@@ -1,0 +1,141 @@
+"""The command doctor: looks at all that a reading needs on its way to the broker, and names each fault's fix."""
+
+import shutil
+import socket
+import ssl
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from iot_device import sensors, status
+from iot_device.findings import Finding, show
+from iot_device.settings import DEFAULT_FILE, Settings, SettingsError, load
+from iot_device.state import is_running
+
+TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 20.0
+DISK_BYTES = 100 << 20
+REISSUE = "if it is, have it issued again: ansible-playbook site.yml --tags device, or a kit: device_kit_reissue=true"
+
+
+def doctor(config: Path | None, flags: Mapping[str, Any], as_json: bool) -> int:
+    """Print what was found; returns 1 where something is wrong."""
+    try:
+        settings = load(config, flags)
+    except SettingsError as error:
+        found = [
+            Finding("settings", "fault", str(error), f"the file is {config or DEFAULT_FILE}; iot-device run --help")
+        ]
+        return show("iot-device", found, as_json)
+    return show(f"{settings.thing} at {settings.endpoint}:{settings.port}", list(look(settings)), as_json)
+
+
+def look(settings: Settings) -> Iterator[Finding]:
+    """Look at one thing after the other, in the order in which they are needed."""
+    yield key(settings)
+    yield status.validity(settings)
+    yield status.time_of(settings)
+    yield sensor(settings)
+    yield disk(settings)
+    yield from status.backlog(settings)
+    running = is_running(settings.state_dir)
+    if running:
+        yield status.publisher(settings)
+    network = list(reach(settings))
+    yield from network
+    if running:
+        yield status.connection(settings)
+    elif network[-1].verdict == "ok":
+        yield connect(settings)
+
+
+def key(settings: Settings) -> Finding:
+    """Look at the key: readable, private, and the certificate's."""
+    path = settings.key
+    try:
+        mode = path.stat().st_mode
+        path.read_bytes()
+    except OSError as error:
+        return Finding("key", "fault", f"{path} cannot be read: {error.strerror}", status.AS_ROOT)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(settings.certificate, path)
+    except (ssl.SSLError, OSError) as error:
+        text = f"{path} is not the key of {settings.certificate}, or one of them is no PEM: {error}"
+        return Finding("key", "fault", text, "put both back as they were issued, together")
+    if stat.S_IMODE(mode) & 0o077:
+        return Finding("key", "fault", f"others can read {path}", f"chmod 600 {path}")
+    return Finding("key", "ok", "is the certificate's, and nobody else's to read")
+
+
+def sensor(settings: Settings) -> Finding:
+    """Take a reading, which is published nowhere."""
+    try:
+        value = sensors.make(settings)()
+    except (OSError, SettingsError) as error:
+        return Finding("sensor", "fault", str(error), "see the settings sensor, sensor_path, sensor_command")
+    return Finding("sensor", "ok", f"{settings.sensor} says {value:g} °C")
+
+
+def disk(settings: Settings) -> Finding:
+    """Look for room for the spool."""
+    folder = settings.state_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    text = f"{usage.free >> 20:,} MiB free for {settings.state_dir}"
+    if usage.free < DISK_BYTES:
+        return Finding("disk", "fault", text, "make room, or set state_dir to a place that has it")
+    return Finding("disk", "ok", text)
+
+
+def reach(settings: Settings) -> Iterator[Finding]:
+    """Look up the broker's name, connect, and check its certificate; ends at the first fault."""
+    where = f"{settings.endpoint}:{settings.port}"
+    try:
+        found = socket.getaddrinfo(settings.endpoint, settings.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        fix = (
+            "is endpoint right (aws iot describe-endpoint --endpoint-type iot:Data-ATS says it), "
+            "and does this host resolve names?"
+        )
+        yield Finding("name", "fault", f"{settings.endpoint} is not known: {error}", fix)
+        return
+    yield Finding("name", "ok", f"{settings.endpoint} is {', '.join(sorted({str(entry[4][0]) for entry in found}))}")
+    try:
+        link = socket.create_connection((settings.endpoint, settings.port), TIMEOUT_S)
+    except OSError as error:
+        fix = "does a firewall let the port out, and is the network up?"
+        yield Finding("network", "fault", f"no way to {where}: {error}", fix)
+        return
+    with link:
+        yield Finding("network", "ok", f"{where} answers")
+        try:
+            context = ssl.create_default_context(cafile=str(settings.ca))
+            context.load_cert_chain(settings.certificate, settings.key)
+            with context.wrap_socket(link, server_hostname=settings.endpoint) as secured:
+                yield Finding("broker", "ok", f"is who it says it is ({secured.version()})")
+        except ssl.SSLCertVerificationError as error:
+            fix = f"is {settings.ca} the authority of this broker, and the clock right?"
+            yield Finding("broker", "fault", f"its certificate is not trusted: {error.verify_message}", fix)
+        except OSError as error:
+            text = f"it ends the TLS handshake: {error}"
+            fix = f"the device's certificate may be revoked, inactive or of another account; {REISSUE}"
+            yield Finding("broker", "fault", text, fix)
+
+
+def connect(settings: Settings) -> Finding:
+    """Connect as the device, which no publisher does at the moment."""
+    from iot_device.publisher import NotConnectedError, Publisher  # noqa: PLC0415 - the SDK, which a fault before spares
+
+    try:
+        with Publisher(settings) as publisher:
+            publisher.wait_connected(CONNECT_TIMEOUT_S)
+    except (NotConnectedError, SettingsError) as error:
+        refusal = publisher.refusal
+        if refusal is None or not refusal.lasting:
+            return Finding("connection", "fault", str(error), "try again; the broker's side may say more")
+        detail = f" ({refusal.detail})" if refusal.detail else ""
+        text = f"the broker refuses this device: {refusal.name}{detail}"
+        return Finding("connection", "fault", text, f"is the certificate revoked or inactive? {REISSUE}; {refusal.fix}")
+    return Finding("connection", "ok", f"the broker takes this device as {settings.thing}")

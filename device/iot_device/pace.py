@@ -1,0 +1,51 @@
+"""How fast one connection may publish: never above the broker's limit, and slower once it complains.
+
+AWS IoT Core takes 100 publishes a second from one connection, and says QUOTA_EXCEEDED beyond that.
+"""
+
+from dataclasses import dataclass, field
+
+GENTLE_S = 1.0  # complaints within this time are one complaint: all of them were on their way already
+REGAIN = 0.02  # of the limit, each second without a complaint
+
+
+@dataclass
+class Pace:
+    """A token bucket. `limit` is in publishes a second, 0 for none; times are monotonic seconds.
+
+    The bucket's depth is taken off the rate, so that no second whatever sees more than the limit.
+    """
+
+    limit: float = 100.0
+    rate: float = field(init=False)
+    """Publishes a second at the moment."""
+
+    def __post_init__(self) -> None:
+        self._depth = max(1.0, self.limit * 0.03)
+        self._full = max(self.limit - self._depth, self.limit / 2)
+        self.rate = self._full
+        self._tokens = self._depth
+        self._seen = self._complained = float("-inf")
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until another publish is due: 0 takes a token."""
+        if not self.limit:
+            return 0.0
+        past = min(now - self._seen, 3600.0)
+        self._seen = now
+        if now - self._complained > GENTLE_S:
+            self.rate = min(self._full, self.rate + REGAIN * self.limit * past)
+        self._tokens = min(self._depth, self._tokens + past * self.rate)
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0.0
+        return (1 - self._tokens) / self.rate
+
+    def slow(self, now: float) -> bool:
+        """Halve the rate: the broker complained. Returns whether that was news."""
+        if not self.limit or now - self._complained < GENTLE_S:
+            return False
+        self._complained = now
+        self.rate = max(self.rate / 2, min(1.0, self._full))
+        self._tokens = 0.0
+        return True

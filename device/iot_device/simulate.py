@@ -1,0 +1,205 @@
+"""The command simulate: many readings, by way of the same spool and connections as run's, and what became of them."""
+
+import contextlib
+import itertools
+import math
+import resource
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iot_device.delivery import WINDOW, Delivery
+from iot_device.engine import Engine
+from iot_device.identities import Identity, behind_one, of_kits
+from iot_device.ledger import Ledger
+from iot_device.pace import Pace
+from iot_device.publisher import Publisher
+from iot_device.publishing import CONNECT_TIMEOUT_S, FLUSH_S, stop_on_signal
+from iot_device.reading import Reading, now
+from iot_device.sensors import ramp
+from iot_device.settings import Settings, SettingsError
+from iot_device.spool import Spool, SpoolError
+
+TICK_S = 0.02
+STALL_S = 40.0  # without a single acknowledgement
+AWS_LIMIT = 100
+UNLIMITED_WINDOW = 1000
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked for. Zero `count` or `seconds`: without such an end."""
+
+    devices: int
+    rate: float
+    """Readings a second, of all devices together."""
+    count: int
+    seconds: float
+    kits: Path | None
+    ledger: Path | None
+    spool: Path | None
+    unlimited: bool
+
+
+def simulate(settings: Settings | None, load: Load) -> int:
+    """Publish readings at a rate; print the totals. Returns 0 where each of them was acknowledged.
+
+    Settings are needed without kits, which have their own.
+    """
+    ledger = Ledger.at(load.ledger, go_on=load.spool is not None)
+    ledger.latencies = []
+    with _identities(settings, load) as identities, _spool(load) as spool:
+        _warn(load, len(identities))
+        return Simulation(identities, load, spool, ledger).run(stop_on_signal())
+
+
+@contextlib.contextmanager
+def _identities(settings: Settings | None, load: Load) -> Iterator[Sequence[Identity]]:
+    if settings:
+        yield [behind_one(settings, load.devices)]
+    elif load.kits:
+        with of_kits(load.kits, load.devices) as identities:
+            yield identities
+
+
+@contextlib.contextmanager
+def _spool(load: Load) -> Iterator[Spool]:
+    with contextlib.ExitStack() as stack:
+        path = load.spool or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="iot-device-")), "spool.db")
+        try:
+            spool = Spool(path, limit=sys.maxsize, days=36500)
+        except SpoolError as error:
+            raise SettingsError(str(error)) from error
+        yield spool
+        spool.close()
+
+
+def _warn(load: Load, connections: int) -> None:
+    if load.rate > connections * AWS_LIMIT and not load.unlimited:
+        print(
+            f"{connections} connections carry {connections * AWS_LIMIT} publishes a second, AWS's limit: the rest of "
+            f"{load.rate:g}/s waits in the spool. More kits (--kits, --devices), or --unlimited for a broker without "
+            "that limit, carry more.",
+            file=sys.stderr,
+        )
+
+
+class Simulation:
+    """One run of a load."""
+
+    def __init__(self, identities: Sequence[Identity], load: Load, spool: Spool, ledger: Ledger) -> None:
+        self.load, self.spool, self.ledger = load, spool, ledger
+        self.engine = Engine(spool, lambda: None)
+        self.deliveries = [self._delivery(identity.settings) for identity in identities]
+        self.engine.deliveries = self.deliveries
+        self.publishers = [
+            Publisher(identity.settings, delivery.on_change)
+            for identity, delivery in zip(identities, self.deliveries, strict=True)
+        ]
+        for delivery, publisher in zip(self.deliveries, self.publishers, strict=True):
+            delivery.line = publisher
+        # in turns: the first device of each connection, then the second of each, and so on
+        self._devices = itertools.cycle(
+            (identity.settings.thing, name)
+            for group in itertools.zip_longest(*(identity.devices for identity in identities))
+            for identity, name in zip(identities, group, strict=True)
+            if name is not None
+        )
+        self._sensor = ramp()
+        self.before = spool.waiting
+        self.sent = 0
+
+    def _delivery(self, settings: Settings) -> Delivery:
+        pace = Pace(0 if self.load.unlimited else settings.rate_limit)
+        window = UNLIMITED_WINDOW if self.load.unlimited else WINDOW
+        return Delivery(self.spool, settings.thing, pace=pace, ledger=self.ledger, wake=self.engine.wake, window=window)
+
+    def run(self, stop: threading.Event) -> int:
+        """Return the exit status. Raises NotConnectedError where a connection can't be had."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._disconnect)
+            for publisher in self.publishers:
+                publisher.__enter__()
+            for publisher in self.publishers:
+                publisher.wait_connected(CONNECT_TIMEOUT_S)
+            began = time.monotonic()
+            self.engine.start()
+            self._produce(began, stop)
+            self._drain(stop)
+            seconds = time.monotonic() - began
+            self.engine.stop(0.0)
+        waiting = self._note_waiting()
+        print(self._totals(waiting, seconds))
+        return 0 if self.ledger.acknowledged >= self.sent + self.before and not waiting else 1
+
+    def _produce(self, began: float, stop: threading.Event) -> None:
+        count = self.load.count or math.inf
+        until = began + (self.load.seconds or math.inf)
+        while self.sent < count and time.monotonic() < until and not stop.is_set():
+            due = min(count, 1 + (time.monotonic() - began) * self.load.rate) - self.sent
+            rows = []
+            for thing, device in itertools.islice(self._devices, int(due)):
+                reading = Reading(device, self._sensor(), now())
+                rows.append((thing, reading.taken, reading.payload().decode()))
+            if rows:
+                self.spool.take_rows(rows)
+                self.sent += len(rows)
+                self.engine.wake()
+            stop.wait(max(TICK_S, 1 / self.load.rate if self.load.rate < 1 / TICK_S else 0.0))
+
+    def _drain(self, stop: threading.Event) -> None:
+        """Wait until nothing waits, or nothing moves any more; once it was stopped, only for a moment."""
+        until = time.monotonic() + (FLUSH_S if stop.is_set() else math.inf)
+        asked = stop.is_set()
+        last, moved = -1, time.monotonic()
+        while (left := self.spool.waiting - len(self.spool.settled)) and stop.is_set() == asked:
+            if left != last:
+                last, moved = left, time.monotonic()
+            if time.monotonic() > min(until, moved + STALL_S):
+                return
+            time.sleep(TICK_S)
+
+    def _disconnect(self) -> None:
+        for publisher in self.publishers:
+            publisher.stop()
+        for publisher in self.publishers:
+            publisher.wait_stopped()
+
+    def _note_waiting(self) -> int:
+        self.spool.settle()
+        for delivery in self.deliveries:
+            place = 0
+            while rows := self.spool.fetch(delivery.thing, place, self.spool.last, 1000):
+                place = rows[-1].seq
+                for row in rows:
+                    self.ledger.record_waiting(row.payload)
+        return self.spool.waiting
+
+    def _totals(self, waiting: int, seconds: float) -> str:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        rows = {
+            "connections": str(len(self.publishers)),
+            **({"from before": str(self.before)} if self.before else {}),
+            "sent": str(self.sent),
+            "acknowledged": str(self.ledger.acknowledged),
+            "refused": ", ".join(f"{n} {name}" for name, n in self.ledger.refused.items()) or "0",
+            "unanswered": str(waiting),
+            "seconds": f"{seconds:.1f}",
+            "rate": f"{self.ledger.acknowledged / seconds if seconds else 0:.1f}/s",
+            **_latencies(self.ledger.latencies or []),
+            "processor": f"{(used.ru_utime + used.ru_stime) / seconds * 100 if seconds else 0:.0f} %",
+            "memory": f"{used.ru_maxrss / 1024:.0f} MiB",
+        }
+        return "\n".join(f"{name:<13} {value:>8}" for name, value in rows.items())
+
+
+def _latencies(seconds: Sequence[float]) -> dict[str, str]:
+    if len(seconds) < 2:
+        return {}
+    cuts = statistics.quantiles(seconds, n=100)
+    return {"answer, p50": f"{cuts[49] * 1000:.0f} ms", "answer, p99": f"{cuts[98] * 1000:.0f} ms"}

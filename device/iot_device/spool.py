@@ -1,0 +1,242 @@
+"""Readings on their way, on disk: one that was taken is kept until the broker has acknowledged it.
+
+SQLite in WAL mode with synchronous=FULL: a commit is on the disk before `take` returns, so that a power cut loses
+nothing that was taken (https://www.sqlite.org/pragma.html#pragma_synchronous). What was acknowledged is deleted along
+with the next commit; a crash before that only has it sent again, under the same message id.
+"""
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from iot_device.reading import Reading
+
+log = logging.getLogger(__name__)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS readings (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS readings_of_thing ON readings (thing);
+CREATE TABLE IF NOT EXISTS aside (
+    seq INTEGER PRIMARY KEY, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+COUNTERS = ("taken", "acknowledged", "dropped_count", "dropped_age", "set_aside")
+PLAUSIBLE_MS = 1_735_689_600_000  # 2025: a device without a clock starts in 1970, which says nothing about age
+DROP_SHARE = 100  # a full spool makes room for a hundredth of it at once, so that not every reading costs a line
+ASIDE_LIMIT = 1000
+DAY_MS = 86_400_000
+
+
+class SpoolError(OSError):
+    """The spool can't be used; the message names the fix."""
+
+
+class Waiting(NamedTuple):
+    """A reading that waits, by its place in the queue."""
+
+    seq: int
+    payload: str
+
+
+class Spool:
+    """One file for any number of things. Safe to use from several threads; another process may read and add.
+
+    `limit` is how many readings may wait, `days` how long; the oldest are dropped beyond that, counted and logged.
+    """
+
+    def __init__(self, path: Path, limit: int = 500_000, days: float = 30.0) -> None:
+        self.path, self.limit, self.days = path, limit, days
+        self.last = 0
+        """Place of the latest reading."""
+        self.waiting = 0
+        """How many readings wait, those included that were acknowledged and not deleted yet."""
+        self.settled: set[int] = set()
+        """Places that were acknowledged and not deleted yet."""
+        self._lock = threading.RLock()
+        self._database = self._open()
+        self._version = 0
+        self.refresh()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.OperationalError as error:
+            raise SpoolError(
+                f"the spool {self.path} cannot be used ({error}): its folder must be there and belong to this user; "
+                "state_dir names it"
+            ) from error
+        except sqlite3.DatabaseError as error:  # torn by a failing disk: readings to come matter more
+            spoilt = self.path.with_name(f"{self.path.name}.spoilt-{time.time_ns()}")
+            self.path.rename(spoilt)
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            log.error("the spool was no database (%s): a new one is begun, the old one is %s", error, spoilt)  # noqa: TRY400 - said in full
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        fresh = not self.path.exists()
+        database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA cache_size = -1024")
+            database.execute(f"PRAGMA journal_size_limit = {4 << 20}")
+            database.executescript(SCHEMA)
+            database.executemany("INSERT OR IGNORE INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
+        except sqlite3.Error:
+            database.close()
+            raise
+        if fresh:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            os.fsync(folder)  # else the file itself could be gone after a power cut
+            os.close(folder)
+        return database
+
+    def refresh(self) -> bool:
+        """Look whether another process has added readings. Returns whether there is something new."""
+        with self._lock:
+            [version] = self._database.execute("PRAGMA data_version").fetchone()
+            if version == self._version:
+                return False
+            self._version, before = version, self.last
+            [self.waiting] = self._database.execute("SELECT count(*) FROM readings").fetchone()
+            row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
+            self.last = row[0] if row else 0
+            return self.last > before
+
+    def take(self, thing: str, readings: Sequence[Reading]) -> None:
+        """Store readings that `thing` publishes, in one commit; once this returns, a power cut loses none.
+
+        Raises sqlite3.Error where the disk is full or gone.
+        """
+        self.take_rows([(thing, reading.taken, reading.payload().decode()) for reading in readings])
+
+    def take_rows(self, rows: Sequence[tuple[str, int, str]]) -> None:
+        """Store rows of (thing, time taken in ms, payload), in one commit. Raises sqlite3.Error."""
+        with self._writing():
+            self._database.executemany("INSERT INTO readings (thing, taken, payload) VALUES (?, ?, ?)", rows)
+            self._count("taken", len(rows))
+            self._delete_settled()
+            [self.last] = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
+            self.waiting += len(rows)
+            excess = self.waiting - self.limit
+            if excess > 0:
+                self._drop_oldest(excess + self.limit // DROP_SHARE)
+
+    def fetch(self, thing: str, after: int, upto: int, limit: int) -> list[Waiting]:
+        """Return a thing's readings between two places (without the first, with the last), oldest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT seq, payload FROM readings WHERE thing = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+                (thing, after, upto, limit),
+            )
+            return [Waiting(*row) for row in rows if row[0] not in self.settled]
+
+    def acknowledge(self, seqs: Iterable[int]) -> None:
+        """Note that the broker has these; the next commit deletes them."""
+        with self._lock:
+            self.settled.update(seqs)
+
+    def settle(self) -> None:
+        """Delete what was acknowledged. Raises sqlite3.Error."""
+        with self._lock:
+            if self.settled:
+                with self._writing():
+                    self._delete_settled()
+
+    def set_aside(self, seq: int, reason: str) -> None:
+        """Keep a reading that will never be taken apart from the others. Raises sqlite3.Error."""
+        with self._writing():
+            self._database.execute(
+                "INSERT OR IGNORE INTO aside SELECT seq, thing, taken, payload, ? FROM readings WHERE seq = ?",
+                (reason, seq),
+            )
+            gone = self._database.execute("DELETE FROM readings WHERE seq = ?", (seq,)).rowcount
+            self.waiting -= gone
+            self._count("set_aside", gone)
+            self._database.execute(
+                "DELETE FROM aside WHERE seq <= (SELECT max(seq) FROM aside) AND seq NOT IN"
+                " (SELECT seq FROM aside ORDER BY seq DESC LIMIT ?)",
+                (ASIDE_LIMIT,),
+            )
+
+    def expire(self, now: int) -> int:
+        """Drop what is older than the limit; `now` in ms. Returns how many that were. Raises sqlite3.Error."""
+        oldest = now - int(self.days * DAY_MS)
+        with self._writing():
+            gone = self._database.execute(
+                "DELETE FROM readings WHERE taken < ? AND taken >= ?", (oldest, PLAUSIBLE_MS)
+            ).rowcount
+            self._dropped("dropped_age", gone, f"older than {self.days:g} days (spool_max_days)")
+        return gone
+
+    def oldest(self) -> int | None:
+        """Return when the first reading that waits was taken, in ms; None where none waits."""
+        with self._lock:
+            row = self._database.execute("SELECT taken FROM readings ORDER BY seq LIMIT 1").fetchone()
+            return row[0] if row else None
+
+    def counters(self) -> dict[str, int]:
+        """Return the totals since the spool began: taken = waiting + acknowledged + dropped_* + set_aside."""
+        with self._lock:
+            return dict(self._database.execute("SELECT name, value FROM counters").fetchall())
+
+    def waits(self, seq: int) -> bool:
+        """Whether a reading waits still."""
+        with self._lock:
+            return self._database.execute("SELECT 1 FROM readings WHERE seq = ?", (seq,)).fetchone() is not None
+
+    def why_aside(self, seq: int) -> str | None:
+        """Return why a reading was set aside; None where it was not."""
+        with self._lock:
+            row = self._database.execute("SELECT reason FROM aside WHERE seq = ?", (seq,)).fetchone()
+            return row[0] if row else None
+
+    def close(self) -> None:
+        """Delete what was acknowledged, and close. Raises sqlite3.Error."""
+        self.settle()
+        with self._lock:
+            self._database.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            waiting, settled = self.waiting, set(self.settled)
+            try:
+                with self._database:
+                    self._database.execute("BEGIN IMMEDIATE")
+                    yield
+            except sqlite3.Error:
+                self.waiting, self.settled = waiting, settled
+                raise
+
+    def _delete_settled(self) -> None:
+        gone = self._database.executemany(
+            "DELETE FROM readings WHERE seq = ?", [(seq,) for seq in self.settled]
+        ).rowcount
+        if self.settled:
+            self._count("acknowledged", gone)
+            self.waiting -= gone
+            self.settled.clear()
+
+    def _drop_oldest(self, number: int) -> None:
+        gone = self._database.execute(
+            "DELETE FROM readings WHERE seq IN (SELECT seq FROM readings ORDER BY seq LIMIT ?)", (number,)
+        ).rowcount
+        self._dropped("dropped_count", gone, f"more than {self.limit} wait (spool_max_readings)")
+
+    def _dropped(self, counter: str, number: int, reason: str) -> None:
+        if number:
+            self.waiting -= number
+            self._count(counter, number)
+            log.error("dropped %d readings, the oldest that wait: %s", number, reason)
+
+    def _count(self, name: str, number: int) -> None:
+        self._database.execute("UPDATE counters SET value = value + ? WHERE name = ?", (number, name))

@@ -1,0 +1,122 @@
+"""What a running publisher tells others: its state as JSON for status and doctor, and metrics for Prometheus.
+
+The metrics file is for node_exporter's textfile collector, or for whoever else reads that format.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+STALE_S = 30.0
+DROPPED = {"dropped_count": "count", "dropped_age": "age", "dropped_disk": "disk"}
+
+
+class AlreadyRunningError(RuntimeError):
+    """Another publisher uses the same folder."""
+
+
+class Lock:
+    """Held by the one publisher of a state folder, for as long as it lives."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raise AlreadyRunningError where another holds it; OSError where the folder can't be used."""
+        self._file: IO[str] = (folder / "lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise AlreadyRunningError(f"another iot-device uses {folder} already") from error
+
+    def release(self) -> None:
+        """Let another have it."""
+        self._file.close()
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a publisher holds the folder."""
+    try:
+        Lock(folder).release()
+    except AlreadyRunningError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@dataclass(frozen=True)
+class State:
+    """A running publisher at `written`; times are seconds since 1970."""
+
+    written: float
+    process: int
+    thing: str
+    endpoint: str
+    connected: bool
+    since: float
+    """When it was connected, or lost the connection."""
+    refusal: str
+    """Why there is no connection, or why the broker takes no reading; empty where all is well."""
+    refusal_name: str
+    last_acknowledged: float | None
+    rate: float
+    """Publishes a second that it allows itself; 0 for no limit."""
+
+    def write(self, folder: Path) -> None:
+        """Replace the file whole. Raises OSError."""
+        _replace(folder / "state.json", json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return the last state that was written; None where there is none that can be read."""
+        try:
+            return cls(**json.loads((folder / "state.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def write_metrics(path: Path, counters: Mapping[str, int], gauges: Mapping[str, float | None]) -> None:
+    """Replace the file whole. Raises OSError."""
+    lines = []
+    for name, text in (
+        ("taken", "Readings taken from the sensor and stored."),
+        ("acknowledged", "Readings that the broker has acknowledged."),
+        ("set_aside", "Readings that the broker will never take, kept apart."),
+    ):
+        lines += _metric(f"readings_{name}_total", "counter", text, {"": counters.get(name, 0)})
+    dropped = {f'{{reason="{reason}"}}': counters.get(name, 0) for name, reason in DROPPED.items()}
+    lines += _metric("readings_dropped_total", "counter", "Readings given up.", dropped)
+    for name, text in GAUGES.items():
+        value = gauges.get(name)
+        if value is not None:
+            lines += _metric(name, "gauge", text, {"": value})
+    _replace(path, "\n".join(lines) + "\n")
+
+
+GAUGES = {
+    "readings_waiting": "Readings that wait for the broker's acknowledgement.",
+    "oldest_waiting_seconds": "Age of the reading that waits longest.",
+    "connected": "Whether there is a connection to the broker.",
+    "publish_rate_limit": "Publishes a second that the device allows itself.",
+    "certificate_expiry_timestamp_seconds": "When the device's certificate ends, in seconds since 1970.",
+}
+
+
+def _metric(name: str, kind: str, text: str, values: Mapping[str, Any]) -> list[str]:
+    head = [f"# HELP iot_device_{name} {text}", f"# TYPE iot_device_{name} {kind}"]
+    return head + [f"iot_device_{name}{labels} {value:.10g}" for labels, value in values.items()]
+
+
+def _replace(path: Path, content: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(content)
+    partial.rename(path)
+
+
+def age(instant: float) -> float:
+    """Return seconds since an instant."""
+    return time.time() - instant

@@ -1,0 +1,133 @@
+"""The command status: what a publisher does and what waits, from its files alone. It disturbs nothing."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from iot_device import certificate, clock
+from iot_device.findings import Finding, show, span
+from iot_device.settings import Settings
+from iot_device.state import STALE_S, State, is_running
+
+SKEW_FAULT_S = 60.0
+SKEW_NOTE_S = 5.0
+EXPIRY_NOTE_S = 30 * 86_400
+DISK_NOTE = 0.05
+AS_ROOT = "ask as root, or as the service's user"
+START = "start it: systemctl start iot-device, or iot-device run"
+
+
+def status(settings: Settings, as_json: bool) -> int:
+    """Print the state; returns 0 where the publisher runs and nothing is wrong."""
+    findings = [publisher(settings), connection(settings), *backlog(settings), validity(settings), time_of(settings)]
+    return show(f"{settings.thing} at {settings.endpoint}:{settings.port}", findings, as_json)
+
+
+def publisher(settings: Settings) -> Finding:
+    """Say whether a publisher runs."""
+    folder = settings.state_dir
+    try:
+        running, state = is_running(folder), State.read(folder)
+        folder.exists() and list(folder.iterdir())
+    except PermissionError:
+        return Finding("publisher", "fault", f"{folder} cannot be read", AS_ROOT)
+    if not running:
+        return Finding("publisher", "fault", f"none runs with {folder}", START)
+    if state is None or time.time() - state.written > STALE_S:
+        fix = "restart it: systemctl restart iot-device; its log says more: journalctl -u iot-device"
+        return Finding("publisher", "fault", f"runs, but has told nothing for {STALE_S:.0f} s", fix)
+    what = f"{settings.sensor} every {settings.interval:g} s"
+    return Finding("publisher", "ok", f"runs as process {state.process}, {what}")
+
+
+def connection(settings: Settings) -> Finding:
+    """Say what the running publisher said of its connection."""
+    state = State.read(settings.state_dir) if is_running(settings.state_dir) else None
+    if state is None:
+        return Finding("connection", "note", "not known while no publisher runs; doctor tries it")
+    for_ = span(time.time() - state.since)
+    if not state.connected:
+        why, _, fix = state.refusal.partition(": ")
+        return Finding("connection", "fault", f"none for {for_}: {why or 'no answer yet'}", fix)
+    last = state.last_acknowledged
+    answered = f"; last acknowledgement {span(time.time() - last)} ago" if last else ""
+    if state.refusal:
+        why, _, fix = state.refusal.partition(": ")
+        return Finding("connection", "fault", f"stands for {for_}, but readings are refused: {why}{answered}", fix)
+    return Finding("connection", "ok", f"stands for {for_}{answered}; at most {state.rate:.0f} publishes a second")
+
+
+@contextlib.contextmanager
+def _database(path: Path) -> Iterator[sqlite3.Connection]:
+    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def backlog(settings: Settings) -> list[Finding]:
+    """Say what waits, and what was given up."""
+    path = settings.state_dir / "spool.db"
+    try:
+        if not path.exists():
+            return [Finding("backlog", "ok", "nothing was ever taken")]
+        with _database(path) as database:
+            [waiting] = database.execute("SELECT count(*) FROM readings").fetchone()
+            oldest = database.execute("SELECT taken FROM readings ORDER BY seq LIMIT 1").fetchone()
+            count = dict(database.execute("SELECT name, value FROM counters").fetchall())
+            aside = database.execute("SELECT reason FROM aside ORDER BY seq DESC LIMIT 1").fetchone()
+    except (sqlite3.Error, OSError) as error:
+        return [Finding("backlog", "fault", f"{path} cannot be read: {error}", AS_ROOT)]
+    share = waiting / settings.spool_max_readings
+    since = f", the oldest for {span(time.time() - oldest[0] / 1000)}" if oldest else ""
+    text = (
+        f"{waiting:,} readings wait{since}; {count.get('acknowledged', 0):,} of {count.get('taken', 0):,} acknowledged"
+    )
+    text += f"; {share:.0%} full" if share > 0.01 else ""
+    findings = [Finding("backlog", "note" if share > 0.5 else "ok", text)]
+    dropped = count.get("dropped_count", 0) + count.get("dropped_age", 0)
+    if dropped:
+        fix = "give it more room, where the disk has it: spool_max_readings, spool_max_days"
+        findings.append(Finding("dropped", "note", f"{dropped:,} readings were given up, too many or too old", fix))
+    if aside:
+        text = f"{count.get('set_aside', 0):,} readings were set aside, the last for {aside[0]}"
+        findings.append(Finding("set aside", "note", text, f"look at them: table aside of {path}"))
+    return findings
+
+
+def validity(settings: Settings) -> Finding:
+    """Say how long the certificate is valid."""
+    renew = "have it issued again: ansible-playbook site.yml --tags device, or for a kit device_kit_reissue=true"
+    try:
+        begins, ends = certificate.validity(settings.certificate)
+    except (OSError, ValueError) as error:
+        return Finding("certificate", "fault", str(error), renew)
+    now = datetime.now(UTC)
+    if now < begins:
+        text = f"valid only from {begins:%Y-%m-%d %H:%M} UTC: this clock says {now:%Y-%m-%d %H:%M}"
+        return Finding("certificate", "fault", text, "set the clock: timedatectl set-ntp true")
+    left = (ends - now).total_seconds()
+    if left < 0:
+        return Finding("certificate", "fault", f"ended {span(left)} ago, on {ends:%Y-%m-%d}", renew)
+    note = left < EXPIRY_NOTE_S
+    return Finding("certificate", "note" if note else "ok", f"valid until {ends:%Y-%m-%d}, {span(left)} from now",
+                   renew if note else "")  # fmt: skip
+
+
+def time_of(settings: Settings) -> Finding:
+    """Say how far the clock is off."""
+    found, fix = clock.measure(settings), "have it set: timedatectl set-ntp true, or install systemd-timesyncd"
+    kernel = {True: "the kernel calls it synchronised", False: "the kernel calls it not synchronised",
+              None: "the kernel does not say"}[found.synchronised]  # fmt: skip
+    if found.skew is None:
+        fix = "" if found.synchronised else "name an https address that tells the time, time_url; " + fix
+        return Finding("clock", "ok" if found.synchronised else "note",
+                       f"not compared, {found.source} does not tell the time ({found.why}); {kernel}", fix)  # fmt: skip
+    if abs(found.skew) < SKEW_NOTE_S:
+        return Finding("clock", "ok", f"right within {max(1.0, abs(found.skew)):.0f} s, by {found.source}")
+    text = f"{span(found.skew)} {'ahead' if found.skew > 0 else 'behind'}, by {found.source}; {kernel}"
+    return Finding("clock", "fault" if abs(found.skew) >= SKEW_FAULT_S else "note", text, fix)

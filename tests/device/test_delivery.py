@@ -1,0 +1,269 @@
+"""What is sent when, and what each answer does, without a network."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from iot_device.delivery import Delivery
+from iot_device.ledger import Ledger
+from iot_device.pace import Pace
+from iot_device.reading import Reading
+from iot_device.reasons import Refusal
+from iot_device.spool import Spool
+
+Done = Callable[[Refusal | None], None]
+LOST = Refusal("AWS_ERROR_MQTT5_OPERATION_FAILED_DUE_TO_OFFLINE_QUEUE_POLICY")
+TOO_LARGE = Refusal("PACKET_TOO_LARGE", answered=True)
+NOT_AUTHORIZED = Refusal("NOT_AUTHORIZED", answered=True)
+UNSPECIFIED = Refusal("UNSPECIFIED_ERROR", answered=True)
+QUOTA = Refusal("QUOTA_EXCEEDED", answered=True)
+
+
+class Bench:
+    """A delivery with a line that the test answers for. Time is the test's, too."""
+
+    def __init__(self, folder: Path, window: int = 100) -> None:
+        self.spool = Spool(folder / "spool.db")
+        self.ledger = Ledger.at(folder / "ledger")
+        self.delivery = Delivery(self.spool, "sensor-1", pace=Pace(0), ledger=self.ledger, wake=lambda: None,
+                                 window=window)  # fmt: skip
+        self.delivery.line = self
+        self.connected = False
+        self.sent: list[tuple[float, Done]] = []
+        self.ever: list[float] = []
+        self.now = time.monotonic()
+
+    def publish(self, payload: str, done: Done) -> None:
+        self.sent.append((json.loads(payload)["temp"], done))
+        self.ever.append(self.sent[-1][0])
+
+    def take(self, *temperatures: float) -> None:
+        self.spool.take("sensor-1", [Reading("sensor-1", one) for one in temperatures])
+
+    def connect(self) -> None:
+        self.connected = True
+        self.delivery.on_change(True, None)
+
+    def disconnect(self, refusal: Refusal, pending: list[tuple[float, Done]]) -> None:
+        self.connected = False
+        self.delivery.on_change(False, refusal)
+        self.pump()
+        for _, done in pending:
+            done(LOST)
+
+    def pump(self) -> list[float]:
+        """Return what is sent now."""
+        before = len(self.sent)
+        self.delivery.pump(self.now)
+        return [temperature for temperature, _ in self.sent[before:]]
+
+    def answer(self, refusal: Refusal | None = None) -> None:
+        """Answer all that is under way."""
+        for _, done in self.sent:
+            done(refusal)
+        self.sent.clear()
+
+    def waiting(self) -> list[float]:
+        self.spool.settle()
+        return [json.loads(row.payload)["temp"] for row in self.spool.fetch("sensor-1", 0, self.spool.last, 1000)]
+
+
+@pytest.fixture(name="bench")
+def _bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_nothing_is_sent_without_a_connection(bench: Bench) -> None:
+    bench.take(1, 2)
+    assert bench.pump() == []
+    bench.connect()
+    assert bench.pump() == [1, 2]
+
+
+def test_a_reading_leaves_the_spool_on_its_acknowledgement_only(bench: Bench) -> None:
+    bench.take(1, 2)
+    bench.connect()
+    bench.pump()
+    assert bench.waiting() == [1, 2]
+    bench.sent.pop(0)[1](None)
+    bench.pump()
+    assert bench.waiting() == [2]
+    assert bench.ledger.acknowledged == 1
+
+
+def test_a_backlog_goes_oldest_first_and_fresh_readings_take_turns_with_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, window=4)
+    bench.take(*range(10))
+    bench.connect()
+    assert bench.pump() == [0, 1, 2, 3]
+    bench.take(100, 101, 102)
+    order = []
+    while bench.sent:
+        bench.answer()
+        order += bench.pump()
+    assert order == [100, 4, 101, 5, 102, 6, 7, 8, 9]
+    assert bench.waiting() == []
+    assert bench.delivery.idle()
+
+
+def test_what_was_under_way_when_the_connection_broke_is_sent_again_first(bench: Bench) -> None:
+    bench.take(1, 2, 3)
+    bench.connect()
+    bench.pump()
+    bench.sent.pop(0)[1](None)
+    pending = list(bench.sent)
+    bench.sent.clear()
+    bench.disconnect(Refusal("AWS_ERROR_MQTT5_KEEP_ALIVE_EXPIRED"), pending)
+    bench.take(4)
+    bench.connect()
+    assert bench.pump() == [2, 3, 4]
+    bench.answer()
+    bench.pump()
+    assert bench.waiting() == []
+    assert bench.ledger.acknowledged == 4
+
+
+def test_one_that_timed_out_is_sent_again_while_others_go_on(bench: Bench) -> None:
+    bench.connect()
+    bench.take(1, 2, 3)
+    bench.pump()
+    _, done = bench.sent.pop(0)
+    done(Refusal("AWS_ERROR_MQTT5_TIMEOUT"))
+    bench.take(4)
+    assert sorted(bench.pump()) == [1, 4]
+    bench.answer()
+    bench.pump()
+    assert bench.waiting() == []
+    assert bench.ledger.acknowledged == 4
+
+
+def test_every_reading_is_sent_once_whatever_the_order_of_answers(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, window=150)
+    bench.take(*range(350))
+    bench.connect()
+    fresh = 1000
+    while not bench.delivery.idle():
+        bench.pump()
+        if fresh < 1050:
+            bench.take(fresh)
+            fresh += 1
+        half = bench.sent[1::2] or bench.sent
+        bench.sent = [one for one in bench.sent if one not in half]
+        for _, done in half:
+            done(None)
+        bench.spool.settle()
+        bench.pump()
+    assert fresh == 1050
+    assert sorted(bench.ever) == [*range(350), *range(1000, 1050)]
+
+
+def test_a_packet_that_is_too_large_is_set_aside_and_the_others_go_on(bench: Bench) -> None:
+    bench.take(1, 2, 3)
+    bench.connect()
+    bench.pump()
+    refused = bench.sent.pop(1)
+    refused[1](TOO_LARGE)
+    bench.answer()
+    bench.pump()
+    assert bench.waiting() == []
+    assert bench.spool.counters()["set_aside"] == 1
+    assert bench.ledger.refused == {"PACKET_TOO_LARGE": 1}
+
+
+def test_where_the_broker_hangs_up_on_a_large_packet_it_is_found(bench: Bench) -> None:
+    """As AWS does, which does not say which one it was."""
+    bench.take(1, 2, 3, 4)
+    bench.connect()
+    for _ in range(20):
+        bench.pump()
+        if not bench.sent:
+            break
+        if any(temperature == 3 for temperature, _ in bench.sent):
+            pending = list(bench.sent)
+            bench.sent.clear()
+            bench.disconnect(TOO_LARGE, pending)
+            bench.connect()
+        else:
+            bench.answer()
+    assert bench.waiting() == []
+    counters = bench.spool.counters()
+    assert (counters["acknowledged"], counters["set_aside"]) == (3, 1)
+    assert "PACKET_TOO_LARGE" in (bench.spool.why_aside(3) or "")
+    bench.take(5, 6)
+    assert bench.pump() == [5, 6], "and then all is as before"
+
+
+def test_not_authorized_keeps_all_readings_and_tries_ever_less_often(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.take(1, 2, 3)
+    bench.connect()
+    bench.pump()
+    pauses, tries = [], 0
+    for _ in range(12):
+        bench.answer(NOT_AUTHORIZED)
+        pause = bench.delivery.pump(time.monotonic())
+        assert pause > 0.3
+        assert not bench.sent
+        pauses.append(pause)
+        bench.delivery._hold_until = 0.0  # that time is over
+        tries += len(bench.pump())
+    assert tries == 12, "one try at a time"
+    assert max(pauses) > 20
+    assert max(pauses) <= 300
+    assert bench.waiting() == [1, 2, 3]
+    assert len([r for r in caplog.records if "waits in the spool" in r.message]) == 1
+    assert bench.delivery.fault == NOT_AUTHORIZED
+    bench.answer()
+    bench.pump()
+    bench.answer()
+    bench.pump()
+    assert bench.waiting() == []
+    assert bench.delivery.fault is None
+
+
+def test_quota_exceeded_slows_down_and_loses_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.delivery.pace = Pace(100)
+    bench.take(1, 2)
+    bench.connect()
+    bench.pump()
+    bench.answer(QUOTA)
+    bench.pump()
+    assert bench.delivery.pace.rate < 60
+    assert bench.waiting() == [1, 2]
+    for _ in range(20):
+        bench.now += 1
+        bench.pump()
+        bench.answer()
+    bench.pump()
+    assert bench.waiting() == []
+
+
+def test_one_that_the_broker_never_takes_does_not_hold_up_the_others(bench: Bench) -> None:
+    bench.take(*range(5))
+    bench.connect()
+    bench.pump()
+    for _ in range(60):
+        answered, bench.sent = bench.sent, []
+        for temperature, done in answered:
+            done(UNSPECIFIED if temperature == 2 else None)
+        bench.delivery.pump(bench.now)
+        bench.delivery._hold_until = 0.0
+        bench.delivery.pump(bench.now)
+    assert bench.waiting() == []
+    assert bench.spool.counters()["set_aside"] == 1
+    assert bench.spool.counters()["acknowledged"] == 4
+
+
+def test_where_the_broker_takes_nothing_at_all_nothing_is_set_aside(bench: Bench) -> None:
+    bench.take(1, 2)
+    bench.connect()
+    for _ in range(40):
+        bench.pump()
+        bench.answer(UNSPECIFIED)
+        bench.pump()
+        bench.delivery._hold_until = 0.0
+    assert bench.waiting() == [1, 2]

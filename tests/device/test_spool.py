@@ -1,0 +1,179 @@
+"""The spool: what is kept through crashes, what is dropped, and that every reading is accounted for."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from iot_device.reading import Reading
+from iot_device.spool import PLAUSIBLE_MS, Spool, SpoolError
+
+DAY_MS = 86_400_000
+NOW = PLAUSIBLE_MS + 1000 * DAY_MS
+MakeSpool = Callable[..., Spool]
+
+
+@pytest.fixture(name="opened")
+def _opened(tmp_path: Path) -> Iterator[MakeSpool]:
+    """Opens the same spool again and again."""
+    spools: list[Spool] = []
+
+    def make(**options: float) -> Spool:
+        spools.append(Spool(tmp_path / "spool.db", **options))  # type: ignore[arg-type]  # limit is whole, days is not
+        return spools[-1]
+
+    yield make
+    for spool in spools:
+        spool._database.close()
+
+
+def readings(count: int, taken: int = NOW) -> list[Reading]:
+    return [Reading("sensor-1", float(number), taken + number) for number in range(count)]
+
+
+def temperatures(spool: Spool, thing: str = "sensor-1") -> list[float]:
+    return [json.loads(row.payload)["temp"] for row in spool.fetch(thing, 0, spool.last, 10_000)]
+
+
+def balance(spool: Spool) -> int:
+    """What is unaccounted for: 0 always."""
+    count = spool.counters()
+    gone = count["acknowledged"] + count["set_aside"] + count["dropped_count"] + count["dropped_age"]
+    waiting: int
+    [waiting] = spool._database.execute("SELECT count(*) FROM readings").fetchone()
+    assert waiting == spool.waiting
+    return count["taken"] - gone - waiting
+
+
+def test_a_commit_is_on_the_disk_before_it_returns(opened: MakeSpool) -> None:
+    spool = opened()
+    assert spool._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert spool._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_what_was_taken_is_there_after_a_crash(opened: MakeSpool, tmp_path: Path) -> None:
+    taken = readings(3)
+    opened().take("sensor-1", taken)  # never closed
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in tmp_path.glob("spool.db*"):  # as the disk is at this moment
+        (copy / file.name).write_bytes(file.read_bytes())
+    found = Spool(copy / "spool.db")
+    assert [row.payload for row in found.fetch("sensor-1", 0, found.last, 10)] == [
+        reading.payload().decode() for reading in taken
+    ]
+    assert (found.waiting, balance(found)) == (3, 0)
+
+
+def test_what_was_acknowledged_goes_with_the_next_commit(opened: MakeSpool) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(3))
+    first, *_ = spool.fetch("sensor-1", 0, spool.last, 1)
+    spool.acknowledge([first.seq])
+    assert len(opened().fetch("sensor-1", 0, spool.last, 9)) == 3
+    spool.take("sensor-1", readings(1))
+    assert len(opened().fetch("sensor-1", 0, spool.last, 9)) == 3
+    assert (spool.waiting, spool.counters()["acknowledged"], balance(spool)) == (3, 1, 0)
+    spool.acknowledge([first.seq])  # a late second answer
+    spool.settle()
+    assert (spool.waiting, spool.counters()["acknowledged"], balance(spool)) == (3, 1, 0)
+
+
+def test_places_are_never_used_twice(opened: MakeSpool) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(2))
+    last = spool.last
+    spool.acknowledge(range(last + 1))
+    spool.close()
+    again = opened()
+    assert (again.waiting, again.last) == (0, last)
+    again.take("sensor-1", readings(1))
+    assert again.last == last + 1
+
+
+def test_the_oldest_are_dropped_when_too_many_wait(opened: MakeSpool, caplog: pytest.LogCaptureFixture) -> None:
+    spool = opened(limit=100)
+    for start in range(0, 150, 30):
+        spool.take("sensor-1", readings(30, NOW + start))
+    kept = temperatures(spool)
+    assert len(kept) <= 100
+    assert len(kept) >= 99
+    assert kept[-1] == 29.0
+    assert spool.counters()["dropped_count"] == 150 - len(kept)
+    assert balance(spool) == 0
+    dropped = re.findall(r"dropped (\d+) readings", caplog.text)
+    assert sum(map(int, dropped)) == 150 - len(kept)
+    assert "spool_max_readings" in caplog.text
+
+
+def test_the_oldest_are_dropped_when_they_wait_too_long(opened: MakeSpool, caplog: pytest.LogCaptureFixture) -> None:
+    spool = opened(days=2)
+    spool.take("sensor-1", [Reading("sensor-1", 1.0, NOW - 3 * DAY_MS), Reading("sensor-1", 2.0, NOW - DAY_MS)])
+    assert spool.expire(NOW) == 1
+    assert temperatures(spool) == [2.0]
+    assert (spool.counters()["dropped_age"], balance(spool)) == (1, 0)
+    assert "spool_max_days" in caplog.text
+
+
+def test_a_clock_that_was_not_set_yet_drops_nothing(opened: MakeSpool) -> None:
+    spool = opened(days=1)
+    spool.take("sensor-1", [Reading("sensor-1", 1.0, 5000)])  # 1970
+    assert spool.expire(NOW) == 0
+    assert temperatures(spool) == [1.0]
+
+
+def test_a_full_disk_costs_the_reading_and_nothing_else(opened: MakeSpool) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(5))
+    spool.acknowledge([1, 2])
+    [pages] = spool._database.execute("PRAGMA page_count").fetchone()
+    spool._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        spool.take("sensor-1", readings(1000))
+    assert (spool.settled, spool.waiting, spool.counters()["taken"]) == ({1, 2}, 5, 5)
+    spool._database.execute("PRAGMA max_page_count = 100000")
+    spool.take("sensor-1", readings(1))
+    assert (spool.waiting, balance(spool)) == (4, 0)
+
+
+def test_a_reading_that_is_set_aside_can_be_looked_at(opened: MakeSpool) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(2))
+    spool.set_aside(1, "PACKET_TOO_LARGE")
+    assert temperatures(spool) == [1.0]
+    assert (spool.why_aside(1), spool.why_aside(2)) == ("PACKET_TOO_LARGE", None)
+    assert (spool.waits(1), spool.waits(2)) == (False, True)
+    assert (spool.counters()["set_aside"], balance(spool)) == (1, 0)
+
+
+def test_things_do_not_see_each_other(opened: MakeSpool) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(2))
+    spool.take("sensor-2", readings(3))
+    assert (len(temperatures(spool)), len(temperatures(spool, "sensor-2"))) == (2, 3)
+
+
+def test_another_process_may_add(opened: MakeSpool) -> None:
+    spool, other = opened(), opened()
+    assert not spool.refresh()
+    other.take("sensor-1", readings(2))
+    assert spool.refresh()
+    assert (spool.last, spool.waiting) == (other.last, 2)
+    assert not spool.refresh()
+
+
+def test_a_spoilt_file_is_put_by_and_a_new_one_begun(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
+    spool = Spool(tmp_path / "spool.db")
+    spool.take("sensor-1", readings(1))
+    assert temperatures(spool) == [0.0]
+    assert len(list(tmp_path.glob("spool.db.spoilt-*"))) == 1
+    assert "spoilt" in caplog.text
+    spool.close()
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match="state_dir"):
+        Spool(tmp_path / "none" / "spool.db")
