@@ -9,7 +9,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from faults import Proxy, proxied
 
 ROOT = Path(__file__).resolve().parents[2]
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
 LIBRARIES = ("roles/verify/files", "roles/device_kit/library", "roles/receiver/library", "roles/iot_core/library",
+             "roles/infrastructure/library",
              "roles/preflight/library")
 sys.path += [str(ROOT / folder) for folder in LIBRARIES]
 
@@ -56,23 +59,20 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", name="endpoint")
-def _endpoint(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of an emulated AWS that lives as long as the tests."""
+@contextmanager
+def emulated(authority: Path, folder: Path, **variables: str) -> Iterator[str]:
+    """Run an emulated AWS and give its URL."""
     python = Path(os.environ.get("SANDBOX_PYTHON", ROOT / "build/venv/sandbox-test/bin/python"))
     if not python.exists():
         pytest.fail(f"{python} is missing: make build/venv/sandbox-test/installed")
-    folder, port = tmp_path_factory.mktemp("aws"), _free_port()
-    places = {
-        "SANDBOX_CA_DIR": authority,
-        "SANDBOX_CA_BUNDLE": authority / "ca.crt",
-        "SANDBOX_ACM_DIR": folder / "acm",
+    port = _free_port()
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT / "sandbox"),
+        "SANDBOX_CA_DIR": str(authority),
+        "SANDBOX_CA_BUNDLE": str(authority / "ca.crt"),
+        "SANDBOX_ACM_DIR": str(folder / "acm"),
+        **variables,
     }
-    environment = (
-        os.environ
-        | {name: str(place) for name, place in places.items()}
-        | {"PYTHONPATH": str(ROOT / "sandbox")}
-    )
     command = [str(python), "-m", "iot_sandbox.aws", "--host", "127.0.0.1", "--port", str(port)]
     with (
         (folder / "log").open("w") as log,
@@ -84,6 +84,13 @@ def _endpoint(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             server.terminate()
 
 
+@pytest.fixture(scope="session", name="endpoint")
+def _endpoint(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an emulated AWS that lives as long as the tests."""
+    with emulated(authority, tmp_path_factory.mktemp("aws")) as url:
+        yield url
+
+
 def _answering(url: str, server: "subprocess.Popen[bytes]", log: Path) -> str:
     until = time.monotonic() + 60
     while time.monotonic() < until and server.poll() is None:
@@ -93,6 +100,14 @@ def _answering(url: str, server: "subprocess.Popen[bytes]", log: Path) -> str:
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     raise RuntimeError(f"the emulated AWS did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _api_read_once() -> None:
+    """Descriptions of AWS's APIs are read once for all modules, which each make a client of their own."""
+    import botocore.session  # noqa: PLC0415 - after the finder, as Ansible's own modules do
+
+    botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 @pytest.fixture(name="run")
@@ -109,6 +124,13 @@ def _run(endpoint: str) -> Run:
         return result
 
     return run
+
+
+@pytest.fixture(name="proxy")
+def _proxy(endpoint: str) -> Iterator[Proxy]:
+    """A proxy before the emulated AWS that makes faults."""
+    with proxied(endpoint) as proxy:
+        yield proxy
 
 
 @pytest.fixture(name="aws")

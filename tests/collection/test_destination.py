@@ -3,16 +3,17 @@
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_emulated import prediction_holds
+from faults import Proxy
+from helpers import Aws, Run, prediction_holds
 
-Run = Callable[..., dict[str, Any]]
-Aws = Callable[[str], Any]
 MODULE = "iot_topic_rule_destination"
 SOON = {"wait_timeout": 15, "wait_delay": 1}
 
@@ -47,14 +48,26 @@ class Receiver:
         self.url = f"https://127.0.0.1:{self.server.server_port}/ingest"
 
 
-@pytest.fixture(name="receiver")
-def _receiver(authority: Path, aws: Aws) -> Iterator[Receiver]:
-    iot = aws("iot")
+@contextmanager
+def receiving(authority: Path, endpoint: str) -> Iterator[Receiver]:
+    """Run a receiver that confirms to an emulated AWS."""
+    import boto3  # noqa: PLC0415 - after the finder
+
+    iot = boto3.client("iot", endpoint_url=endpoint, region_name="us-east-2",
+                       aws_access_key_id="a", aws_secret_access_key="b")  # fmt: skip
     receiver = Receiver(authority, lambda token: iot.confirm_topic_rule_destination(confirmationToken=token))
     threading.Thread(target=receiver.server.serve_forever, daemon=True).start()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
+    try:
+        yield receiver
+    finally:
+        receiver.server.shutdown()
+        receiver.server.server_close()
+
+
+@pytest.fixture(name="receiver")
+def _receiver(authority: Path, endpoint: str) -> Iterator[Receiver]:
+    with receiving(authority, endpoint) as receiver:
+        yield receiver
 
 
 def status(aws: Aws, url: str) -> list[str]:
@@ -63,11 +76,26 @@ def status(aws: Aws, url: str) -> list[str]:
     return [one["status"] for one in held if one["httpUrlSummary"]["confirmationUrl"] == url]
 
 
+def told(aws: Aws, url: str) -> dict[str, Any]:
+    """The one destination of a URL as boto3 tells it, in the module's spelling."""
+    iot = aws("iot")
+    held = iot.list_topic_rule_destinations()["destinationSummaries"]
+    (arn,) = [one["arn"] for one in held if one["httpUrlSummary"]["confirmationUrl"] == url]
+    seen = iot.get_topic_rule_destination(arn=arn)["topicRuleDestination"]
+    return {
+        "arn": seen["arn"],
+        "confirmation_url": seen["httpUrlProperties"]["confirmationUrl"],
+        "status": seen["status"],
+        "status_reason": seen.get("statusReason", ""),
+    }
+
+
 def test_from_nothing_to_enabled_to_disabled_and_back_to_nothing(
     run: Run, aws: Aws, receiver: Receiver
 ) -> None:
     url = receiver.url
     made = prediction_holds(run, MODULE, "destination", confirmation_url=url, **SOON)
+    assert made["destination"] == told(aws, url)
     assert made["destination"]["status"] == "ENABLED"
     assert receiver.paths == ["/ingest/"]
     for state, expected in (("disabled", ["DISABLED"]), ("enabled", ["ENABLED"])):
@@ -98,6 +126,8 @@ def test_one_in_progress_from_an_earlier_run_is_brought_to_its_end(
     assert left["destination"]["status"] == "IN_PROGRESS"
     made = run(MODULE, confirmation_url=receiver.url, resend_after=4, **SOON)
     assert made["destination"] == left["destination"] | {"status": "ENABLED"}
+    assert made["changed"]  # the confirmation, although nothing was written for it
+    assert [seen["status"] for seen in made["progress"]] == ["IN_PROGRESS", "ENABLED"]
 
 
 def test_an_error_is_answered_with_a_new_challenge(run: Run, aws: Aws, receiver: Receiver) -> None:
@@ -121,22 +151,101 @@ def test_one_that_is_being_deleted_is_made_anew(run: Run, aws: Aws, receiver: Re
     assert second["arn"] != first["arn"]
 
 
+def test_each_status_is_brought_to_enabled_as_foreseen(run: Run, aws: Aws, receiver: Receiver) -> None:
+    iot = aws("iot")
+
+    def left_as(status: str) -> str:
+        """A destination in a status, as an earlier run may have left it."""
+        url = f"{receiver.url}/{status}"
+        receiver.status, receiver.silent_for = (503 if status == "ERROR" else 200), len(receiver.challenges)
+        receiver.silent_for += status == "IN_PROGRESS"
+        arn = run(MODULE, confirmation_url=url, wait=False)["destination"]["arn"]
+        while (now := iot.get_topic_rule_destination(arn=arn)["topicRuleDestination"]["status"]) != status:
+            if now == "ENABLED" and status == "DISABLED":
+                iot.update_topic_rule_destination(arn=arn, status="DISABLED")
+            elif now == "ENABLED" and status == "DELETING":
+                iot.delete_topic_rule_destination(arn=arn)
+        receiver.status = 200
+        return url
+
+    for left in ("IN_PROGRESS", "ERROR", "DISABLED", "DELETING"):
+        url = left_as(left)
+        made = prediction_holds(run, MODULE, "destination", confirmation_url=url, resend_after=2, **SOON)
+        assert made["changed"], left
+        assert made["diff"]["before"]["status"] == made["progress"][0]["status"] == left
+        assert made["destination"] == told(aws, url), left
+        assert made["destination"]["status"] == "ENABLED", left
+
+
+@pytest.mark.parametrize("state", ["enabled", "disabled", "absent"])
+def test_a_wait_that_is_not_wanted_is_foreseen(run: Run, aws: Aws, receiver: Receiver, state: str) -> None:
+    receiver.silent_for = 99
+    url = f"{receiver.url}/{state}"
+    for resend_after in (99, 0):  # from nothing, then with the first challenge unanswered
+        options = {"confirmation_url": url, "state": state, "wait": False, "resend_after": resend_after}
+        predicted, real = run(MODULE, check=True, **options), run(MODULE, **options)
+        assert predicted["changed"] is real["changed"] is (state != "absent")
+        assert predicted["destination"].get("status") == real["destination"].get("status")
+        assert real["destination"].get("status") == (None if state == "absent" else "IN_PROGRESS")
+    while state != "absent" and len(receiver.challenges) < 2:
+        pass
+
+
+def test_one_that_is_being_deleted_is_not_left_at_that(run: Run, aws: Aws, receiver: Receiver) -> None:
+    arn = run(MODULE, confirmation_url=receiver.url, **SOON)["destination"]["arn"]
+    aws("iot").delete_topic_rule_destination(arn=arn)
+    for check in (True, False):
+        refused = run(MODULE, confirmation_url=receiver.url, wait=False, check=check)
+        assert "DELETING" in refused["msg"]
+        assert "wait: true" in refused["msg"]
+        assert not run(MODULE, confirmation_url=receiver.url, state="absent", check=check)["changed"]
+
+
+def test_a_challenge_lost_long_ago_is_sent_again_at_once(run: Run, aws: Aws, receiver: Receiver) -> None:
+    receiver.silent_for = 1
+    run(MODULE, confirmation_url=receiver.url, wait=False)
+    time.sleep(2.1)
+    made = run(MODULE, confirmation_url=receiver.url, resend_after=2, wait_timeout=1, wait_delay=1)
+    assert made["destination"]["status"] == "ENABLED"
+    assert len(receiver.challenges) == 2
+
+
+def test_disabled_is_reached_by_way_of_a_confirmation(run: Run, aws: Aws, receiver: Receiver) -> None:
+    url = f"{receiver.url}/off"
+    made = prediction_holds(run, MODULE, "destination", confirmation_url=url, state="disabled", **SOON)
+    assert made["destination"] == told(aws, url)
+    assert made["destination"]["status"] == "DISABLED"
+    by_arn = prediction_holds(run, MODULE, "destination", arn=made["destination"]["arn"], **SOON)
+    assert by_arn["destination"]["status"] == "ENABLED" == told(aws, url)["status"]
+    assert prediction_holds(run, MODULE, "destination", arn=made["destination"]["arn"], state="absent")["changed"]
+
+
 def test_a_given_token_confirms(run: Run, receiver: Receiver) -> None:
     receiver.silent_for = 99
     run(MODULE, confirmation_url=receiver.url, wait=False)
     while not receiver.challenges:
         pass
     token = receiver.challenges[-1]["confirmationToken"]
-    made = run(MODULE, confirmation_url=receiver.url, confirmation_token=token, **SOON)
+    made = prediction_holds(
+        run, MODULE, "destination", confirmation_url=receiver.url, confirmation_token=token, **SOON
+    )
     assert made["destination"]["status"] == "ENABLED"
-    wrong = run(MODULE, confirmation_url=receiver.url + "/other", wait=False)
-    assert wrong["changed"]
-    refused = run(MODULE, confirmation_url=receiver.url + "/other", confirmation_token="stale", **SOON)
-    assert "confirm_topic_rule_destination" in refused["msg"]
 
 
-def test_two_creations_make_one_destination(run: Run, aws: Aws, receiver: Receiver) -> None:
-    """The list of the second run is from before the first one's creation."""
+def test_a_stale_token_is_refused_and_a_needless_one_left_aside(run: Run, receiver: Receiver) -> None:
+    receiver.silent_for = 99
+    run(MODULE, confirmation_url=receiver.url, wait=False)
+    refused = run(MODULE, confirmation_url=receiver.url, confirmation_token="stale", **SOON)
+    assert "confirm_topic_rule_destination failed. Each challenge has a token of its own" in refused["msg"]
+    receiver.status, receiver.silent_for = 503, 0
+    run(MODULE, confirmation_url=receiver.url + "/b", wait_timeout=1, wait_delay=1)
+    receiver.status = 200
+    made = run(MODULE, confirmation_url=receiver.url + "/b", confirmation_token="stale", **SOON)
+    assert made["destination"]["status"] == "ENABLED"
+    assert "confirmation_token is not used" in str(made["warnings"])
+
+
+def test_one_that_is_there_is_not_made_again(run: Run, aws: Aws, receiver: Receiver) -> None:
     receiver.silent_for = 99
     aws("iot").create_topic_rule_destination(
         destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": receiver.url}}
@@ -146,7 +255,69 @@ def test_two_creations_make_one_destination(run: Run, aws: Aws, receiver: Receiv
     assert len(status(aws, receiver.url)) == 1
 
 
+def test_one_that_another_run_makes_meanwhile_is_taken(run: Run, aws: Aws, receiver: Receiver, proxy: Proxy) -> None:
+    wanted = {"httpUrlConfiguration": {"confirmationUrl": receiver.url}}
+    run(MODULE, confirmation_url=f"{receiver.url}/other", endpoint_url=proxy.url, **SOON)
+    proxy.before(
+        "POST /destinations$", lambda: aws("iot").create_topic_rule_destination(destinationConfiguration=wanted)
+    )
+    proxy.lag("GET /destinations$", times=3)  # and the list does not show it for a while
+    made = run(MODULE, confirmation_url=receiver.url, endpoint_url=proxy.url, **SOON)
+    assert made["destination"] == told(aws, receiver.url)
+    assert made["destination"]["status"] == "ENABLED"
+    assert proxy.count("POST /destinations$") == 2
+    assert status(aws, receiver.url) == ["ENABLED"]
+
+
+def test_one_that_no_read_shows_yet_is_not_made_again(run: Run, aws: Aws, receiver: Receiver, proxy: Proxy) -> None:
+    run(MODULE, confirmation_url=f"{receiver.url}/other", endpoint_url=proxy.url, **SOON)
+    proxy.lag("GET /destinations$", times=4)
+    proxy.refuse("GET /destinations/", "UnauthorizedException", times=2, status=401)
+    made = run(MODULE, confirmation_url=receiver.url, endpoint_url=proxy.url, **SOON)
+    assert made["destination"] == told(aws, receiver.url)
+    assert made["destination"]["status"] == "ENABLED"
+    assert proxy.count("POST /destinations$") == 2
+    hasty = run(MODULE, confirmation_url=f"{receiver.url}/hasty", wait=False)
+    assert hasty["destination"]["arn"]
+
+
+def test_conflicts_and_lost_answers(run: Run, aws: Aws, receiver: Receiver, proxy: Proxy) -> None:
+    options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url, **SOON}
+    conflict = "ConflictingResourceUpdateException"
+    proxy.lose_answer("POST /destinations$", "InternalException")
+    assert run(MODULE, **options)["destination"] == told(aws, receiver.url)
+    assert status(aws, receiver.url) == ["ENABLED"]
+    proxy.refuse("PATCH /destinations$", conflict, times=2, status=409)
+    proxy.refuse("GET /destinations$", "ThrottlingException", times=2, status=429)
+    assert run(MODULE, **options, state="disabled")["destination"]["status"] == "DISABLED"
+    refusal = "A destination that was never confirmed cannot be enabled"
+    proxy.refuse("PATCH /destinations$", "InvalidRequestException", message=refusal)
+    assert run(MODULE, **options)["destination"]["status"] == "ENABLED"
+    assert len(receiver.challenges) == 2  # so it was asked to confirm anew
+    proxy.refuse("DELETE /destinations/", conflict, times=2, status=409)
+    assert run(MODULE, **options, state="absent")["changed"]
+    assert status(aws, receiver.url) == []
+
+
+def test_denials_name_the_permission(run: Run, receiver: Receiver, proxy: Proxy) -> None:
+    proxy.refuse("POST /destinations$", "UnauthorizedException", times=9, status=401)
+    refused = run(MODULE, confirmation_url=receiver.url, endpoint_url=proxy.url)
+    assert "create_topic_rule_destination" in refused["msg"]
+    assert "iot:CreateTopicRuleDestination" in refused["msg"]
+    run(MODULE, confirmation_url=receiver.url, **SOON)
+    proxy.refuse("DELETE /destinations/", "UnauthorizedException", times=9, status=401)
+    refused = run(MODULE, confirmation_url=receiver.url, state="absent", endpoint_url=proxy.url)
+    assert "iot:DeleteTopicRuleDestination" in refused["msg"]
+
+
+def test_urls_that_aws_refuses(run: Run) -> None:
+    refused = run(MODULE, confirmation_url="http://plain/ingest", wait=False)
+    assert "create_topic_rule_destination" in refused["msg"]
+    assert "https" in refused["msg"]
+
+
 def test_a_destination_by_arn_cannot_be_created(run: Run) -> None:
     arn = "arn:aws:iot:us-east-2:123456789012:ruledestination/http/00000000-0000-0000-0000-000000000000"
-    assert "confirmation_url" in run(MODULE, arn=arn)["msg"]
+    for check in (True, False):
+        assert "confirmation_url" in run(MODULE, arn=arn, check=check)["msg"]
     assert not run(MODULE, arn=arn, state="absent")["changed"]

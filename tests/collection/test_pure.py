@@ -6,10 +6,7 @@ from typing import Any
 import pytest
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import certificate, policy, thing, topic_rule
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import topic_rule_destination as destination
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from helpers import pair
 
 THING = {"thing_name": "a", "thing_type_name": "old", "attributes": {"room": "1", "floor": "2"}}
 UNASKED = {"name": "a", "thing_type_name": None, "attributes": None, "purge_attributes": True}
@@ -60,20 +57,6 @@ def test_the_oldest_version_makes_room_but_never_the_default() -> None:
     assert policy.version_to_remove(versions(8, 4)) is None
     assert policy.version_to_remove(versions(12, 5)) == "8"
     assert policy.version_to_remove(versions(8, 5)) == "9"  # 10 is newer than 9, though smaller as text
-
-
-def pair() -> tuple[str, str]:
-    """A CSR and a certificate for the same new key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
-    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now).not_valid_after(now + dt.timedelta(days=1)).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    pem = serialization.Encoding.PEM
-    return csr.public_bytes(pem).decode(), certificate.public_bytes(pem).decode()
 
 
 def one(number: int, status: str, pem: str = "") -> dict[str, Any]:

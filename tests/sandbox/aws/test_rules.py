@@ -165,6 +165,8 @@ def test_policy_versions_end_at_five(iot: Any) -> None:
     assert iot.create_policy_version(**sixth)["policyVersionId"] == "6"
     found = iot.get_policy(policyName="versions")
     assert (found["defaultVersionId"], json.loads(found["policyDocument"])) == ("6", json.loads(document(6)))
+    iot.delete_policy_version(policyName="versions", policyVersionId="2")
+    assert iot.create_policy_version(policyName="versions", policyDocument=document(7))["isDefaultVersion"] is False
     assert code(iot.create_policy, policyName="broken", policyDocument="{") == "MalformedPolicyException"
 
 

@@ -165,7 +165,7 @@ class SandboxIoTBackend(IoTBackend):
     def create_policy_version(self, policy_name: str, policy_document: Any, set_as_default: bool) -> FakePolicyVersion:
         """CreatePolicyVersion; the sixth version is refused (moto does that)."""
         _check_policy(policy_document)
-        return super().create_policy_version(policy_name, policy_document, set_as_default)
+        return super().create_policy_version(policy_name, policy_document, bool(set_as_default))
 
     # --- rules
 

@@ -183,6 +183,7 @@ class Follower:
 
     def follow(self, current: Destination | None) -> Destination | None:
         """Return the destination in its state. Ends the module where that can't be reached in time."""
+        pause = 0.3  # seconds; grows, since most confirmations come at once
         while (step := self.step(current)) != "done":
             self.take(step, current)
             current = self.current()
@@ -191,7 +192,8 @@ class Follower:
             waited = time.monotonic() - self.began
             if waited >= self.params["wait_timeout"]:
                 self.timed_out(current, waited)
-            time.sleep(min(self.params["wait_delay"], max(self.params["wait_timeout"] - waited, 0.1)))
+            time.sleep(min(pause, self.params["wait_delay"], max(self.params["wait_timeout"] - waited, 0.1)))
+            pause *= 1.5
         return current
 
     def timed_out(self, current: Destination | None, waited: float) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.errors import advice, subject
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.shapes import faulty_name
 
 # Beside AWSRetry's own list: IoT answers these while a write of the same resource is still spreading.
 RETRIED_CODES = [
@@ -121,9 +122,12 @@ class IoT:
         Check mode only notes the change, and refuses arguments that botocore would refuse.
         """
         self.changed = True
+        shape = self.input_shape(operation)
+        if fault := faulty_name(arguments, shape):
+            self.module.fail_json(msg=f"AWS IoT {operation} would fail: {fault}.")
         if not self.module.check_mode:
             return self.call(operation, expected, **arguments)
-        report = ParamValidator().validate(arguments, self.input_shape(operation))
+        report = ParamValidator().validate(arguments, shape)
         if report.has_errors():
             self.module.fail_json(msg=f"AWS IoT {operation}{subject(arguments)} would fail: {report.generate_report()}")
         return {}

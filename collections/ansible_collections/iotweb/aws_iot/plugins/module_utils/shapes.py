@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+NAMES = ("thingName", "thingTypeName", "policyName", "ruleName")
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 
 
@@ -37,3 +39,13 @@ def _scalar(value: Any, kind: str) -> Any:
     if kind == "boolean" and isinstance(value, str) and value.lower() in TRUE + FALSE:
         return value.lower() in TRUE
     return value
+
+
+def faulty_name(arguments: dict[str, Any], shape: Any) -> str:
+    """Return what is wrong with a name among a call's arguments, by the API's own rule for it; empty for nothing."""
+    for argument in NAMES:
+        rule = shape.members[argument].metadata if argument in arguments else {}
+        name, longest, pattern = str(arguments.get(argument)), rule.get("max", 128), rule.get("pattern", ".*")
+        if argument in arguments and (len(name) > longest or not re.fullmatch(pattern, name, re.ASCII)):
+            return f"{argument} {name} must match {pattern.strip('^$')} and have no more than {longest} characters"
+    return ""

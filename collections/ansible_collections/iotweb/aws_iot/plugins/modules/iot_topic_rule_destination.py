@@ -58,7 +58,7 @@ options:
     type: int
     default: 120
   wait_delay:
-    description: Time between two looks at the destination, in seconds.
+    description: Longest time between two looks at the destination, in seconds. The first ones follow sooner.
     type: int
     default: 3
   resend_after:
