@@ -20,7 +20,11 @@ def aws(service: str) -> Client:
 
 def records(client: Client) -> list[str]:
     zones = client.list_hosted_zones()["HostedZones"]
-    sets = [each for zone in zones for each in client.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]]
+    sets = [
+        each
+        for zone in zones
+        for each in client.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+    ]
     return [f"{each['Name']} {each['Type']}" for each in sets if each["Type"] not in DEFAULT_RECORDS]
 
 
@@ -38,7 +42,9 @@ def instances(client: Client) -> list[str]:
 
 def keys(client: Client) -> list[str]:
     """KMS deletes a key after some days only; those with an alias of AWS's are AWS's."""
-    managed = {each["TargetKeyId"] for each in client.list_aliases()["Aliases"] if each["AliasName"].startswith("alias/aws/")}
+    managed = {
+        each["TargetKeyId"] for each in client.list_aliases()["Aliases"] if each["AliasName"].startswith("alias/aws/")
+    }
     found = [client.describe_key(KeyId=key["KeyId"])["KeyMetadata"] for key in client.list_keys()["Keys"]]
     return [key["KeyId"] for key in found if key["KeyId"] not in managed and key["KeyState"] != "PendingDeletion"]
 
