@@ -105,7 +105,7 @@ def lint() -> Lane:
         mypy("device", "device-test", "device/iot_device", "tests/device"),
         mypy("sandbox", "sandbox-test",
              "sandbox/iot_sandbox", "sandbox/roles/build/files/sandbox_build", "tests/sandbox"),
-        mypy("deployment", "sandbox-test", "tests/deployment", "tests/leftovers"),
+        mypy("deployment", "sandbox-test", "tests/deployment", "tests/torn_down", "tests/leftovers"),
         mypy("collection", "controller", "collections", "tests/collection"),
         mypy("machine", "controller", "tests/machine"),
         mypy("tests", "controller", "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/templates",
@@ -144,6 +144,7 @@ def plan() -> list[Phase]:
             *([scenario(role)] for role in roles if role in apart),
         ],
         [[
+            pytest("torn-down", "deployment", "sandbox-test", "tests/torn_down", needs="sandbox"),
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),
         ]],

@@ -196,7 +196,7 @@ class MessageParser:
         else:
             identity = reading.message_id or rule.iot_trace_id or secrets.token_hex(16)
             moment = receipt.iso
-        if rule.iot_trace_id and (sent is None or self._by_receipt):
+        if (sent is None or self._by_receipt) and rule.iot_trace_id:
             # The key does not follow from the message: by this a redrive sees that it is stored already.
             members += b',"trace_id":{"S":%b}' % _encode(rule.iot_trace_id)
         if self._retention:
