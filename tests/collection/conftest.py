@@ -20,6 +20,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from faults import Proxy, proxied
+from receivers import Receiver, receiving
 
 ROOT = Path(__file__).resolve().parents[2]
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
@@ -131,6 +132,13 @@ def _proxy(endpoint: str) -> Iterator[Proxy]:
     """A proxy before the emulated AWS that makes faults."""
     with proxied(endpoint) as proxy:
         yield proxy
+
+
+@pytest.fixture(name="receiver")
+def _receiver(authority: Path, endpoint: str) -> Iterator[Receiver]:
+    """An HTTPS endpoint that confirms to the emulated AWS."""
+    with receiving(authority, endpoint) as receiver:
+        yield receiver
 
 
 @pytest.fixture(name="aws")

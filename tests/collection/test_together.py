@@ -15,7 +15,7 @@ from ansible.module_utils.testing import patch_module_args
 from conftest import CREDENTIALS, MODULES, emulated
 from faults import proxied
 from helpers import Aws, Run, document
-from test_destination import SOON, Receiver, receiving
+from receivers import SOON, Receiver, receiving
 
 RUNS = 4
 

@@ -36,6 +36,7 @@ class Follower:
 
     def __init__(self, iot: IoT) -> None:
         self.iot, self.params = iot, iot.module.params
+        self.before: Destination | None = None
         self.made: Destination | None = None
         self.ours: str | None = None
         self.token: str | None = None
@@ -159,6 +160,7 @@ class Follower:
             self.sent = -math.inf
         if token and status in (None, "ERROR", "DELETING") and self.params["state"] != "absent":
             self.iot.module.warn("confirmation_token is not used: it belongs to a challenge that is over.")
+        self.before = current
         self.check(current)
         return current
 
@@ -171,7 +173,7 @@ class Follower:
                 msg=f"There is no destination {self.params['arn']}: give confirmation_url to create one."
             )
         if current and current["status"] == "DELETING" and not self.params["wait"]:
-            self.timed_out(current, 0)
+            self.timed_out(current)
 
     def step(self, current: Destination | None) -> str:
         """Return the next step, as next_step does, or confirm."""
@@ -191,16 +193,17 @@ class Follower:
                 return current
             waited = time.monotonic() - self.began
             if waited >= self.params["wait_timeout"]:
-                self.timed_out(current, waited)
+                self.timed_out(current)
             time.sleep(min(pause, self.params["wait_delay"], max(self.params["wait_timeout"] - waited, 0.1)))
             pause *= 1.5
         return current
 
-    def timed_out(self, current: Destination | None, waited: float) -> None:
+    def timed_out(self, current: Destination | None) -> None:
         self.iot.module.fail_json(
-            msg=advice(current, self.reason, waited),
+            msg=advice(current, self.reason),
             destination=current or {},
             progress=self.progress,
+            before=self.before or {},
             changed=self.iot.changed,
             timed_out=True,
         )

@@ -89,8 +89,8 @@ class IoT:
         """End the module: which call failed, of what, what to do, and what AWS says."""
         response = getattr(error, "response", {})
         code, text = response.get("Error", {}).get("Code", ""), str(error)
-        hint = advice(code, text, operation)
-        self.module.fail_json_aws(error, msg=f"AWS IoT {operation}{subject(arguments)} failed{hint and '. ' + hint}")
+        parts = [f"AWS IoT {operation}{subject(arguments)} failed", advice(code, text, operation).rstrip(".")]
+        self.module.fail_json_aws(error, msg=". ".join(part for part in parts if part))
         raise SystemExit(1)  # for type checkers: the line before does not return
 
     def find(self, operation: str, **arguments: Any) -> dict[str, Any] | None:

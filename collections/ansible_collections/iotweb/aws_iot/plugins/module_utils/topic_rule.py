@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import re
+import time
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
@@ -101,14 +102,19 @@ def difference(current: dict[str, Any] | None, wanted: dict[str, Any]) -> str:
 def get_rule(iot: IoT, name: str) -> dict[str, Any] | None:
     """Return GetTopicRule's answer, None for no rule.
 
-    AWS answers UnauthorizedException for a rule that isn't there, so the list has to tell.
+    AWS answers UnauthorizedException for a rule that isn't there, so the list has to tell. One that is listed may have
+    been made since, which another look tells.
     """
-    try:
-        return iot.call("get_topic_rule", (DENIED, MISSING), ruleName=name)
-    except is_boto3_error_code([DENIED, MISSING]) as refused:
-        if any(rule["ruleName"] == name for rule in iot.list("list_topic_rules", "rules")):
-            iot.fail(refused, "get_topic_rule", {"ruleName": name})
-        return None
+    for pause in (0.5, 2.0, 0.0):
+        try:
+            return iot.call("get_topic_rule", (DENIED, MISSING), ruleName=name)
+        except is_boto3_error_code([DENIED, MISSING]) as refused:
+            if all(rule["ruleName"] != name for rule in iot.list("list_topic_rules", "rules")):
+                return None
+            if not pause:
+                iot.fail(refused, "get_topic_rule", {"ruleName": name})
+        time.sleep(pause)
+    return None
 
 
 def described(name: str, arn: str | None, rule: dict[str, Any], tags: dict[str, str]) -> dict[str, Any]:

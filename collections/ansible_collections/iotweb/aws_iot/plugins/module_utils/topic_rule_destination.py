@@ -14,6 +14,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import instant
 
 Destination = dict[str, Any]
 Summaries = list[dict[str, Any]]
+FAILED_AFTER = 10  # seconds after which a challenge that failed is sent again
 # The most useful first.
 STATUSES = ("ENABLED", "IN_PROGRESS", "DISABLED", "ERROR", "DELETING")
 
@@ -55,7 +56,8 @@ def next_step(current: Destination | None, state: str, unanswered: float, resend
     if status == "DELETING":
         return "wait"  # it goes away first, and is then made anew
     if status in ("IN_PROGRESS", "ERROR"):  # only a confirmed one can be switched on and off
-        return "IN_PROGRESS" if unanswered >= resend_after else "wait"
+        patience = min(resend_after, FAILED_AFTER) if status == "ERROR" else resend_after
+        return "IN_PROGRESS" if unanswered >= patience else "wait"
     return "done" if status == state.upper() else state.upper()
 
 
@@ -82,11 +84,11 @@ def left(current: Destination | None, state: str) -> Destination | None:
     return None if current and state == "absent" and current["status"] == "DELETING" else current
 
 
-def advice(current: Destination | None, reason: str, waited: float) -> str:
+def advice(current: Destination | None, reason: str) -> str:
     """Return why a destination has not reached its state, and what to do. The reason is the last one AWS gave."""
     if current is None:
         return "The destination is not there although AWS took the request: run again."
-    where = f"Destination {current['confirmation_url']} is {current['status']} after {waited:.0f} s"
+    where = f"Destination {current['confirmation_url']} is still {current['status']}"
     reason = f" ({reason})" if reason else ""
     if current["status"] in ("IN_PROGRESS", "ERROR"):
         return (

@@ -49,7 +49,8 @@ options:
     default: enabled
   wait:
     description:
-      - Whether to wait until the destination has reached its state. While that lasts, the state is shown now and then.
+      - Whether to wait until the destination has reached its state. While that lasts, the status is shown every ten
+        seconds.
       - Without, the module takes the first step only, and returns the status that leads to.
     type: bool
     default: true
@@ -63,8 +64,9 @@ options:
     default: 3
   resend_after:
     description:
-      - Time after which a challenge that nobody answered, or that failed, is sent again, in seconds.
-      - It counts from the sending, also where that was an earlier run's.
+      - Time after which a challenge that nobody answered is sent again, in seconds.
+      - It counts from the sending, also where that was an earlier run's. One that failed is sent again after ten
+        seconds at most.
     type: int
     default: 30
 extends_documentation_fragment:

@@ -1,0 +1,95 @@
+"""The collection as others get it: built, installed elsewhere, used by full names only."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CREDENTIALS, ROOT
+from helpers import Aws
+from receivers import Receiver
+
+SOURCE = ROOT / "collections/ansible_collections/iotweb/aws_iot"
+MODULES = sorted(path.stem for path in (SOURCE / "plugins/modules").glob("*.py"))
+PLAYBOOK: list[dict[str, Any]] = [{
+    "hosts": "localhost",
+    "gather_facts": False,
+    "module_defaults": {"group/iotweb.aws_iot.aws_iot": {**CREDENTIALS, "region": "us-east-2"}},
+    "tasks": [
+        {"name": "Thing", "iotweb.aws_iot.iot_thing": {"name": "elsewhere", "endpoint_url": "{{ endpoint }}"}},
+        {"name": "Look", "iotweb.aws_iot.iot_thing_info": {"name": "elsewhere", "endpoint_url": "{{ endpoint }}"},
+         "register": "found"},
+        {"name": "Found", "ansible.builtin.assert": {"that": "found.things[0].thing_name == 'elsewhere'"}},
+        {"name": "Destination", "iotweb.aws_iot.iot_topic_rule_destination": {
+            "confirmation_url": "{{ url }}", "endpoint_url": "{{ endpoint }}", "wait_timeout": 60,
+            "resend_after": 11}, "register": "made"},
+        {"name": "Enabled", "ansible.builtin.assert": {"that": [
+            "made is changed", "made.destination.status == 'ENABLED'", "made.diff.before == {}",
+            "made.progress | map(attribute='status') == ['ABSENT', 'IN_PROGRESS', 'ENABLED']",
+            "made.progress[-1].after > 10"]}},
+    ],
+}]  # fmt: skip
+
+
+def ansible(folder: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs in a folder that knows nothing of this project."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "AWS_"))}
+    environment |= {"ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_HOME": str(folder / "home"), "LC_ALL": "C.UTF-8",
+                    "ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_DIFF_ALWAYS": "true"}  # fmt: skip
+    whole = [Path(sys.executable).parent / command, *arguments]
+    return subprocess.run(whole, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+
+
+@pytest.fixture(name="installed", scope="module")
+def _installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the built collection is installed in."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    ansible(folder, "ansible-galaxy", "collection", "build", str(SOURCE), "--output-path", str(folder))
+    (artefact,) = folder.glob("iotweb-aws_iot-*.tar.gz")
+    ansible(folder, "ansible-galaxy", "collection", "install", str(artefact), "--no-deps", "-p", str(folder))
+    return folder
+
+
+def test_it_holds_what_it_needs_and_no_more(installed: Path) -> None:
+    (artefact,) = installed.glob("iotweb-aws_iot-*.tar.gz")
+    with tarfile.open(artefact) as archive:
+        names = archive.getnames()
+        described = json.load(archive.extractfile("MANIFEST.json"))["collection_info"]  # type: ignore[arg-type]
+    assert {f"plugins/modules/{module}.py" for module in MODULES} <= set(names)
+    assert not [name for name in names if "cache" in name or name.endswith((".pyc", "~"))]
+    assert described["dependencies"] == {"amazon.aws": ">=9.0.0"}
+    assert f"## {described['version']}\n" in (SOURCE / "CHANGELOG.md").read_text()
+    readme = (SOURCE / "README.md").read_text()
+    assert [module for module in MODULES if f"`iotweb.aws_iot.{module}`" not in readme] == []
+
+
+def test_every_module_is_documented_and_in_the_group(installed: Path) -> None:
+    names = [f"iotweb.aws_iot.{module}" for module in MODULES]
+    listed = json.loads(ansible(installed, "ansible-doc", "-t", "module", "-l", "-j", "iotweb.aws_iot").stdout)
+    assert sorted(listed) == names
+    documents = json.loads(ansible(installed, "ansible-doc", "-t", "module", "-j", *names).stdout)
+    for name, document in documents.items():
+        assert {"region", "access_key", "endpoint_url", "profile"} <= set(document["doc"]["options"]), name
+        assert {"check_mode", "diff_mode"} <= set(document["doc"]["attributes"]), name
+        assert document["examples"].strip(), name
+        assert document["return"], name
+        assert document["doc"]["author"], name
+    runtime = (SOURCE / "meta/runtime.yml").read_text()
+    assert [module for module in MODULES if f"    - {module}\n" not in runtime] == []
+
+
+def test_it_works_elsewhere_and_shows_how_it_waits(
+    installed: Path, endpoint: str, aws: Aws, receiver: Receiver
+) -> None:
+    receiver.silent_for = 1
+    (installed / "play.json").write_text(json.dumps(PLAYBOOK))
+    facts = json.dumps({"endpoint": endpoint, "url": receiver.url, "ansible_python_interpreter": sys.executable})
+    shown = ansible(installed, "ansible-playbook", "play.json", "-e", facts).stdout
+    assert f"Destination {receiver.url} is IN_PROGRESS after 1" in shown
+    assert " of 60 s" in shown
+    assert aws("iot").describe_thing(thingName="elsewhere")["thingName"] == "elsewhere"
+    assert "failed=0" in shown
