@@ -97,3 +97,47 @@ def test_the_wheel_is_built_once_and_the_same_each_time(tmp_path: Path) -> None:
     other = Path(build(tmp_path / "b")["path"])
     assert other.read_bytes() == Path(built["path"]).read_bytes()
     assert not (ROOT / "device/build").exists()
+
+
+def test_an_encrypted_kit_shows_nothing_and_stays_as_it_is(tmp_path: Path) -> None:
+    password, path = tmp_path / "password", tmp_path / "kit-1.zip.vault"
+    password.write_text("correct horse\n")
+    given: dict[str, Any] = {"vault_password_file": str(password), "members": [KEY, SCRIPT]}
+    assert kit(path, **given)["changed"]
+    content = path.read_bytes()
+    assert content.startswith(b"$ANSIBLE_VAULT;")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not kit(path, **given)["changed"]
+    assert path.read_bytes() == content
+    assert kit(path, vault_password_file=str(password), read="private.pem.key")["content"] == "secret"
+    refused = kit(path, read="private.pem.key")
+    assert refused["failed"]
+    assert "device_kit_vault_password_file" in refused["msg"]
+    password.write_text("wrong\n")
+    assert "Decryption failed" in kit(path, **given)["msg"]
+    assert path.read_bytes() == content
+
+
+def test_a_kit_changes_its_form_without_losing_its_key(tmp_path: Path) -> None:
+    password, plain, vault = tmp_path / "password", tmp_path / "kit-1.zip", tmp_path / "kit-1.zip.vault"
+    password.write_text("correct horse\n")
+    kit(plain, members=[KEY])
+    given: dict[str, Any] = {"vault_password_file": str(password), "former": str(plain), "members": [SCRIPT]}
+    assert kit(vault, check=True, keep=["private.pem.key"], **given)["changed"]
+    assert plain.exists()
+    assert kit(vault, keep=["private.pem.key"], **given)["changed"]
+    assert not plain.exists()
+    assert kit(vault, vault_password_file=str(password), read="private.pem.key")["content"] == "secret"
+    assert not kit(vault, keep=["private.pem.key"], **given)["changed"]
+
+
+def test_wheels_of_a_folder_go_into_the_kit(tmp_path: Path) -> None:
+    folder, path = tmp_path / "wheels", tmp_path / "kit-1.zip"
+    folder.mkdir()
+    (folder / "a-1-py3-none-any.whl").write_bytes(b"a")
+    (folder / "notes.txt").write_bytes(b"no wheel")
+    assert kit(path, members=[KEY], wheels=str(folder))["changed"]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["private.pem.key", "wheels/a-1-py3-none-any.whl"]
+    assert not kit(path, members=[KEY], wheels=str(folder))["changed"]
+    assert kit(path, members=[KEY])["changed"], "and out of it again"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import subprocess
+import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +19,17 @@ short_description: A zip of 0600 holds exactly these members
 description:
   - Reads a member, or writes the archive where a member's content or mode differs.
   - The new archive takes the old one's place at once, so that an interruption leaves one or the other.
+  - It can be encrypted with ansible-vault. What is compared is the content, so that it stays as it is where only
+    the salt would be another.
 author: IoT receiver contributors (@iotweb)
 options:
   path: {description: The archive., type: path, required: true}
+  vault_password_file:
+    description: File with the password, or a program that prints it, as for ansible-vault.
+    type: path
+  former:
+    description: The archive in its other form, encrypted or not; it is taken over where it is there, and deleted.
+    type: path
   read: {description: Name of a member to return; nothing is written then., type: str}
   members:
     description: The members the archive has, beside those that are kept.
@@ -29,6 +41,7 @@ options:
       content: {description: Content., type: str}
       source: {description: File with the content., type: path}
       mode: {description: Mode when unpacked., type: str, default: '0644'}
+  wheels: {description: Folder whose wheels go into C(wheels/) of the archive., type: path}
   keep: {description: Names of members that stay as they are., type: list, elements: str, default: []}
 """
 EXAMPLES = """
@@ -42,18 +55,53 @@ RETURN = """
 content: {description: Content of the member that was read; null where there is none., type: str, returned: with read}
 """
 
+VAULT_HEADER = b"$ANSIBLE_VAULT;"
 EPOCH = (2020, 1, 1, 0, 0, 0)
 Members = dict[str, tuple[bytes, int]]  # by name: content and mode
 
 
-def held(path: Path) -> Members:
-    """Return the members of an archive; none where it isn't there. Raises zipfile.BadZipFile."""
+class VaultError(RuntimeError):
+    """ansible-vault could not do it; the message is its own."""
+
+
+def vault(action: str, password_file: str, content: bytes) -> bytes:
+    """Encrypt or decrypt by ansible-vault. Raises VaultError."""
+    beside = Path(sys.executable).with_name("ansible-vault")
+    command = [str(beside) if beside.exists() else "ansible-vault", action, "--output", "-"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    try:
+        # a configuration's own passwords would leave it unsaid which one is meant, so it gets an empty one
+        with tempfile.NamedTemporaryFile(suffix=".cfg") as empty:
+            done = subprocess.run(
+                [*command, "--vault-password-file", password_file, "-"], input=content, capture_output=True,
+                check=False, env=environment | {"ANSIBLE_CONFIG": empty.name, "ANSIBLE_NOCOLOR": "1"},
+            )  # fmt: skip
+    except OSError as error:
+        raise VaultError(f"{command[0]} cannot be run: {error.strerror}") from error
+    if done.returncode:
+        raise VaultError(done.stderr.decode(errors="replace").strip().splitlines()[-1])
+    return done.stdout
+
+
+def held(path: Path, password_file: str | None) -> Members:
+    """Return the members of an archive; none where it isn't there. Raises zipfile.BadZipFile, VaultError."""
     if not path.exists():
         return {}
-    with zipfile.ZipFile(path) as archive:
+    content = path.read_bytes()
+    if content.startswith(VAULT_HEADER):
+        if not password_file:
+            raise VaultError(f"{path} is encrypted: name the password's file by device_kit_vault_password_file")
+        content = vault("decrypt", password_file, content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {
             entry.filename: (archive.read(entry), entry.external_attr >> 16 & 0o777) for entry in archive.infolist()
         }
+
+
+def wheels(folder: str | None) -> list[dict[str, Any]]:
+    """Return members for the wheels of a folder."""
+    found = sorted(Path(folder).glob("*.whl")) if folder else []
+    return [{"name": f"wheels/{path.name}", "source": str(path), "mode": "0644"} for path in found]
 
 
 def wanted(current: Members, members: list[dict[str, Any]], keep: list[str], check: bool) -> Members:
@@ -73,18 +121,25 @@ def wanted(current: Members, members: list[dict[str, Any]], keep: list[str], che
     return kept | given
 
 
-def write(path: Path, members: Members) -> None:
-    """Put a new archive in the place of the old one; from its first byte only the owner can read it."""
+def packed(members: Members) -> bytes:
+    """Return an archive."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, (text, mode) in sorted(members.items()):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.external_attr = (0o100000 | mode) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, text)
+    return content.getvalue()
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put a new file in the place of the old one; from its first byte only the owner can read it."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, (content, mode) in sorted(members.items()):
-                entry = zipfile.ZipInfo(name, EPOCH)
-                entry.external_attr = (0o100000 | mode) << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, content)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
@@ -101,6 +156,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "vault_password_file": {"type": "path", "no_log": False},
+            "former": {"type": "path"},
             "read": {},
             "members": {
                 "type": "list",
@@ -110,21 +167,32 @@ def main() -> None:
                 "mutually_exclusive": [("content", "source")],
                 "required_one_of": [("content", "source")],
             },
+            "wheels": {"type": "path"},
             "keep": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
         supports_check_mode=True,
     )
-    path = Path(module.params["path"])
+    path, password_file = Path(module.params["path"]), module.params["vault_password_file"]
+    former = Path(module.params["former"]) if module.params["former"] else None
     try:
-        before = held(path)
+        before = held(path, password_file)
+        if former and not path.exists():
+            before = held(former, password_file)
         if module.params["read"]:
-            content = before.get(module.params["read"])
-            module.exit_json(changed=False, content=content[0].decode() if content else None)
-        after = wanted(before, module.params["members"], module.params["keep"], module.check_mode)
+            found = before.get(module.params["read"])
+            module.exit_json(changed=False, content=found[0].decode() if found else None)
+        members = module.params["members"] + wheels(module.params["wheels"])
+        after = wanted(before, members, module.params["keep"], module.check_mode)
         private = not path.exists() or path.stat().st_mode & 0o777 == 0o600
-        changed = before != after or not private
+        leftover = former is not None and former.exists()
+        changed = before != after or not private or leftover
         if changed and not module.check_mode:
-            write(path, after)
+            content = packed(after)
+            write(path, vault("encrypt", password_file, content) if password_file else content)
+            if former and leftover:
+                former.unlink()
+    except VaultError as error:
+        module.fail_json(msg=f"{path}: {error}")
     except zipfile.BadZipFile:
         module.fail_json(msg=f"{path} is no zip: delete it, and set device_kit_reissue=true to make a new kit.")
     except OSError as error:
