@@ -1,0 +1,106 @@
+"""Ansible's own checks of a collection, in environments made of what is installed here: nothing is downloaded."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import ansible_collections
+import ansible_test
+import pytest
+from conftest import ROOT
+
+BIN = Path(sys.executable).parent
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+REQUIREMENTS = Path(ansible_test.__path__[0]) / "_data/requirements"
+# Those with environments of their own; the rest is looked up.
+PREPARED = ("ansible-doc", "import", "pep8", "pylint", "runtime-metadata", "validate-modules", "yamllint")
+
+
+class Sanity:
+    """A copy of the collection in a tree as ansible-test wants it, and a home for its environments."""
+
+    def __init__(self, folder: Path) -> None:
+        self.collection = folder / "ansible_collections/iotweb/aws_iot"
+        self.environment = os.environ | {"HOME": str(folder / "home"), "PATH": f"{BIN}:{os.environ['PATH']}",
+                                         "LC_ALL": "C.UTF-8"}  # fmt: skip
+        source = ROOT / "collections/ansible_collections/iotweb/aws_iot"
+        shutil.copytree(source, self.collection, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+        for place in ansible_collections.__path__:
+            if (Path(place) / "amazon").is_dir():
+                (folder / "ansible_collections/amazon").symlink_to(Path(place) / "amazon")
+                break
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run the checks; returns the status and the output."""
+        command = [BIN / "ansible-test", "sanity", "--local", "--python", PYTHON, *arguments]
+        done = subprocess.run(
+            command, cwd=self.collection, env=self.environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def names(self) -> list[str]:
+        """Names of all checks that ansible-test has for a collection."""
+        return [line for line in self.run("--list-tests")[1].splitlines() if re.fullmatch(r"[a-z0-9-]+", line)]
+
+    def prepare(self, test: str) -> None:
+        """Make the environments that a check would install its packages in."""
+        _, plan = self.run("--test", test, "--explain")
+        for name, place in set(re.findall(r'environment using "venv": (\S*/sanity\.([\w.-]+)/\S+)', plan)):
+            self.make(Path(name), place)
+
+    @staticmethod
+    def make(place: Path, name: str) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+        (packages,) = place.glob("lib/python*/site-packages")
+        pins = re.findall(r"^([\w.-]+)==", (REQUIREMENTS / f"sanity.{name}.txt").read_text(), re.MULTILINE)
+        for pin in pins:
+            copy(pin, packages)
+        yaml = "PyYAML" in pins
+        (place / "meta.yaml.json").write_text("true" if yaml else "null")
+        (place / "marker.txt").touch()
+
+
+def copy(package: str, target: Path) -> None:
+    """Copy an installed package; a check without it is left out."""
+    try:
+        found = distribution(package)
+    except PackageNotFoundError:
+        pytest.skip(f"{package} is not installed")
+    for file in found.files or []:
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.locate_file(file), target / file)
+
+
+@pytest.fixture(name="sanity", scope="module")
+def _sanity(tmp_path_factory: pytest.TempPathFactory) -> Sanity:
+    return Sanity(tmp_path_factory.mktemp("sanity"))
+
+
+def test_checks_that_need_no_packages(sanity: Sanity) -> None:
+    names = [name for name in sanity.names() if name not in PREPARED]
+    assert {"action-plugin-docs", "compile", "no-smart-quotes", "shebang"} <= set(names)
+    status, output = sanity.run(*[part for name in names for part in ("--test", name)])
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("test", PREPARED)
+def test_checks_with_packages(sanity: Sanity, test: str) -> None:
+    sanity.prepare(test)
+    status, output = sanity.run("--test", test)
+    assert status == 0, output
+    assert "does not have pip" not in output
+
+
+def test_an_undocumented_option_is_found(tmp_path: Path) -> None:
+    sanity = Sanity(tmp_path)
+    sanity.prepare("validate-modules")
+    module = sanity.collection / "plugins/modules/iot_endpoint_info.py"
+    module.write_text(module.read_text().replace("argument_spec={", 'argument_spec={"undocumented": {},'))
+    status, output = sanity.run("--test", "validate-modules")
+    assert status != 0
+    assert "undocumented" in output
