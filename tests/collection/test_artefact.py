@@ -40,7 +40,7 @@ def ansible(folder: Path, command: str, *arguments: str) -> subprocess.Completed
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "AWS_"))}
     environment |= {"ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_HOME": str(folder / "home"), "LC_ALL": "C.UTF-8",
                     "ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_DIFF_ALWAYS": "true"}  # fmt: skip
-    whole = [Path(sys.executable).parent / command, *arguments]
+    whole = [str(Path(sys.executable).parent / command), *arguments]
     return subprocess.run(whole, cwd=folder, env=environment, capture_output=True, text=True, check=True)
 
 

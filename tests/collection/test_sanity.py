@@ -9,13 +9,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import ansible_collections
-import ansible_test
 import pytest
 from conftest import ROOT
 
 BIN = Path(sys.executable).parent
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-REQUIREMENTS = Path(ansible_test.__path__[0]) / "_data/requirements"
+REQUIREMENTS = Path(str(distribution("ansible-core").locate_file("ansible_test/_data/requirements")))
 # Those with environments of their own; the rest is looked up.
 PREPARED = ("ansible-doc", "import", "pep8", "pylint", "runtime-metadata", "validate-modules", "yamllint")
 
@@ -36,7 +35,7 @@ class Sanity:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run the checks; returns the status and the output."""
-        command = [BIN / "ansible-test", "sanity", "--local", "--python", PYTHON, *arguments]
+        command = [str(BIN / "ansible-test"), "sanity", "--local", "--python", PYTHON, *arguments]
         done = subprocess.run(
             command, cwd=self.collection, env=self.environment, capture_output=True, text=True, check=False
         )
@@ -73,7 +72,7 @@ def copy(package: str, target: Path) -> None:
     for file in found.files or []:
         if ".." not in file.parts and "__pycache__" not in file.parts:
             (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(found.locate_file(file), target / file)
+            shutil.copyfile(str(found.locate_file(file)), target / file)
 
 
 @pytest.fixture(name="sanity", scope="module")

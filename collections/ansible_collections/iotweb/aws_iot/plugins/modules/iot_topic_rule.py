@@ -197,6 +197,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import (
     WAIT_OPTIONS,
     IoT,
 )
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.secret_headers import conceal, with_secrets
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.shapes import fitted
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import TAG_OPTIONS, desired_tags, write_tags
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import (
@@ -207,31 +208,6 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import (
     payload,
     shown,
 )
-
-
-def with_secrets(action: dict[str, Any] | None, secrets: dict[str, str] | None) -> dict[str, Any] | None:
-    """Return the action with the secret headers among its own, if it is one with headers."""
-    if not secrets or not action or not isinstance(action.get("http"), dict):
-        return action
-    named = {name.lower() for name in secrets}
-    plain = [one for one in action["http"].get("headers") or [] if str(one.get("key", "")).lower() not in named]
-    headers = [*plain, *({"key": name, "value": value} for name, value in secrets.items())]
-    return {**action, "http": {**action["http"], "headers": headers}}
-
-
-def literals(actions: list[dict[str, Any] | None]) -> set[str]:
-    """Return the values of headers that are no templates, and long enough to be told from other text."""
-    headers = [one for action in actions if action for one in (action.get("http") or {}).get("headers") or []]
-    values = {str(one.get("value", "")) for one in headers}
-    return {value for value in values if len(value) >= 8 and not value.startswith("${")}
-
-
-def conceal(module: AnsibleAWSModule, before: dict[str, Any] | None) -> None:
-    """Keep out of all output what the rule's headers hold and the task does not say openly."""
-    if before:
-        said = literals([*(module.params["actions"] or []), module.params["error_action"]])
-        held = literals([*before["actions"], before["error_action"]])
-        module._module.no_log_values.update(held - said)  # pylint: disable=protected-access
 
 
 def desired(before: dict[str, Any] | None, params: dict[str, Any], shape: Any) -> dict[str, Any]:
@@ -306,9 +282,10 @@ def ensure_absent(iot: IoT, name: str) -> None:
 
 
 def check_name(module: AnsibleAWSModule) -> None:
+    """End the module, with a name to take instead, where the API would only say that it does not match."""
     name = module.params["name"]
-    if not name.replace("_", "").isalnum() or not name.isascii():
-        proposal = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+    proposal = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+    if name != proposal:
         module.fail_json(
             msg=f"Rule name {name} has characters other than letters, digits and underscores: write {proposal}."
         )

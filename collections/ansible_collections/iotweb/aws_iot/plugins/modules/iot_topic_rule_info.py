@@ -11,6 +11,8 @@ version_added: 1.0.0
 short_description: Look up topic rules of AWS IoT Core
 description:
   - Returns one rule, those of a topic, or all.
+  - Set C(no_log) where a header of an action may hold a secret as a literal value, which
+    O(iotweb.aws_iot.iot_topic_rule#module:secret_headers) writes. It is returned like the rest.
 seealso:
   - module: iotweb.aws_iot.iot_topic_rule
 author:
