@@ -16,7 +16,10 @@ from iot_device.state import is_running
 TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 20.0
 DISK_BYTES = 100 << 20
-REISSUE = "if it is, have it issued again: ansible-playbook site.yml --tags device, or a kit: device_kit_reissue=true"
+REISSUE = (
+    "if it is: ansible-playbook site.yml --tags device -e device_reissue=true gives a new one, "
+    "for a kit --tags device_kit -e device_kit_reissue=true"
+)
 
 
 def doctor(config: Path | None, flags: Mapping[str, Any], as_json: bool) -> int:

@@ -101,7 +101,10 @@ def backlog(settings: Settings) -> list[Finding]:
 
 def validity(settings: Settings) -> Finding:
     """Say how long the certificate is valid."""
-    renew = "have it issued again: ansible-playbook site.yml --tags device, or for a kit device_kit_reissue=true"
+    renew = (
+        "ansible-playbook site.yml --tags device issues another in time; "
+        "a kit is deleted first, then made by --tags device_kit -e device_kit_reissue=true"
+    )
     try:
         begins, ends = certificate.validity(settings.certificate)
     except (OSError, ValueError) as error:

@@ -1,0 +1,386 @@
+"""Sensors, certificates, the clock, and what status and doctor make of them."""
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from a_scripted_broker import ScriptedBroker
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from harness import ask, flags
+from iot_device import certificate, clock, sensors
+from iot_device.ledger import Ledger
+from iot_device.publishing import Device
+from iot_device.settings import Settings, SettingsError
+from iot_device.state import Lock
+
+MakeSettings = Callable[..., Settings]
+
+
+def wait(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def test_a_thermal_zone_is_read(scripted_settings: MakeSettings, tmp_path: Path) -> None:
+    zone = tmp_path / "temp"
+    zone.write_text("48125\n")
+    sensor = sensors.make(scripted_settings(sensor="cpu", sensor_path=zone))
+    assert sensor() == 48.125
+    zone.write_text("nonsense")
+    with pytest.raises(OSError, match="whole number"):
+        sensor()
+    zone.unlink()
+    with pytest.raises(OSError, match="temp"):
+        sensor()
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("echo 21.5", 21.5), ("echo ' -3 '", -3.0), ("echo 2 | tr 2 4; exit 0", 4.0), ("printf 1e1", 10.0)],
+)
+def test_a_commands_output_is_a_reading(line: str, value: float) -> None:
+    assert sensors.command(line, 5)() == value
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("echo warm", "warm"),
+        ("echo 21; echo 22", "21"),
+        ("echo nan", "nan"),
+        ("echo inf", "inf"),
+        ("echo broken >&2; exit 3", "broken"),
+        ("echo 5; exit 1", "status 1"),
+        ("true", "no number"),
+    ],
+)
+def test_a_command_that_gives_no_number_is_said(line: str, said: str) -> None:
+    with pytest.raises(OSError, match=said):
+        sensors.command(line, 5)()
+
+
+def test_a_command_that_hangs_costs_its_time_and_no_more() -> None:
+    began = time.monotonic()
+    with pytest.raises(OSError, match="within"):
+        sensors.command("sleep 30", 0.3)()
+    assert time.monotonic() - began < 3
+
+
+def test_a_command_must_be_named(scripted_settings: MakeSettings) -> None:
+    with pytest.raises(SettingsError, match="sensor_command"):
+        sensors.make(scripted_settings(sensor="command"))
+
+
+def test_a_certificates_time_is_what_openssl_says(identities: Path) -> None:
+    begins, ends = certificate.validity(identities / "sensor-1.crt")
+    said = subprocess.run(
+        ["openssl", "x509", "-noout", "-startdate", "-enddate", "-in", str(identities / "sensor-1.crt")],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    told = [line.partition("=")[2] for line in said.splitlines()]
+    assert [f"{one:%b} {one.day:2} {one:%H:%M:%S %Y} GMT" for one in (begins, ends)] == told
+    root_begins, root_ends = certificate.validity(Path(certificate.__file__).with_name("AmazonRootCA1.pem"))
+    assert (root_begins.year, root_ends.year) == (2015, 2038)
+
+
+def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
+    for content in ("", "nonsense", "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n"):
+        (tmp_path / "c.pem").write_text(content)
+        with pytest.raises(ValueError, match=r"c\.pem"):
+            certificate.validity(tmp_path / "c.pem")
+        assert certificate.expiry(tmp_path / "c.pem") is None
+    assert certificate.expiry(tmp_path / "none.pem") is None
+
+
+class TimeServer:
+    """A web server over TLS whose clock is another."""
+
+    def __init__(self, identities: Path, offset: float) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response_only(403)
+                self.send_header("Date", formatdate(time.time() + offset, usegmt=True))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identities / "broker.crt", identities / "broker.key")
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"https://localhost:{self._server.server_port}/"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __enter__(self) -> "TimeServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.mark.parametrize("offset", [0.0, 90.0, -7200.0])
+def test_the_clock_is_compared_with_a_web_servers(
+    offset: float, identities: Path, scripted_settings: MakeSettings
+) -> None:
+    with TimeServer(identities, offset) as server:
+        found = clock.measure(scripted_settings(time_url=server.url))
+        assert found.skew == pytest.approx(-offset, abs=2)
+        _, out = ask("status", *flags(scripted_settings(time_url=server.url)))
+    if offset:
+        assert "FAULT  clock" in out
+        assert (" behind, by " if offset > 0 else " ahead, by ") in out
+        assert "timedatectl" in out
+    else:
+        assert "ok     clock" in out
+
+
+def test_a_clock_that_nobody_can_judge_is_no_fault(scripted_settings: MakeSettings, identities: Path) -> None:
+    with TimeServer(identities, 0) as server:
+        settings = scripted_settings(time_url=server.url, ca=identities / "stranger.crt")
+        found = clock.measure(settings)
+    assert found.skew is None
+    assert "certificate" in found.why.lower()
+    assert clock.measure(replace(settings, time_url="http://localhost/")).why.startswith("time_url must begin")
+
+
+def verdicts(out: str) -> dict[str, str]:
+    return {finding["name"]: finding["verdict"] for finding in json.loads(out)["findings"]}
+
+
+@pytest.fixture(name="device")
+def _device(scripted: ScriptedBroker, scripted_settings: MakeSettings) -> Iterator[Device]:
+    """One that runs and tells of itself often."""
+    device, stop = Device(scripted_settings(), Ledger()), threading.Event()
+    device.engine._every = 0.1
+    thread = threading.Thread(target=device.run, args=(stop,))
+    thread.start()
+    assert wait(lambda: device.delivery.ledger.acknowledged > 3)
+    yield device
+    stop.set()
+    thread.join(20)
+
+
+def test_status_and_doctor_of_a_device_that_runs(device: Device) -> None:
+    status, out = ask("status", *flags(device.settings), "--json")
+    said = verdicts(out)
+    assert status == 0
+    assert (said["publisher"], said["connection"], said["backlog"]) == ("ok", "ok", "ok")
+    status, out = ask("doctor", *flags(device.settings), "--json")
+    said = verdicts(out)
+    assert status == 0, out
+    assert set(said) >= {"key", "certificate", "clock", "sensor", "disk", "name", "network", "broker", "connection"}
+    assert "fault" not in said.values()
+    assert device.publisher.connected, "doctor did not take its session over"
+    metrics = (device.settings.state_dir / "metrics.prom").read_text()
+    assert "iot_device_connected 1" in metrics
+    assert 'iot_device_readings_dropped_total{reason="count"} 0' in metrics
+
+
+def test_publish_hands_its_reading_to_the_publisher_that_runs(device: Device, scripted: ScriptedBroker) -> None:
+    status, out = ask("publish", *flags(device.settings), "--temperature", "77.5")
+    assert status == 0, out
+    assert json.loads(out)["temp"] == 77.5
+    assert [one.message for one in scripted.arrived if one.message["temp"] == 77.5] == [json.loads(out)]
+    assert len(scripted.connects) == 1, "nobody else connected under its name"
+
+
+def test_a_second_publisher_is_refused(device: Device) -> None:
+    status, out = ask("run", *flags(device.settings))
+    assert status == 2
+    assert "another iot-device uses" in out
+    assert "state_dir" in out
+
+
+def test_status_says_that_none_runs(scripted_settings: MakeSettings) -> None:
+    status, out = ask("status", *flags(scripted_settings()))
+    assert status == 1
+    assert "FAULT  publisher" in out
+    assert "iot-device run" in out
+
+
+def expire(path: Path, authority_key: Path) -> None:
+    """Put a certificate in its place that ended an hour ago."""
+    old = x509.load_pem_x509_certificate(path.read_bytes())
+    ended = datetime.now(UTC) - timedelta(hours=1)
+    key = load_pem_private_key(authority_key.read_bytes(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), 7, ended - timedelta(days=1), ended)
+    path.write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+
+
+@pytest.mark.parametrize(
+    "fault", ["key mode", "foreign key", "expired", "unknown host", "closed port", "sensor", "none"]
+)
+def test_doctor_names_each_fault_with_its_fix(
+    fault: str, scripted: ScriptedBroker, scripted_settings: MakeSettings, identities: Path, tmp_path: Path
+) -> None:
+    for name in ("sensor-1.crt", "sensor-1.key", "stranger.key", "ca.crt", "ca.key"):
+        shutil.copy(identities / name, tmp_path / name)
+    given: dict[str, object] = {"certificate": tmp_path / "sensor-1.crt", "key": tmp_path / "sensor-1.key"}
+    (tmp_path / "sensor-1.key").chmod(0o600)
+    expected = {"key mode": ("key", "chmod 600"), "foreign key": ("key", "together"),
+                "expired": ("certificate", "--tags device"),
+                "unknown host": ("name", "endpoint"), "closed port": ("network", "firewall"),
+                "sensor": ("sensor", "sensor_path"), "none": ("", "")}[fault]  # fmt: skip
+    if fault == "key mode":
+        (tmp_path / "sensor-1.key").chmod(0o644)
+    elif fault == "foreign key":
+        given["key"] = tmp_path / "stranger.key"
+        (tmp_path / "stranger.key").chmod(0o600)
+    elif fault == "expired":
+        expire(tmp_path / "sensor-1.crt", tmp_path / "ca.key")
+    elif fault == "unknown host":
+        given["endpoint"] = "no-such-host.invalid"
+    elif fault == "closed port":
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            given["port"] = probe.getsockname()[1]
+    elif fault == "sensor":
+        given |= {"sensor": "cpu", "sensor_path": tmp_path / "none"}
+    status, out = ask("doctor", *flags(scripted_settings(**given)), "--json")
+    faults = [finding for finding in json.loads(out)["findings"] if finding["verdict"] == "fault"]
+    if fault == "none":
+        assert (status, faults) == (0, [])
+        return
+    assert status == 1
+    assert faults[0]["name"] == expected[0], faults
+    assert expected[1] in faults[0]["fix"]
+
+
+def test_doctor_reads_settings_that_do_not_do() -> None:
+    status, out = ask("doctor", "--thing", "x")
+    assert status == 1
+    assert "FAULT  settings" in out
+    assert "--endpoint" in out
+
+
+def test_systemd_hears_that_it_is_up_alive_and_ending(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "300000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        device, stop = Device(scripted_settings(), Ledger()), threading.Event()
+        thread = threading.Thread(target=device.run, args=(stop,))
+        thread.start()
+        heard = [systemd.recv(1000).decode() for _ in range(4)]
+        stop.set()
+        while heard[-1] != "STOPPING=1":
+            heard.append(systemd.recv(1000).decode())
+        thread.join(20)
+    assert "READY=1" in heard
+    assert sum(one.startswith("WATCHDOG=1\nSTATUS=") for one in heard) >= 2
+
+
+def test_the_watchdog_may_bite_when_the_sensor_hangs(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "300000")
+        device = Device(scripted_settings(), Ledger())
+        device._keep_house()
+        assert systemd.recv(1000).startswith(b"WATCHDOG=1")
+        device._due -= 1000
+        device._keep_house()
+        with pytest.raises(BlockingIOError):
+            systemd.recv(1000)
+        device.spool.close()
+        device._lock.release()
+
+
+def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
+    lock = Lock(tmp_path)
+    lock.release()
+    Lock(tmp_path).release()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_simulate_publishes_as_the_things_of_kits(
+    packed: bool, scripted: ScriptedBroker, identities: Path, tmp_path: Path
+) -> None:
+    kits = tmp_path / "kits"
+    for number in (1, 2):
+        folder = kits / f"thing-{number}"
+        folder.mkdir(parents=True)
+        for name in ("sensor-1.crt", "sensor-1.key", "ca.crt"):
+            shutil.copy(identities / name, folder / name)
+        (folder / "iot-device.toml").write_text(
+            f'endpoint = "localhost"\nport = {scripted.port}\nthing = "thing-{number}"\n'
+            'certificate = "sensor-1.crt"\nkey = "sensor-1.key"\nca = "ca.crt"\n'
+        )
+        if packed:
+            with zipfile.ZipFile(kits / f"thing-{number}.zip", "w") as archive:
+                for path in folder.iterdir():
+                    archive.write(path, path.name)
+            shutil.rmtree(folder)
+    status, out = ask("simulate", "--kits", str(kits), "--devices", "2", "--count", "20", "--rate", "100")
+    assert status == 0, out
+    assert sorted(str(one.message["deviceId"]) for one in scripted.arrived) == ["thing-1"] * 10 + ["thing-2"] * 10
+    assert len(scripted.connects) == 2
+    assert "connections          2" in out
+    status, out = ask("simulate", "--kits", str(kits), "--devices", "3", "--count", "1")
+    assert status == 2
+    assert "2 kits, 3 are needed" in out
+
+
+def test_simulate_drives_more_than_one_connection_may(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings
+) -> None:
+    status, out = ask("simulate", *flags(scripted_settings()), "--rate", "1000", "--count", "2000", "--unlimited",
+                      "--devices", "20")  # fmt: skip
+    assert status == 0, out
+    messages = [str(one.message["messageId"]) for one in scripted.arrived]
+    assert len(messages) == len(set(messages)) == 2000
+    assert {one.message["deviceId"] for one in scripted.arrived} == {f"sensor-1-{n}" for n in range(1, 21)}
+
+
+def test_simulate_goes_on_with_a_spool_that_broke_off(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
+) -> None:
+    scripted.on_publish = lambda message: None  # takes everything and answers nothing
+    ledger, given = tmp_path / "ledger", flags(scripted_settings())
+    keep = ["--spool", str(tmp_path / "spool.db"), "--ledger", str(ledger)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "iot_device", "simulate", *given, "--count", "50", "--rate", "500", *keep],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "device")},
+    )
+    scripted.wait(50)
+    process.kill()
+    process.wait()
+    first = {one.message["messageId"] for one in scripted.arrived}
+    scripted.on_publish = lambda message: 0
+    scripted.arrived.clear()
+    status, out = ask("simulate", *given, "--count", "10", "--rate", "500", *keep)
+    assert status == 0, out
+    assert "from before         50" in out
+    noted = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert len(noted) == 60
+    assert first <= {line["messageId"] for line in noted if "acknowledged_at" in line}
