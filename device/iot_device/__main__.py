@@ -127,9 +127,9 @@ def _add_load(one: argparse.ArgumentParser) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 for wrong settings, 1 for no connection or a refusal."""
     given = parser().parse_args(arguments)
-    quiet = given.command != "run" and not given.verbose
+    level = {"run": logging.INFO, "doctor": logging.CRITICAL}.get(given.command, logging.WARNING)
     logging.basicConfig(
-        level=logging.WARNING if quiet else logging.INFO,
+        level=logging.INFO if given.verbose else level,  # what doctor finds it says itself
         format="%(levelname)s %(message)s",
         stream=sys.stderr,
     )
