@@ -6,6 +6,7 @@ descriptions (meta/argument_specs.yml) are read here beforehand.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -37,15 +38,24 @@ def described(roles: Path) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
+def plain(value: Any) -> Any:
+    """A value without what Ansible attaches to it, which the validator would copy: seconds a run."""
+    if isinstance(value, Mapping):
+        return {key: plain(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [plain(element) for element in value]
+    return json.loads(json.dumps(value, default=str))
+
+
 def value_faults(variables: Mapping[str, Any], role: str, options: Mapping[str, Any]) -> Iterator[str]:
     """Values that the role would not take."""
     for name in sorted(options.keys() & set(variables)):
         try:
-            value = variables[name]
+            if variables[name] is None or isinstance(variables[name], Undefined):
+                continue
+            value = plain(variables[name])
         except AnsibleError:
             continue  # made of what only a later step of the run will know
-        if value is None or isinstance(value, Undefined):
-            continue
         for message in ArgumentSpecValidator({name: options[name]}).validate({name: value}).error_messages:
             yield f"{name} is wrong: {message}. roles/{role}/meta/argument_specs.yml describes it."
 
