@@ -72,6 +72,7 @@ def emulated(authority: Path, folder: Path, **variables: str) -> Iterator[str]:
         "SANDBOX_CA_DIR": str(authority),
         "SANDBOX_CA_BUNDLE": str(authority / "ca.crt"),
         "SANDBOX_ACM_DIR": str(folder / "acm"),
+        "SANDBOX_IOT_DELETION_TIME": "0.7",
         **variables,
     }
     command = [str(python), "-m", "iot_sandbox.aws", "--host", "127.0.0.1", "--port", str(port)]

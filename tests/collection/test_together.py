@@ -84,6 +84,19 @@ def test_the_older_of_two_stays(authority: Path, lenient: str, lag: int) -> None
         )[1]  # fmt: skip
 
 
+def test_others_of_the_url_are_named_and_all_go_together(authority: Path, lenient: str) -> None:
+    with receiving(authority, lenient) as receiver:
+        wanted = {"httpUrlConfiguration": {"confirmationUrl": receiver.url}}
+        for _ in range(2):
+            client(lenient).create_topic_rule_destination(destinationConfiguration=wanted)
+        options = {"confirmation_url": receiver.url, "endpoint_url": lenient, **SOON}
+        made = result_of("iot_topic_rule_destination", options)
+        (other,) = set(left(receiver, lenient)) - {made["destination"]["arn"]}
+        assert other in str(made["warnings"])
+        assert result_of("iot_topic_rule_destination", options | {"state": "absent"})["changed"]
+        assert left(receiver, lenient) == []
+
+
 def client(endpoint: str) -> Any:
     import boto3  # noqa: PLC0415 - after the finder
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, INVALID, MISSING, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, INVALID, MISSING, IoT, pauses
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule_destination import (
     Destination,
     Summaries,
@@ -41,6 +41,7 @@ class Follower:
         self.ours: str | None = None
         self.token: str | None = None
         self.updated: datetime | None = None
+        self.others: list[str] = []
         self.began = self.sent = time.monotonic()
         self.progress: list[dict[str, Any]] = []
         self.reason = ""
@@ -69,6 +70,7 @@ class Follower:
         if not found:
             return None
         self.made, self.updated = None, found[0].get("lastUpdatedAt")
+        self.others = [one["arn"] for one in found[1:] if one["status"] != "DELETING"]
         return described(found[0])
 
     def unlisted(self) -> Destination | None:
@@ -168,7 +170,8 @@ class Follower:
         """End the module where it can't do anything, also in check mode."""
         if self.params["state"] == "absent":
             return
-        if current is None and not self.params["confirmation_url"]:
+        gone = current is None or current["status"] == "DELETING"
+        if gone and not self.params["confirmation_url"]:
             self.iot.module.fail_json(
                 msg=f"There is no destination {self.params['arn']}: give confirmation_url to create one."
             )
@@ -185,7 +188,7 @@ class Follower:
 
     def follow(self, current: Destination | None) -> Destination | None:
         """Return the destination in its state. Ends the module where that can't be reached in time."""
-        pause = 0.3  # seconds; grows, since most confirmations come at once
+        pause = pauses(self.params["wait_delay"])
         while (step := self.step(current)) != "done":
             self.take(step, current)
             current = self.current()
@@ -194,8 +197,7 @@ class Follower:
             waited = time.monotonic() - self.began
             if waited >= self.params["wait_timeout"]:
                 self.timed_out(current)
-            time.sleep(min(pause, self.params["wait_delay"], max(self.params["wait_timeout"] - waited, 0.1)))
-            pause *= 1.5
+            time.sleep(min(next(pause), max(self.params["wait_timeout"] - waited, 0.1)))
         return current
 
     def timed_out(self, current: Destination | None) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -51,6 +51,14 @@ def answered_at(answer: dict[str, Any]) -> datetime | None:
         return parsedate_to_datetime(headers["date"])
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def pauses(longest: float) -> Iterator[float]:
+    """Yield the seconds to wait between looks: most things come at once, some late."""
+    pause = 0.2
+    while True:
+        yield min(pause, longest)
+        pause *= 1.5
 
 
 def instant(moment: Any) -> str:
@@ -140,14 +148,15 @@ class IoT:
         Raises ClientError for the expected codes only.
         """
         until = time.monotonic() + seconds
-        while True:
+        for pause in pauses(3):
             try:
                 return self.write(operation, (*passing, *expected), **arguments)
             except is_boto3_error_code(list(passing)) as error:
                 text = passing[error.response["Error"]["Code"]]
                 if not re.search(text, str(error), re.IGNORECASE) or time.monotonic() >= until:
                     self.fail(error, operation, arguments)
-            time.sleep(1)
+            time.sleep(pause)
+        return {}
 
     def remove(self, operation: str, passing: dict[str, str] | None = None, **arguments: Any) -> None:
         """Persist in a call that removes something; that it is gone already is no failure."""
@@ -170,21 +179,24 @@ class IoT:
         params = self.module.params
         if not self.changed or self.module.check_mode or not params["wait"]:
             return wanted
-        until, pause = time.monotonic() + params["wait_timeout"], 0.2
-        while not agrees(found := read()):
+        until = time.monotonic() + params["wait_timeout"]
+        for pause in pauses(3):
+            if agrees(found := read()):
+                return found
             if time.monotonic() >= until:
                 return self._unsettled(found, what, wanted)
             time.sleep(pause)
-            pause = min(pause * 1.5, 3.0)
-        return found
+        return wanted
 
     def visible(self, read: Reading) -> Any:
         """Return what is known to exist, as soon as reads show it; None when they never do."""
         params = self.module.params
         until = time.monotonic() + (params["wait_timeout"] if params["wait"] else 0)
-        while (found := read()) is None and time.monotonic() < until:
-            time.sleep(1)
-        return found
+        for pause in pauses(3):
+            if (found := read()) is not None or time.monotonic() >= until:
+                return found
+            time.sleep(pause)
+        return None
 
     def _unsettled(self, found: Any, what: str, wanted: Any) -> Any:
         seconds = self.module.params["wait_timeout"]

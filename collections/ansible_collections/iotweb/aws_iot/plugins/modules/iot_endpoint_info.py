@@ -20,14 +20,8 @@ options:
     type: str
     choices: ['iot:Data-ATS', 'iot:Data', 'iot:CredentialProvider', 'iot:Jobs']
     default: iot:Data-ATS
-attributes:
-  check_mode:
-    description: Writes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 extends_documentation_fragment:
+  - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3

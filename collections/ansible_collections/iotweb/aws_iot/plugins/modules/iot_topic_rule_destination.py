@@ -170,6 +170,8 @@ def main() -> None:
         iot.changed, after = predicted(before, module.params, follower.step(before))
     else:
         after = follower.follow(before)
+    if after and follower.others:
+        module.warn(f"The URL has other destinations, too, and needs one only: {', '.join(follower.others)}")
     before, after = (left(one, module.params["state"]) for one in (before, after))
     if before and after and before["status"] != after["status"]:
         iot.changed = True  # the endpoint's confirmation, which the run waited for
