@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from faults import Proxy
+from faults import Answer, Fault, Proxy
 from helpers import Aws, Run, prediction_holds
 from receivers import SOON, Receiver
 
@@ -238,6 +238,28 @@ def test_conflicts_and_lost_answers(run: Run, aws: Aws, receiver: Receiver, prox
     proxy.refuse("DELETE /destinations/", conflict, times=2, status=409)
     assert run(MODULE, **options, state="absent")["changed"]
     assert status(aws, receiver.url) == []
+
+
+def test_a_confirmed_one_that_waits_to_be_enabled_is_enabled(
+    run: Run, aws: Aws, receiver: Receiver, proxy: Proxy
+) -> None:
+    """What AWS's guide tells of, and the emulated account does not do: so that call is answered in its place."""
+    receiver.silent_for = 1
+    run(MODULE, confirmation_url=receiver.url, wait=False)
+    while not receiver.challenges:
+        pass
+    token = receiver.challenges[0]["confirmationToken"]
+    confirmed = Answer(200, [("Content-Type", "application/json")], b"{}")
+
+    def enabled(_: object) -> Answer:
+        aws("iot").confirm_topic_rule_destination(confirmationToken=token)
+        return confirmed
+
+    proxy.faults.append(Fault("PATCH /destinations$", enabled))
+    made = run(MODULE, confirmation_url=receiver.url, endpoint_url=proxy.url, resend_after=0, **SOON)
+    assert made["destination"] == told(aws, receiver.url)
+    assert made["destination"]["status"] == "ENABLED"
+    assert len(receiver.challenges) == 1
 
 
 def test_denials_name_the_permission(run: Run, receiver: Receiver, proxy: Proxy) -> None:

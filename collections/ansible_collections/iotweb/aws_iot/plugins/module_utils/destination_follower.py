@@ -126,6 +126,16 @@ class Follower:
                 self.iot.fail(refused, f"update_topic_rule_destination to {status}", {"arn": arn})
             self.iot.write("update_topic_rule_destination", arn=arn, status="IN_PROGRESS")  # never confirmed
 
+    def challenge_again(self, arn: str) -> None:
+        """Have the challenge sent again, unless it was confirmed and only waits to be enabled.
+
+        AWS's guide asks for that after the confirmation, its API reference does not.
+        """
+        try:
+            self.iot.write("update_topic_rule_destination", (INVALID, *GONE), arn=arn, status="ENABLED")
+        except is_boto3_error_code([INVALID, *GONE]):
+            self.set_status(arn, "IN_PROGRESS")
+
     def confirm(self) -> None:
         token, self.token = self.token, None
         try:
@@ -144,6 +154,8 @@ class Follower:
             self.confirm()
         elif current is not None and step == "delete":
             self.delete(current["arn"])
+        elif current is not None and step == current["status"] == "IN_PROGRESS":
+            self.challenge_again(current["arn"])
         elif current is not None and step != "wait":
             self.set_status(current["arn"], step)
         if step in ("create", "IN_PROGRESS"):
