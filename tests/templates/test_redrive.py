@@ -36,7 +36,7 @@ def test_it_has_an_identity_of_its_own_and_no_secret() -> None:
     account = receiver("redrive_service_account")
     assert pod["serviceAccountName"] == account["metadata"]["name"] == "iot-receiver-redrive"
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == PLACE["infrastructure_redrive_role_arn"]
-    assert "volumes" not in pod
+    assert [list(volume) for volume in pod["volumes"]] == [["name", "emptyDir"]]
 
 
 def test_it_stores_as_the_receiver_does() -> None:
