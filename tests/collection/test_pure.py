@@ -41,6 +41,10 @@ def test_policy_documents_are_compared_by_meaning() -> None:
     assert policy.same(document(), document(Action=["iot:Connect"]))
     assert policy.same(document(), single)
     assert policy.same(document(Action=["a", "b"]), document(Action=["b", "a"]))
+    assert policy.same(document(Action=["a", "b", "a"]), document(Action=["b", "a"]))
+    assert policy.same({**document(), "Statement": document()["Statement"] * 2}, document())
+    assert policy.same(document(Condition={"Bool": {"x": True}}), document(Condition={"Bool": {"x": ["true"]}}))
+    assert not policy.same(document(), {"Statement": document()["Statement"]})  # another Version
     assert not policy.same(document(), document(Effect="Deny"))
     assert not policy.same(
         document(), document(Condition={"Bool": {"iot:Connection.Thing.IsAttached": "true"}})

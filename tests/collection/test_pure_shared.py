@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.iotweb.aws_iot.plugins.action import iot_topic_rule_destination as action
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import errors, policy, shapes, tags
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import topic_rule_destination as destination
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
 from helpers import document
 
 
@@ -15,6 +16,24 @@ def _shape() -> Any:
     """The arguments of CreateTopicRule, as botocore describes them."""
     client = boto3.client("iot", region_name="us-east-2", aws_access_key_id="a", aws_secret_access_key="b")
     return client.meta.service_model.operation_model("CreateTopicRule").input_shape
+
+
+class Paged(IoT):
+    """A client of two pages."""
+
+    def __init__(self, kind: str, token: str) -> None:
+        self.kind, self.token, self.asked = kind, token, []  # type: ignore[var-annotated]
+
+    def find(self, operation: str, **arguments: Any) -> dict[str, Any] | None:
+        self.asked.append(arguments)
+        return {"things": [2]} if arguments.get(self.token) == "next" else {"things": [1], self.kind: "next"}
+
+
+@pytest.mark.parametrize(("kind", "token"), [("nextToken", "nextToken"), ("nextMarker", "marker")])
+def test_lists_are_read_to_their_end(kind: str, token: str) -> None:
+    paged = Paged(kind, token)
+    assert paged.list("list_things", "things", thingName="a") == [1, 2]
+    assert paged.asked[1] == {"thingName": "a", token: "next"}
 
 
 def test_values_are_made_to_fit_the_api(shape: Any) -> None:

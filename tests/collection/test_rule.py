@@ -122,6 +122,7 @@ def test_names_that_the_api_does_not_know_are_refused_in_both_modes(run: Run) ->
     for check in (True, False):
         refused = run(MODULE, name="r4", sql="SELECT 1", actions=[{"http": {"uri": URL}}], check=check)
         assert "create_topic_rule of r4" in refused["msg"]
+        assert "Correct the name" in refused["msg"]
         assert "uri" in refused["msg"]
         assert "url" in refused["msg"]
 

@@ -46,6 +46,8 @@ def action_of(operation: str) -> str:
 
 def advice(code: str, text: str, operation: str) -> str:
     """Return what to do about an error's code and text; empty where the text must do."""
+    if "Unknown parameter in" in text:
+        return "Correct the name, or update boto3: it knows the API's fields as of its release."
     if PASS_ROLE.search(text):
         return "Allow the caller iam:PassRole on the role that the actions name."
     if NOT_ASSUMABLE.search(text):

@@ -137,7 +137,9 @@ class IoT:
             return self.call(operation, expected, **arguments)
         report = ParamValidator().validate(arguments, shape)
         if report.has_errors():
-            self.module.fail_json(msg=f"AWS IoT {operation}{subject(arguments)} would fail: {report.generate_report()}")
+            text = report.generate_report()
+            hint = advice("", text, operation)
+            self.module.fail_json(msg=f"AWS IoT {operation}{subject(arguments)} would fail. {hint}\n{text}")
         return {}
 
     def persist(

@@ -15,9 +15,19 @@ VERSIONS_KEPT = 5  # AWS's limit for one policy
 Policy = dict[str, Any]
 
 
+def without_repetition(value: Any) -> Any:
+    """Return a document whose lists name each thing once."""
+    if isinstance(value, dict):
+        return {name: without_repetition(member) for name, member in value.items()}
+    if isinstance(value, list):
+        members = [without_repetition(member) for member in value]
+        return [member for place, member in enumerate(members) if member not in members[:place]]
+    return value
+
+
 def same(document: dict[str, Any], other: dict[str, Any]) -> bool:
     """Tell whether two documents mean the same."""
-    return not compare_policies(document, other)
+    return not compare_policies(without_repetition(document), without_repetition(other))
 
 
 def version_to_remove(versions: list[dict[str, Any]]) -> str | None:
