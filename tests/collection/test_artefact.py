@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import CREDENTIALS, ROOT
 from helpers import Aws
 from receivers import Receiver
@@ -75,7 +76,12 @@ def test_every_module_is_documented_and_in_the_group(installed: Path) -> None:
     for name, document in documents.items():
         assert {"region", "access_key", "endpoint_url", "profile"} <= set(document["doc"]["options"]), name
         assert {"check_mode", "diff_mode"} <= set(document["doc"]["attributes"]), name
-        assert document["examples"].strip(), name
+        examples = [task for task in yaml.safe_load(document["examples"]) if name in task]
+        assert examples, name
+        for task in examples:
+            known = {alias for option, about in document["doc"]["options"].items()
+                     for alias in (option, *about.get("aliases", []))}  # fmt: skip
+            assert set(task[name] or {}) <= known, task["name"]
         assert document["return"], name
         assert document["doc"]["author"], name
     runtime = (SOURCE / "meta/runtime.yml").read_text()
