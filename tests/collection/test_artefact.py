@@ -32,6 +32,11 @@ PLAYBOOK: list[dict[str, Any]] = [{
             "made is changed", "made.destination.status == 'ENABLED'", "made.diff.before == {}",
             "made.progress | map(attribute='status') == ['ABSENT', 'IN_PROGRESS', 'ENABLED']",
             "made.progress[-1].after > 10"]}},
+        {"name": "In the background", "iotweb.aws_iot.iot_topic_rule_destination": {
+            "confirmation_url": "{{ item }}", "endpoint_url": "{{ endpoint }}", "state": "absent"},
+         "loop": ["{{ url }}", "{{ url }}/other"], "async": 60, "poll": 1, "register": "gone"},
+        {"name": "Gone", "ansible.builtin.assert": {
+            "that": "gone.results | map(attribute='changed') == [true, false]"}},
     ],
 }]  # fmt: skip
 

@@ -44,14 +44,18 @@ def joined(results: list[tuple[float, Result]]) -> Result:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no types
-    """The task, on the controller."""
+    """The task, on the controller. Without a long wait it is the module's alone, as without this plugin."""
+
+    _supports_check_mode = True
+    _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> Result:
         """Return the module's result."""
         result: Result = super().run(tmp, task_vars)
         wait = whole_wait(self._task.args)
+        in_background = bool(self._task.async_val) and not self._connection.has_native_async
         if wait <= SLICE or self._task.check_mode or self._task.async_val:
-            return {**result, **self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)}
+            return {**result, **self._execute_module(task_vars=task_vars, wrap_async=in_background)}
         return {**result, **self.watched(wait, task_vars)}
 
     def watched(self, wait: int, task_vars: Any) -> Result:
