@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from calls import calls
 from conftest import CREDENTIALS, ROOT
 from helpers import Aws
 from receivers import Receiver
@@ -89,6 +91,8 @@ def test_every_module_is_documented_and_in_the_group(installed: Path) -> None:
             assert set(task[name] or {}) <= known, task["name"]
         assert document["return"], name
         assert document["doc"]["author"], name
+        notes = " ".join(document["doc"]["notes"])
+        assert set(re.findall(r"C\(iot:(\w+)\)", notes)) == calls(f"modules.{name.rpartition('.')[2]}"), name
     runtime = (SOURCE / "meta/runtime.yml").read_text()
     assert [module for module in MODULES if f"    - {module}\n" not in runtime] == []
 

@@ -57,6 +57,11 @@ options:
     choices: [active, inactive, revoked, absent]
     default: active
 notes:
+  - The caller needs the permissions C(iot:AttachPolicy), C(iot:AttachThingPrincipal),
+    C(iot:CreateCertificateFromCsr), C(iot:CreateKeysAndCertificate), C(iot:DeleteCertificate),
+    C(iot:DescribeCertificate), C(iot:DescribeThing), C(iot:DetachPolicy), C(iot:DetachThingPrincipal),
+    C(iot:GetPolicy), C(iot:ListAttachedPolicies), C(iot:ListPrincipalThings), C(iot:ListThingPrincipals),
+    C(iot:UpdateCertificate).
   - Set C(no_log) on tasks that let AWS make the keys.
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes

@@ -27,6 +27,9 @@ options:
     description: Status of the certificates that are looked up.
     type: str
     choices: [ACTIVE, INACTIVE, REVOKED, PENDING_TRANSFER, PENDING_ACTIVATION]
+notes:
+  - The caller needs the permissions C(iot:DescribeCertificate), C(iot:ListAttachedPolicies),
+    C(iot:ListCertificates), C(iot:ListPrincipalThings), C(iot:ListThingPrincipals).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules

@@ -20,6 +20,8 @@ options:
     type: str
     choices: ['iot:Data-ATS', 'iot:Data', 'iot:CredentialProvider', 'iot:Jobs']
     default: iot:Data-ATS
+notes:
+  - The caller needs the permission C(iot:DescribeEndpoint).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules

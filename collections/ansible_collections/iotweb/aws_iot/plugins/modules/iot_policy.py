@@ -52,6 +52,11 @@ options:
     type: str
     choices: [present, absent]
     default: present
+notes:
+  - The caller needs the permissions C(iot:AttachPolicy), C(iot:CreatePolicy), C(iot:CreatePolicyVersion),
+    C(iot:DeletePolicy), C(iot:DeletePolicyVersion), C(iot:DetachPolicy), C(iot:GetPolicy),
+    C(iot:GetPolicyVersion), C(iot:ListPolicyVersions), C(iot:ListTagsForResource), C(iot:ListTargetsForPolicy),
+    C(iot:SetDefaultPolicyVersion), C(iot:TagResource), C(iot:UntagResource).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - iotweb.aws_iot.wait

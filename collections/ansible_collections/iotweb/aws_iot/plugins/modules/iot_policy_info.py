@@ -20,6 +20,9 @@ options:
     description: Name of the only policy that is looked up.
     type: str
     aliases: [policy_name]
+notes:
+  - The caller needs the permissions C(iot:GetPolicy), C(iot:ListPolicies), C(iot:ListPolicyVersions),
+    C(iot:ListTagsForResource), C(iot:ListTargetsForPolicy).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules

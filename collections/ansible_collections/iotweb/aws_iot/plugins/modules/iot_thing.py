@@ -48,6 +48,9 @@ options:
     type: str
     choices: [present, absent]
     default: present
+notes:
+  - The caller needs the permissions C(iot:CreateThing), C(iot:DeleteThing), C(iot:DescribeThing),
+    C(iot:DescribeThingType), C(iot:DetachThingPrincipal), C(iot:ListThingPrincipals), C(iot:UpdateThing).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - iotweb.aws_iot.wait

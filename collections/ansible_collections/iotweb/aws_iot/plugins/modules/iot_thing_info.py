@@ -30,6 +30,8 @@ options:
   attribute_value:
     description: Value of that attribute.
     type: str
+notes:
+  - The caller needs the permissions C(iot:DescribeThing), C(iot:ListThingPrincipals), C(iot:ListThings).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules

@@ -70,6 +70,10 @@ options:
     choices: [present, absent]
     default: present
 notes:
+  - The caller needs the permissions C(iot:CreateTopicRule), C(iot:DeleteTopicRule), C(iot:DisableTopicRule),
+    C(iot:EnableTopicRule), C(iot:GetTopicRule), C(iot:ListTagsForResource), C(iot:ListTopicRules),
+    C(iot:ReplaceTopicRule), C(iot:TagResource), C(iot:UntagResource), and C(iam:PassRole) on the roles that
+    actions name.
   - Give secrets by O(secret_headers) or C(get_secret). Values of headers that a rule has and the task does not name
     are taken for secrets, too, and not shown.
 extends_documentation_fragment:

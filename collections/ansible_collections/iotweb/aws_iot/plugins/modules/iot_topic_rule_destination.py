@@ -69,6 +69,10 @@ options:
         seconds at most.
     type: int
     default: 30
+notes:
+  - The caller needs the permissions C(iot:ConfirmTopicRuleDestination), C(iot:CreateTopicRuleDestination),
+    C(iot:DeleteTopicRuleDestination), C(iot:GetTopicRuleDestination), C(iot:ListTopicRuleDestinations),
+    C(iot:UpdateTopicRuleDestination).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - amazon.aws.common.modules

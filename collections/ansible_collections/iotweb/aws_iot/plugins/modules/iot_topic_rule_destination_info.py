@@ -26,6 +26,8 @@ options:
     description: Status of the destinations that are looked up.
     type: str
     choices: [ENABLED, IN_PROGRESS, DISABLED, ERROR, DELETING]
+notes:
+  - The caller needs the permission C(iot:ListTopicRuleDestinations).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules

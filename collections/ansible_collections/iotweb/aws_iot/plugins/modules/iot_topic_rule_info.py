@@ -28,6 +28,8 @@ options:
   enabled:
     description: Whether the rules that are looked up are in force. Without the option both kinds are.
     type: bool
+notes:
+  - The caller needs the permissions C(iot:GetTopicRule), C(iot:ListTagsForResource), C(iot:ListTopicRules).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules
