@@ -46,16 +46,22 @@ class Device:
 
     def __init__(self, name: str, folder: Path, rate: float) -> None:
         self.name, self.rate = name, rate
-        self.taken: set[str] = set()
-        self._under_way: dict[int, str] = {}
-        self._lock, self._stop, self._connected = threading.Lock(), threading.Event(), threading.Event()
+        self._sent: dict[int, str] = {}  # message ids by MQTT's packet identifiers, of which there are 65,535
+        self._acknowledged: set[int] = set()
+        self._stop, self._connected = threading.Event(), threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
         context = ssl.create_default_context(cafile=str(STATE / "ca" / "ca.crt"))
         context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
         self._client.tls_set_context(context)
         self._client.on_connect = lambda *_: self._connected.set()
-        self._client.on_publish = self._acknowledged
+        # no lock: Paho holds its own around this
+        self._client.on_publish = lambda _client, _data, number, *_: self._acknowledged.add(number)
         self._thread = threading.Thread(target=self._publish)
+
+    @property
+    def taken(self) -> set[str]:
+        """Message ids of what the broker took."""
+        return {self._sent[number] for number in self._acknowledged & self._sent.keys()}
 
     def start(self) -> None:
         """Connect, and publish from now on."""
@@ -69,14 +75,10 @@ class Device:
         self._stop.set()
         self._thread.join()
         until = time.monotonic() + 20
-        while self._under_way and time.monotonic() < until:
+        while len(self._acknowledged) < len(self._sent) and time.monotonic() < until:
             time.sleep(0.05)
         self._client.disconnect()
         self._client.loop_stop()
-
-    def _acknowledged(self, _client: mqtt.Client, _data: Any, number: int, *_: Any) -> None:
-        with self._lock:
-            self.taken.add(self._under_way.pop(number))
 
     def _publish(self) -> None:
         due, count = time.monotonic(), 0
@@ -84,9 +86,7 @@ class Device:
             due, count = due + 1 / self.rate, count + 1
             message = {"deviceId": self.name, "temp": 20 + count % 10 / 10, "ts": int(time.time() * 1000),
                        "messageId": str(count)}
-            with self._lock:
-                sent = self._client.publish(TOPIC, json.dumps(message), qos=1)
-                self._under_way[sent.mid] = str(count)
+            self._sent[self._client.publish(TOPIC, json.dumps(message), qos=1).mid] = str(count)
 
 
 class Telemetry:
