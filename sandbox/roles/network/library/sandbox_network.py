@@ -30,6 +30,11 @@ options:
   host_addresses: {description: The host's addresses., type: list, elements: str, required: true}
   prefix: {description: Length of the segment's prefix., type: int, default: 24}
   nodes: {description: "Nodes (name, address, pod_range).", type: list, elements: dict, required: true}
+  hosts:
+    description: Hosts (name, address) that are on the segment and no nodes; each has the namespace <namespace>.<host>.
+    type: list
+    elements: dict
+    default: []
   service_range: {description: Range of the cluster's Services., type: str, required: true}
 """
 EXAMPLES = """
@@ -100,11 +105,11 @@ class Network:
         if not any(link["ifname"] == name and "UP" in link["flags"] for link in show(space, "link")):
             self.make("ip", *(("-n", space) if space else ()), "link", "set", name, "up")
 
-    def plugged(self, space: str, name: str) -> None:
+    def plugged(self, space: str, bridge: str, name: str) -> None:
         """A cable's end is in the bridge."""
         links: list[dict[str, Any]] = [link for link in show(space, "link") if link["ifname"] == name]
-        if not links or links[0].get("master") != BRIDGE:
-            self.make("ip", "-n", space, "link", "set", name, "master", BRIDGE)
+        if not links or links[0].get("master") != bridge:
+            self.make("ip", *(("-n", space) if space else ()), "link", "set", name, "master", bridge)
         self.up(space, name)
 
     def address(self, space: str, name: str, address: str) -> None:
@@ -169,10 +174,10 @@ def apply(network: Network, arguments: dict[str, Any]) -> None:
             if not network.link_exists(space, BRIDGE):
                 network.make("ip", "-n", space, "link", "add", BRIDGE, "type", "bridge")
             network.pair("", link, space, "host")
-            network.plugged(space, "host")
+            network.plugged(space, BRIDGE, "host")
         else:
             network.pair(first, node["name"], space, device)
-            network.plugged(first, node["name"])
+            network.plugged(first, BRIDGE, node["name"])
         network.up(space, device)
         network.address(space, device, f"{node['address']}/{prefix}")
     if not arguments["nodes"] and not network.link_exists("", link):
@@ -180,6 +185,14 @@ def apply(network: Network, arguments: dict[str, Any]) -> None:
     network.up("", link)
     for address in arguments["host_addresses"]:
         network.address("", link, f"{address}/{prefix}")
+    bridge = (first, BRIDGE) if arguments["nodes"] else ("", link)
+    for host in arguments["hosts"]:
+        space = f"{first}.{host['name']}"
+        network.namespace(space)
+        network.pair(bridge[0], host["name"], space, "eth0")
+        network.plugged(*bridge, host["name"])
+        network.up(space, "eth0")
+        network.address(space, "eth0", f"{host['address']}/{prefix}")
     if not arguments["nodes"]:
         return
     # The host has no kube-proxy: the first node carries what it sends to Services.
@@ -203,6 +216,7 @@ def main() -> None:
             "host_addresses": {"type": "list", "elements": "str", "required": True},
             "prefix": {"type": "int", "default": 24},
             "nodes": {"type": "list", "elements": "dict", "required": True},
+            "hosts": {"type": "list", "elements": "dict", "default": []},
             "service_range": {"type": "str", "required": True},
         },
         supports_check_mode=True,
