@@ -78,8 +78,8 @@ class IoT:
         self.module = module
         self.changed = False
         self.now: datetime | None = None  # by AWS's clock, at the last answer
-        # Eight tries within 30 seconds or so, each of which botocore tries again for itself.
-        retry = AWSRetry.jittered_backoff(retries=8, delay=1, max_delay=10, catch_extra_error_codes=RETRIED_CODES)
+        # Nine tries within 30 seconds or so, each of which botocore tries again for itself.
+        retry = AWSRetry.jittered_backoff(retries=9, delay=0.5, max_delay=10, catch_extra_error_codes=RETRIED_CODES)
         self.client = module.client("iot", retry_decorator=retry)
 
     def call(self, operation: str, expected: tuple[str, ...] = (), **arguments: Any) -> dict[str, Any]:
