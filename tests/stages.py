@@ -108,6 +108,7 @@ def lint() -> Lane:
         mypy("deployment", "sandbox-test", "tests/deployment", "tests/torn_down", "tests/leftovers"),
         mypy("collection", "controller", "collections", "tests/collection"),
         mypy("machine", "controller", "tests/machine"),
+        mypy("charts", "controller", "tests/charts", imports="tests/charts"),
         mypy("monitoring", "controller", "tests/monitoring", "roles/receiver/filter_plugins",
              imports="tests/monitoring"),
         mypy("tests", "controller", "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/templates",
@@ -124,6 +125,7 @@ def units() -> Lane:
         pytest("machine", "unit", "controller", "tests/machine"),
         pytest("templates", "unit", "controller", "tests/templates"),
         pytest("monitoring", "unit", "controller", "tests/monitoring"),
+        pytest("charts", "unit", "controller", "tests/charts"),
         pytest("collection", "unit", "controller", "tests/collection"),
         Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
