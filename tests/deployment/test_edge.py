@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-
-from tests.deployment.conftest import ROOT, STATE, TABLE
+from conftest import ROOT, STATE, TABLE
 
 Aws = Callable[[str], Any]
 HOSTS = {"edge-1": "10.213.0.21", "edge-2": "10.213.0.22"}
