@@ -31,7 +31,7 @@ def _clean() -> Iterator[None]:
 
     def clean() -> None:
         ip("link", "delete", "networktest0")
-        for name in ("network-test", "network-test.node-2"):
+        for name in ("network-test", "network-test.node-2", "network-test.edge-1"):
             ip("netns", "delete", name)
 
     clean()
@@ -60,6 +60,16 @@ def test_host_and_nodes_reach_each_other_but_nothing_else(module: Run) -> None:
         assert "default" not in ip("-n", space, "route")
     assert "10.213.251.128/25 via 10.213.250.3 dev networktest0" in ip("route")
     assert module("sandbox_network", **ARGUMENTS)["made"] == []
+
+
+@pytest.mark.parametrize("nodes", [ARGUMENTS["nodes"], []], ids=["nodes", "no nodes"])
+def test_a_host_that_is_no_node_is_on_the_segment(module: Run, nodes: list[dict[str, str]]) -> None:
+    arguments = ARGUMENTS | {"nodes": nodes, "hosts": [{"name": "edge-1", "address": "10.213.250.21"}]}
+    assert "failed" not in module("sandbox_network", **arguments)
+    assert connects("", "10.213.250.21")
+    assert connects("network-test.edge-1", "10.213.250.1")
+    assert "default" not in ip("-n", "network-test.edge-1", "route")
+    assert module("sandbox_network", **arguments)["made"] == []
 
 
 @pytest.mark.parametrize(
