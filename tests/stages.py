@@ -149,7 +149,6 @@ def plan() -> list[Phase]:
             *([scenario(role)] for role in roles if role in apart),
         ],
         [[
-            pytest("torn-down", "deployment", "sandbox-test", "tests/torn_down", needs="sandbox"),
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),
         ]],
