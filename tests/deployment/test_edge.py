@@ -76,7 +76,7 @@ def test_a_host_whose_power_is_cut_loses_and_doubles_nothing(aws: Aws) -> None:
     on("edge-1", "systemctl", "start", "iot-device")
     for _ in range(CUTS):
         time.sleep(2.5)
-        subprocess.run([f"{STATE}/supervisor/control", "signal", "KILL", "edge-1"], check=True, capture_output=True)
+        subprocess.run([f"{STATE}/edge/power", "off", "edge-1", "iot-sandbox"], check=True, capture_output=True)
         until = time.monotonic() + 60
         while not on("edge-1", "systemctl", "is-active", "iot-device", check=False).startswith("active"):
             assert time.monotonic() < until, "the host did not come back"
