@@ -95,7 +95,6 @@ def prove(settings: Settings, ledger: Path, subscriber: Subscriber) -> int:
 def finish(settings: Settings, ledger: Path) -> None:
     """Run until nothing waits, then stop as a person would."""
     before = count(settings)["acknowledged"]
-    before = count(settings)["acknowledged"]
     process = start("run", *flags(settings), "--ledger", str(ledger))
     until = time.monotonic() + 30
     while time.monotonic() < until:  # it must have been connected, or it leaves at once with what waits
