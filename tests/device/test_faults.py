@@ -19,6 +19,7 @@ import pytest
 from a_broker import Broker
 from harness import Subscriber, flags, start
 from iot_device.settings import Settings
+from iot_device.state import is_running
 
 MakeSettings = Callable[..., Settings]
 FAULTS = 20
@@ -114,7 +115,10 @@ def test_the_host_loses_its_power_again_and_again(
     given, ledger = settings(interval=0.03), tmp_path / "ledger"
     for round_ in range(FAULTS):
         process = start("run", *flags(given), "--ledger", str(ledger))
-        time.sleep(0.4 + round_ * 0.02)  # before, while and after it connects
+        until = time.monotonic() + 20
+        while not is_running(given.state_dir) and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(round_ * 0.03)  # before, while and after it connects
         process.kill()
         process.communicate()
     finish(given, ledger)
