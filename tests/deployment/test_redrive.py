@@ -144,7 +144,8 @@ def test_after_an_outage_and_a_redrive_the_ledgers_are_equal(
     assert unnamed == Counter(load.unnamed)
 
     again = playbook("playbooks/redrive.yml")
-    assert told(again, "rule")["redriven"] == 0
+    second = told(again, "rule")
+    assert second["redriven"] == 0
+    assert second["letters"] <= second["rejected"]  # what is left holds something that is no reading
     assert again.changed == 0, again.output[-4000:]
     assert rows_since(aws, start) == rows
-    assert letters(aws) <= waiting - first["letters"] + first["rejected"]
