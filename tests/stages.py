@@ -135,8 +135,6 @@ def plan() -> list[Phase]:
     """All there is to run, phase after phase: the cheap first."""
     venvs = [".venv", "build/venv/service-test", "build/venv/device-test", "build/venv/sandbox-test"]
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
-    # Their hosts' power is cut, which is not yet dependable beside other tests: run `molecule test` in their folders.
-    by_hand = {"device", "device_kit"}
     apart = {"infrastructure", "preflight", "terraform"}  # their scenarios change nothing of the deployment
     return [
         [[Stage("environments", "lint", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)]],
@@ -147,7 +145,7 @@ def plan() -> list[Phase]:
                 pytest("deployment", "deployment", "sandbox-test", "tests/deployment",
                        "--deselect=tests/deployment/test_edge.py::test_its_service_runs_hardened_under_systemd",
                        needs="sandbox", limit=2400),
-                *(scenario(role) for role in roles if role not in apart | by_hand),
+                *(scenario(role) for role in roles if role not in apart),
             ],
             *([stage] for stage in units()),
             *([scenario(role)] for role in roles if role in apart),
