@@ -155,11 +155,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _act(given: argparse.Namespace, settings: Settings) -> int:
-    if given.command == "status":  # it need not load an SDK
-        from iot_device import status  # noqa: PLC0415
+    if given.command == "status":
+        from iot_device import status  # noqa: PLC0415 - it need not load an SDK
 
         return status.status(settings, given.json)
-    from iot_device import publishing  # noqa: PLC0415
+    from iot_device import publishing  # noqa: PLC0415 - the SDK, which status spares
 
     if given.command == "run":
         return publishing.run(settings, given.ledger)

@@ -19,7 +19,7 @@ author: IoT receiver contributors (@iotweb)
 """
 EXAMPLES = """
 - name: CRDs are those of the chart
-  chart_crds: {kubeconfig: /root/.kube/config, chart: /srv/charts/kube-prometheus-stack-88.5.3.tgz}
+  chart_crds: {kubeconfig: ~/.kube/config, chart: /srv/charts/kube-prometheus-stack-88.5.3.tgz}
 """
 RETURN = r"""
 crds: {description: Names of all of them., type: list, elements: str, returned: always}
@@ -43,7 +43,7 @@ APPLY = "application/apply-patch+yaml"
 PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # libyaml may be missing
     """YAML 1.1 whose `=` is a string."""
 
 
