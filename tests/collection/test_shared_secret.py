@@ -86,6 +86,13 @@ def test_a_rotation_step_by_step_each_twice(secret: Secret) -> None:
     assert (promoted["changed"], secret.run("promoted", fingerprint=new)["changed"]) == (True, False)
     assert secret.labels() == {new: {"AWSCURRENT"}, old: {"AWSPREVIOUS"}}
 
+    foreseen = secret.run("dropped", check=True, fingerprint=old)
+    assert foreseen["fingerprints"] == {"current": new, "dropped": old}
+    dropped = secret.run("dropped", fingerprint=old)
+    assert dropped["fingerprints"] == {"current": new, "dropped": old}
+    assert (dropped["changed"], secret.run("dropped", fingerprint=old)["changed"]) == (True, False)
+    assert secret.labels() == {new: {"AWSCURRENT"}, old: {"DROPPED"}}
+
     assert secret.run("retired", check=True, fingerprint=old)["fingerprints"] == {"current": new}
     retired = secret.run("retired", fingerprint=old)
     assert (retired["changed"], secret.run("retired", fingerprint=old)["changed"]) == (True, False)
@@ -108,6 +115,25 @@ def test_a_promotion_broken_off_between_its_two_labels_is_ended(secret: Secret) 
     assert secret.run("promoted", fingerprint=new)["changed"]
     assert secret.labels()[new] == {"AWSCURRENT"}
     assert not secret.run("promoted", fingerprint=new)["changed"]
+
+
+def test_a_drop_broken_off_between_its_two_labels_is_ended(secret: Secret) -> None:
+    old = secret.run()["fingerprints"]["current"]
+    new = secret.run("promoted", fingerprint=secret.run("staged")["fingerprints"]["next"])["fingerprints"]["current"]
+    stages = secret.client.describe_secret(SecretId=secret.arn)["VersionIdsToStages"]
+    previous = next(version for version, labels in stages.items() if "AWSPREVIOUS" in labels)
+    secret.client.update_secret_version_stage(SecretId=secret.arn, VersionStage="DROPPED", MoveToVersionId=previous)
+    assert secret.run()["fingerprints"] == {"current": new, "previous": old}
+    assert secret.run("dropped", fingerprint=old)["fingerprints"] == {"current": new, "dropped": old}
+    assert secret.labels() == {new: {"AWSCURRENT"}, old: {"DROPPED"}}
+
+
+def test_one_is_dropped_while_an_earlier_one_still_is(secret: Secret) -> None:
+    for _ in range(2):
+        old = secret.run()["fingerprints"]["current"]
+        secret.run("promoted", fingerprint=secret.run("staged")["fingerprints"]["next"])
+        assert secret.run("dropped", fingerprint=old)["fingerprints"]["dropped"] == old
+    assert len(secret.labels()) == 2
 
 
 def test_what_somebody_else_rotates_is_not_promoted(secret: Secret) -> None:

@@ -6,7 +6,8 @@ short_description: Give a secret of AWS Secrets Manager its value, and rotate it
 description:
   - Makes the secret's value, of 256 random bits, if there is none, and moves its versions' staging labels.
   - The labels are the whole state of a rotation. C(AWSCURRENT) is what a rule reads; a C(AWSPENDING) on another
-    version comes next; C(AWSPREVIOUS) is still accepted. Every step can be repeated, and begun anew after a break.
+    version comes next; C(AWSPREVIOUS) is still accepted; C(DROPPED), a label of our own, is accepted no more, but may
+    still be known to some. Every step can be repeated, and begun anew after a break.
   - The value is a JSON object with the one member V(secret), so that an IoT rule reads it as
     C(${get_secret('id', 'SecretString', 'secret', role)}).
   - "Source: AWS Secrets Manager API Reference, PutSecretValue and UpdateSecretVersionStage."
@@ -20,12 +21,13 @@ options:
       - With V(present), there is a current version.
       - With V(staged), there is a next one as well.
       - With V(promoted), the next one of O(fingerprint) has become current, and the one before previous.
-      - With V(retired), there is no previous one of O(fingerprint) any more.
+      - With V(dropped), the previous one of O(fingerprint) is no longer accepted.
+      - With V(retired), the one of O(fingerprint) has no label any more, previous or dropped.
     type: str
-    choices: [present, staged, promoted, retired]
+    choices: [present, staged, promoted, dropped, retired]
     default: present
   fingerprint:
-    description: The version that is promoted or retired, by RV(fingerprints).
+    description: The version that is promoted, dropped or retired, by RV(fingerprints).
     type: str
   with_values:
     description: Whether RV(values) are returned. Set C(no_log) then.
@@ -40,8 +42,8 @@ extends_documentation_fragment:
 RETURN = r"""
 fingerprints:
   description: >-
-    First 12 hex digits of the SHA-256 of the secrets V(current), V(next) and V(previous), as far as there are such.
-    The receiver's metrics name secrets in the same way.
+    First 12 hex digits of the SHA-256 of the secrets V(current), V(next), V(previous) and V(dropped), as far as there
+    are such. The receiver's metrics name secrets in the same way.
   type: dict
   returned: always
 values:
@@ -71,7 +73,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
     from botocore.exceptions import BotoCoreError, ClientError
 
-LABELS = {"current": "AWSCURRENT", "next": "AWSPENDING", "previous": "AWSPREVIOUS"}
+LABELS = {"current": "AWSCURRENT", "next": "AWSPENDING", "previous": "AWSPREVIOUS", "dropped": "DROPPED"}
 EXISTS = "ResourceExistsException"
 
 
@@ -93,10 +95,13 @@ def fingerprint(value: str) -> str:
 
 
 def roles_of(stages: dict[str, list[str]]) -> dict[str, str]:
-    """The ids of the versions by their part in a rotation; AWSPENDING stays on what has become current."""
+    """The ids of the versions by their part in a rotation. AWSPENDING stays on what has become current, and what is to
+    be dropped has both labels for a moment.
+    """
     found = {part: version for part, label in LABELS.items() for version, labels in stages.items() if label in labels}
-    if found.get("next") == found.get("current"):
-        found.pop("next", None)
+    for part, other in (("next", "current"), ("dropped", "previous")):
+        if found.get(part) == found.get(other):
+            found.pop(part, None)
     return found
 
 
@@ -140,7 +145,7 @@ class SharedSecret:
         try:
             return value_of(self.call("get_secret_value", VersionId=version)["SecretString"])
         except (KeyError, ValueError):
-            if part != "previous":
+            if part in ("current", "next"):
                 self.module.fail_json(
                     msg=f"The version {LABELS[part]} of secret {self.id} is not the receiver's: expected the JSON"
                     ' object {"secret": "<16 or more characters>"}. Put such a value.'
@@ -189,11 +194,22 @@ class SharedSecret:
             self.move(LABELS["next"], pending[0], None)
         self.again()
 
-    def retire(self, wanted: str) -> None:
-        """Let the previous version go."""
+    def drop(self, wanted: str) -> None:
+        """Have the previous version be accepted no more."""
         if self.is_part("previous", wanted):
-            self.move(LABELS["previous"], self.ids["previous"], None)
-            self.moved("previous")
+            version = self.ids["previous"]
+            if LABELS["dropped"] not in self.stages[version]:
+                self.move(LABELS["dropped"], self.ids.get("dropped"), version)
+            self.move(LABELS["previous"], version, None)
+            self.moved("dropped", "previous")
+        self.again()
+
+    def retire(self, wanted: str) -> None:
+        """Let a version go that was the previous one."""
+        for part in ("previous", "dropped"):
+            if self.is_part(part, wanted):
+                self.move(LABELS[part], self.ids[part], None)
+                self.moved(part)
         self.again()
 
     def is_part(self, part: str, wanted: str) -> bool:
@@ -228,11 +244,11 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "secret_id": {"type": "str", "required": True, "no_log": False},
-            "state": {"choices": ["present", "staged", "promoted", "retired"], "default": "present"},
+            "state": {"choices": ["present", "staged", "promoted", "dropped", "retired"], "default": "present"},
             "fingerprint": {"type": "str"},
             "with_values": {"type": "bool", "default": False},
         },
-        required_if=[("state", "promoted", ["fingerprint"]), ("state", "retired", ["fingerprint"])],
+        required_if=[("state", state, ["fingerprint"]) for state in ("promoted", "dropped", "retired")],
         supports_check_mode=True,
     )
     secret = SharedSecret(module)
@@ -242,6 +258,8 @@ def main() -> None:
         secret.stage()
     elif module.params["state"] == "promoted":
         secret.promote(module.params["fingerprint"])
+    elif module.params["state"] == "dropped":
+        secret.drop(module.params["fingerprint"])
     elif module.params["state"] == "retired":
         secret.retire(module.params["fingerprint"])
     module.exit_json(
