@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ ENDPOINT = "sandbox-ats.iot.us-east-2.amazonaws.com"
 TOPIC = "things/telemetry"
 POLICY = "iot-thing-policy"
 PER_DEVICE = 100  # messages a second: IoT Core takes no more from one connection
+NAMELESS = 5  # each of so many readings has neither time nor id, and is known by its temperature
 
 
 @contextmanager
@@ -46,7 +48,7 @@ class Device:
 
     def __init__(self, name: str, folder: Path, rate: float) -> None:
         self.name, self.rate = name, rate
-        self._sent: dict[int, str] = {}  # message ids by MQTT's packet identifiers, of which there are 65,535
+        self._sent: dict[int, str] = {}  # by MQTT's packet identifiers, of which there are 65,535
         self._acknowledged: set[int] = set()
         self._stop, self._connected = threading.Event(), threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
@@ -60,7 +62,7 @@ class Device:
 
     @property
     def taken(self) -> set[str]:
-        """Message ids of what the broker took."""
+        """Ids, or temperatures, of what the broker took."""
         return {self._sent[number] for number in self._acknowledged & self._sent.keys()}
 
     def start(self) -> None:
@@ -84,8 +86,9 @@ class Device:
         due, count = time.monotonic(), 0
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             due, count = due + 1 / self.rate, count + 1
-            message = {"deviceId": self.name, "temp": 20 + count % 10 / 10, "ts": int(time.time() * 1000),
-                       "messageId": str(count)}
+            message = {"deviceId": self.name, "temp": count}
+            if count % NAMELESS:
+                message |= {"ts": int(time.time() * 1000), "messageId": str(count)}
             self._sent[self._client.publish(TOPIC, json.dumps(message), qos=1).mid] = str(count)
 
 
@@ -105,21 +108,26 @@ class Telemetry:
         for device in self._devices:
             device.stop()
 
+    def rows(self) -> Counter[str]:
+        """How many rows there are of each reading."""
+        return Counter(f"{device.name} {identity}" for device in self._devices for identity in self._rows(device.name))
+
     def missing(self, wait: float) -> list[str]:
         """Readings that the broker took and that are no rows, at the latest after some seconds."""
         until = time.monotonic() + wait
         while True:
-            missing = [f"{device.name} {identity}" for device in self._devices
-                       for identity in device.taken - self._rows(device.name)]
+            taken = {f"{device.name} {identity}" for device in self._devices for identity in device.taken}
+            missing = sorted(taken - self.rows().keys())
             if not missing or time.monotonic() > until:
                 return missing
             time.sleep(1)
 
-    def _rows(self, name: str) -> set[str]:
+    def _rows(self, name: str) -> list[str]:
         pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=TABLE, KeyConditionExpression="deviceId = :d", ProjectionExpression="#t", ConsistentRead=True,
-            ExpressionAttributeNames={"#t": "Time"}, ExpressionAttributeValues={":d": {"S": name}})
-        return {item["Time"]["S"].partition("#")[2] for page in pages for item in page["Items"]}
+            TableName=TABLE, KeyConditionExpression="deviceId = :d", ConsistentRead=True,
+            ExpressionAttributeValues={":d": {"S": name}})
+        return [item["temperature"]["N"] if "trace_id" in item else item["Time"]["S"].partition("#")[2]
+                for page in pages for item in page["Items"]]
 
 
 @contextmanager

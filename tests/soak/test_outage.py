@@ -1,0 +1,12 @@
+"""A minute without receivers, at the rate of a fleet."""
+
+from pathlib import Path
+
+from outage import Aws, Kubectl, Playbook, survived
+
+
+def test_after_a_minute_without_receivers_the_ledgers_are_equal(
+    aws: Aws, kubectl: Kubectl, playbook: Playbook, tmp_path: Path
+) -> None:
+    load = survived(aws, kubectl, playbook, tmp_path, rate=200, seconds=60)
+    assert load.published > 200 * 60

@@ -1,0 +1,127 @@
+"""Rotations to their very end under load: broken off in each of their tasks, and with site.yml run all the while."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Kubectl, Recap
+from rotation import ROTATION, accepted, kill_at, labels, mark, refused
+from telemetry import telemetry
+
+Aws = Callable[[str], Any]
+Playbook = Callable[..., Recap]
+RATE = 200  # messages a second
+BY_REFERENCE = "${get_secret("
+# Tasks in which a run is broken off, each so many seconds after its beginning.
+STEPS = {
+    "Next secret is staged": 0.8,
+    "Receivers are given what the labels say": 0.3,
+    "Every pod takes the newest": 0.5,
+    "Next secret is promoted": 0.8,
+    "Receivers know it as the current one": 0.3,
+    "Rule carries the current secret": 1.5,
+    "Receivers take both secrets": 0.3,
+    "IoT Core's copies of the old secret have expired": 1.0,
+    "Nobody uses the old secret": 0.5,
+    "Old secret is dropped": 0.8,
+    "Receivers are left with the current secret": 0.3,
+    "No pod takes the old secret": 0.3,
+    "Old secret is retired": 0.8,
+}
+
+
+@dataclass
+class Deployment:
+    """The deployment, whose rule comes by the secret in one of two ways."""
+
+    source: str
+    aws: Aws
+    kubectl: Kubectl
+    playbook: Playbook
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """What each playbook is told."""
+        return "-e", f"iot_core_secret_source={self.source}"
+
+    def site(self, *tags: str) -> None:
+        """Run site.yml."""
+        done = self.playbook("site.yml", "--tags", ",".join(tags), *self.setting)
+        assert done.status == 0, done.output[-4000:]
+
+    def rotate(self) -> None:
+        """Run a rotation to its end."""
+        done = self.playbook(ROTATION, *self.setting)
+        assert done.status == 0, done.output[-4000:]
+
+    def carried(self) -> str:
+        """What the rule sends as the secret, by its fingerprint where it is a literal."""
+        rule = self.aws("iot").get_topic_rule(ruleName="forward_to_alb")["rule"]
+        [header] = rule["actions"][0]["http"]["headers"]
+        return BY_REFERENCE if header["value"].startswith(BY_REFERENCE) else mark(header["value"])
+
+    @contextmanager
+    def rotated(self, folder: Path) -> Iterator[None]:
+        """Under load, and with another secret afterwards; no message is refused or lost meanwhile."""
+        old, before = labels(self.aws)["AWSCURRENT"], refused()
+        assert labels(self.aws) == {"AWSCURRENT": old}
+        with telemetry(self.aws, folder, RATE) as load:
+            yield
+            load.stop()
+            assert load.missing(30) == []
+        assert refused() == before
+        new = labels(self.aws)["AWSCURRENT"]
+        assert new != old
+        assert labels(self.aws) == {"AWSCURRENT": new}
+        assert accepted(self.kubectl) == {"current": new}
+        assert self.carried() == (new if self.source == "literal" else BY_REFERENCE)
+
+
+@pytest.fixture(scope="module", params=["get_secret", "literal"])
+def deployment(
+    request: pytest.FixtureRequest, aws: Aws, kubectl: Kubectl, playbook: Playbook
+) -> Iterator[Deployment]:
+    """The deployment with each source of the rule's secret; as it was afterwards."""
+    deployed = Deployment(request.param, aws, kubectl, playbook)
+    if len(labels(aws)) > 1:
+        deployed.rotate()  # what somebody broke off before
+    deployed.site("iot_core")
+    yield deployed
+    assert playbook("site.yml", "--tags", "iot_core").status == 0
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_broken_off_in_each_task_it_ends_right(deployment: Deployment, tmp_path: Path, first: int) -> None:
+    with deployment.rotated(tmp_path):
+        met = set(labels(deployment.aws).values())
+        for step in [*STEPS][first::2]:
+            kill_at(step, STEPS[step], *deployment.setting)
+            met |= set(labels(deployment.aws).values())
+        if len(labels(deployment.aws)) > 1:
+            deployment.rotate()
+    assert len(met) == 2  # the runs had one rotation between them
+
+
+def test_site_run_between_steps_undoes_none(deployment: Deployment, tmp_path: Path) -> None:
+    with deployment.rotated(tmp_path):
+        for step in ("Every pod takes the newest", "Nobody uses the old secret", "No pod takes the old secret"):
+            kill_at(step, STEPS[step], *deployment.setting)
+            before = labels(deployment.aws)
+            assert len(before) == 2
+            deployment.site("receiver", "iot_core")
+            assert labels(deployment.aws) == before
+            taken = {mark for label, mark in before.items() if label != "DROPPED"}
+            assert set(accepted(deployment.kubectl).values()) == taken
+        deployment.rotate()
+
+
+def test_site_run_at_the_same_time_breaks_nothing(deployment: Deployment, tmp_path: Path) -> None:
+    with deployment.rotated(tmp_path), ThreadPoolExecutor(1) as beside:
+        rotation = beside.submit(deployment.rotate)
+        while not rotation.done():
+            deployment.site("receiver", "iot_core")
+        rotation.result()
