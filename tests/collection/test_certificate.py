@@ -133,6 +133,18 @@ def test_it_is_active_only_when_all_is_attached(run: Run, aws: Aws, proxy: Proxy
         run(MODULE, certificate_id=arn.rpartition("/")[2], state="absent")
 
 
+def test_what_a_run_that_was_killed_had_issued_is_taken(run: Run, aws: Aws) -> None:
+    csr, iot = pair()[0], aws("iot")
+    iot.create_certificate_from_csr(certificateSigningRequest=pair()[0], setAsActive=False)  # another's
+    left = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=False)["certificateId"]
+    before = len(iot.list_certificates()["certificates"])
+    taken = prediction_holds(run, MODULE, "certificate", thing_name="c6", csr=csr, policies=["q1"])
+    assert taken["certificate"] == told(aws, left)
+    assert (taken["certificate"]["status"], taken["certificate"]["things"]) == ("ACTIVE", ["c6"])
+    assert len(iot.list_certificates()["certificates"]) == before
+    run(MODULE, certificate_id=left, state="absent")
+
+
 def test_what_is_no_csr(run: Run) -> None:
     assert "PEM" in run(MODULE, thing_name="c6", csr="nonsense")["msg"]
     assert "thing_name" in run(MODULE, certificate_id="0" * 64)["msg"]

@@ -16,6 +16,8 @@ except ImportError:
 
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
 
+PAGE = 250  # the most that one call of ListCertificates returns
+
 Certificate = dict[str, Any]
 Description = dict[str, Any]
 
@@ -77,6 +79,21 @@ def ids_of_thing(iot: IoT, name: str) -> list[str]:
     """Return the ids of the certificates attached to a thing."""
     principals = iot.list("list_thing_principals", "principals", thingName=name)
     return [arn.rpartition(":cert/")[2] for arn in principals if ":cert/" in arn]
+
+
+def unattached(iot: IoT, key: bytes) -> Description | None:
+    """Return what a run that broke off had issued for a key, and attached to nothing yet; None for nothing.
+
+    Only the newest certificates are looked at, which ListCertificates begins with.
+    """
+    newest = iot.call("list_certificates", pageSize=PAGE)["certificates"]
+    for one in newest:
+        description = describe(iot, one["certificateId"]) if one["status"] == "INACTIVE" else None
+        if description and certificate_key(description["certificatePem"]) == key:
+            arn = description["certificateArn"]
+            if not iot.list("list_principal_things", "things", principal=arn):
+                return description
+    return None
 
 
 def described(iot: IoT, description: Description) -> Certificate:

@@ -14,7 +14,8 @@ description:
   - Attaches it to its thing and to policies, and then activates it, so that an interrupted run leaves no
     active certificate that nobody knows of.
   - A certificate has no name of its own. It is found by its id, or among those of its thing, where a CSR
-    picks the one that was issued for the same key.
+    picks the one that was issued for the same key. With a CSR, one of the same key that no thing has
+    yet is taken, too, if it is among the newest 250 of the account: an interrupted run left it.
 seealso:
   - module: iotweb.aws_iot.iot_certificate_info
   - module: iotweb.aws_iot.iot_thing
@@ -60,8 +61,8 @@ notes:
   - The caller needs the permissions C(iot:AttachPolicy), C(iot:AttachThingPrincipal),
     C(iot:CreateCertificateFromCsr), C(iot:CreateKeysAndCertificate), C(iot:DeleteCertificate),
     C(iot:DescribeCertificate), C(iot:DescribeThing), C(iot:DetachPolicy), C(iot:DetachThingPrincipal),
-    C(iot:GetPolicy), C(iot:ListAttachedPolicies), C(iot:ListPrincipalThings), C(iot:ListThingPrincipals),
-    C(iot:UpdateCertificate).
+    C(iot:GetPolicy), C(iot:ListAttachedPolicies), C(iot:ListCertificates), C(iot:ListPrincipalThings),
+    C(iot:ListThingPrincipals), C(iot:UpdateCertificate).
   - Set C(no_log) on tasks that let AWS make the keys.
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
@@ -161,6 +162,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.certificate import 
     desired,
     ids_of_thing,
     shown,
+    unattached,
 )
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import MISSING, WAIT_OPTIONS, IoT
 
@@ -178,6 +180,8 @@ def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | No
         try:
             key = csr_key(params["csr"]) if params["csr"] else None
             description = chosen(candidates, key, params["state"])
+            if description is None and key and params["state"] in ("active", "inactive"):
+                description = unattached(iot, key)
         except NotOneError as ids_found:
             iot.module.fail_json(
                 msg=f"Thing {params['thing_name']} has more than one certificate:"
