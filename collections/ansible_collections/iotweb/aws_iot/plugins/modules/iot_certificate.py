@@ -14,8 +14,8 @@ description:
   - Attaches it to its thing and to policies, and then activates it, so that an interrupted run leaves no
     active certificate that nobody knows of.
   - A certificate has no name of its own. It is found by its id, or among those of its thing, where a CSR
-    picks the one that was issued for the same key. With a CSR, one of the same key that no thing has
-    yet is taken, too, if it is among the newest 250 of the account: an interrupted run left it.
+    picks the one that was issued for the same key. Where the thing has none of that key, one that an interrupted
+    run left without a thing is taken, if it is among the newest 250 of the account.
 seealso:
   - module: iotweb.aws_iot.iot_certificate_info
   - module: iotweb.aws_iot.iot_thing
