@@ -44,6 +44,17 @@ def test_every_object_is_in_the_namespace_asked_for(path: Path) -> None:
     assert place == "elsewhere"
 
 
+@pytest.mark.parametrize("autoscaling", [True, False])
+@pytest.mark.parametrize("template", ["deployment", "horizontal_pod_autoscaler", "ingress"])
+def test_variables_may_be_given_on_the_command_line(template: str, autoscaling: bool) -> None:
+    """By `-e receiver_replicas=3`, whose value is a text."""
+    given: dict[str, Any] = {
+        "receiver_autoscaling": autoscaling, "receiver_autoscaling_max_replicas": 7, "receiver_replicas": 3,
+        "receiver_idle_timeout": 90, "receiver_deregistration_delay": 40, "receiver_inbound_ranges": ["10.0.0.0/8"]}
+    text = {name: str(value).lower() for name, value in given.items()} | {"receiver_inbound_ranges": "10.0.0.0/8"}
+    assert receiver(template, **text) == receiver(template, **given)
+
+
 def test_ingest_is_a_prefix_since_aws_confirms_with_a_slash() -> None:
     [rule] = receiver("ingress")["spec"]["rules"]
     assert rule["host"] == "ingest.example.org"
