@@ -102,3 +102,11 @@ def test_wanted_receivers_are_those_of_the_variables() -> None:
     assert "< 3 " in missing(receiver_replicas=3)
     assert "< 2 " in missing(receiver_replicas=1, receiver_autoscaling=True)
     assert "< 1 " in missing(receiver_replicas=1)
+
+
+def test_variables_may_be_given_on_the_command_line() -> None:
+    given = {"receiver_replicas": 3, "receiver_autoscaling": False, "receiver_objective": 0.99,
+             "receiver_alert_silence_minutes": 5, "receiver_scrape_interval": 10}
+    for template in ("prometheus_rule", "service_monitor"):
+        text = {name: str(value).lower() for name, value in given.items()}
+        assert render(template, **text) == render(template, **given)
