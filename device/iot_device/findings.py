@@ -43,9 +43,9 @@ def _lines(finding: Finding) -> str:
     head = f"  {padded}  {finding.name:<{WIDTH}}"
     indent = " " * (9 + WIDTH)
     room = max(60, _columns() - len(indent))
-    lines = textwrap.wrap(finding.text, room) or [""]
+    lines = textwrap.wrap(finding.text, room, break_on_hyphens=False) or [""]
     if finding.fix:
-        lines += textwrap.wrap(f"fix: {finding.fix}", room, subsequent_indent="     ")
+        lines += textwrap.wrap(f"fix: {finding.fix}", room, subsequent_indent="     ", break_on_hyphens=False)
     return head + f"\n{indent}".join(lines)
 
 
