@@ -17,7 +17,7 @@ SKEW_NOTE_S = 5.0
 EXPIRY_NOTE_S = 30 * 86_400
 DISK_NOTE = 0.05
 AS_ROOT = "ask as root, or as the service's user"
-START = "start it: systemctl start iot-device; a kit's by ./start.sh"
+START = "start it: systemctl start iot-device, or iot-device run; a kit's by ./start.sh"
 
 
 def status(settings: Settings, as_json: bool) -> int:
