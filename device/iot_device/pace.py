@@ -13,7 +13,8 @@ REGAIN = 0.02  # of the limit, each second without a complaint
 class Pace:
     """A token bucket. `limit` is in publishes a second, 0 for none; times are monotonic seconds.
 
-    The bucket's depth is taken off the rate, so that no second whatever sees more than the limit.
+    The bucket's depth is taken off the rate, so that no second whatever sees more than the limit; a hundredth more is,
+    since what leaves a moment late counts in the broker's next second.
     """
 
     limit: float = 100.0
@@ -22,7 +23,7 @@ class Pace:
 
     def __post_init__(self) -> None:
         self._depth = max(1.0, self.limit * 0.03)
-        self._full = max(self.limit - self._depth, self.limit / 2)
+        self._full = max(self.limit * 0.99 - self._depth, self.limit / 2)
         self.rate = self._full
         self._tokens = self._depth
         self._seen = self._complained = float("-inf")
