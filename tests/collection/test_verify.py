@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from iot_verify import hops
-from iot_verify.rows import Comparison, Sent, Stored, compare, complaint, percentile, table
+from iot_verify.rows import Comparison, Sent, Stored, compare, complaint, devices, percentile, silent, table
 
 Aws = Callable[[str], Any]
 START = 1_767_225_600.0
@@ -74,6 +74,17 @@ def test_rows_by_time_of_receipt_are_told_apart_by_value() -> None:
 def test_clocks_that_disagree_give_no_negative_latency() -> None:
     early = stored(0, received_at="2025-12-31T23:59:59.900Z")
     assert compare("message_time", [sent(0)], [early]).latencies == [0.0]
+
+
+def test_devices_without_a_recent_row_are_told() -> None:
+    ages = {"edge-1": 0.8, "edge-20": 75.0, "e": None}
+    assert devices(ages).splitlines() == [
+        "edge-1    newest row 800 ms old",
+        "edge-20   newest row 75.0 s old",
+        "e         no row",
+    ]
+    assert silent(ages, 30) == ["edge-20", "e"]
+    assert silent(ages, float("inf")) == ["e"]
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 2), (0.95, 4), (0.25, 1), (1.0, 4)])

@@ -1,6 +1,8 @@
-"""Commands: canary (one reading arrives), measure (many arrive, each once), hops (where the path ends)."""
+"""Commands: canary (one reading arrives), measure (many arrive, each once), fleet (what others' readings became), hops
+(where the path ends)."""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -8,7 +10,7 @@ from pathlib import Path
 
 from iot_verify import hops
 from iot_verify.path import Ends, PublishError
-from iot_verify.rows import Comparison, Sent, compare, complaint, table
+from iot_verify.rows import Comparison, Sent, compare, complaint, devices, silent, table
 
 POLL_S = 0.5
 SECOND_LOOK_S = 1.0  # what is delivered twice arrives twice, a moment apart
@@ -47,10 +49,30 @@ def measure(ends: Ends, count: int, rate: float, settle: float) -> int:
     return 0 if outcome.whole else 1
 
 
+def ages(ends: Ends, names: Sequence[str]) -> dict[str, float | None]:
+    """Return how old each device's newest row is; clocks that disagree make it new."""
+    found = {name: ends.newest(name) for name in names}
+    return {name: None if at is None else max(0.0, time.time() - at) for name, at in found.items()}
+
+
+def fleet(ends: Ends, names: Sequence[str], within: float) -> int:
+    """Print each device's newest row; with `within`, wait as many seconds until each has a row that is not older."""
+    until, limit = time.monotonic() + within, within or math.inf
+    found = ages(ends, names)
+    while within and (quiet := silent(found, limit)) and time.monotonic() < until:
+        time.sleep(POLL_S)
+        found |= ages(ends, quiet)
+    print(devices(found))
+    if not (within and (quiet := silent(found, limit))):
+        return 0
+    print(f"no row of the last {within:g} s of {', '.join(quiet)}: iot-device doctor there says why", file=sys.stderr)
+    return 1
+
+
 def main() -> int:
     """Run a command; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["canary", "measure", "hops"])
+    parser.add_argument("command", choices=["canary", "measure", "fleet", "hops"])
     for name in ("publisher", "config"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("table", "schema", "thing"):
@@ -60,6 +82,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1)
     for name in ("canary", "rule", "url", "ca-file"):
         parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--within", type=float, default=0.0)
+    parser.add_argument("--device", action="append", default=[])
     parser.add_argument("--queue", action="append", default=[])
     given = parser.parse_args()
     ends = Ends(given.publisher, given.config, given.table, given.schema, given.thing)
@@ -68,6 +92,8 @@ def main() -> int:
             return canary(ends, given.wait)
         if given.command == "measure":
             return measure(ends, given.count, given.rate, given.settle)
+        if given.command == "fleet":
+            return fleet(ends, given.device, given.within)
     except PublishError as error:
         print(error, file=sys.stderr)
         return 1

@@ -57,6 +57,18 @@ class Ends:
         )
         return [Stored.of(item) for page in pages for item in page["Items"]]
 
+    def newest(self, device: str) -> float | None:
+        """Return when the newest row of a device is from, in seconds since 1970; None where it has none."""
+        found = boto3.client("dynamodb").query(
+            TableName=self.table,
+            ConsistentRead=True,
+            KeyConditionExpression="deviceId = :device",
+            ExpressionAttributeValues={":device": {"S": device}},
+            ScanIndexForward=False,
+            Limit=1,
+        )["Items"]
+        return datetime.fromisoformat(found[0]["Time"]["S"].partition("#")[0]).timestamp() if found else None
+
     def since(self, sent: Sequence[Sent]) -> str:
         """Return the instant from which on rows of these readings can be.
 

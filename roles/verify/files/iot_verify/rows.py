@@ -120,6 +120,18 @@ def table(outcome: Comparison) -> str:
     return "\n".join(lines)
 
 
+def devices(ages: Mapping[str, float | None]) -> str:
+    """Return a line for each device: how old its newest row is, in seconds; None where it has none."""
+    width = max([8, *map(len, ages)])
+    told = {name: "no row" if age is None else f"newest row {duration(age)} old" for name, age in ages.items()}
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in told.items())
+
+
+def silent(ages: Mapping[str, float | None], limit: float) -> list[str]:
+    """Return the devices without a row of the last so many seconds."""
+    return [name for name, age in ages.items() if age is None or age > limit]
+
+
 def complaint(outcome: Comparison) -> str:
     """Return what is wrong, with examples."""
     parts = []
