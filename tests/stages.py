@@ -117,38 +117,44 @@ def lint() -> Lane:
 
 
 def units() -> Lane:
-    """What needs no sandbox, but the programs that the sandbox's roles install: broker, HAProxy, Java."""
+    """What needs no sandbox, but the programs that the sandbox's roles install; the long ones first."""
     return [
-        pytest("service", "unit", "service-test", "tests/service"),
-        pytest("device", "unit", "device-test", "tests/device"),
         pytest("emulation", "unit", "sandbox-test", "tests/sandbox"),
-        pytest("machine", "unit", "controller", "tests/machine"),
-        pytest("templates", "unit", "controller", "tests/templates"),
-        pytest("monitoring", "unit", "controller", "tests/monitoring"),
+        pytest("service", "unit", "service-test", "tests/service"),
         pytest("charts", "unit", "controller", "tests/charts"),
-        pytest("collection", "unit", "controller", "tests/collection"),
+        pytest("device", "unit", "device-test", "tests/device"),
         Stage("terraform", "unit", ["tests/terraform/run"], terraform),
+        pytest("machine", "unit", "controller", "tests/machine"),
+        pytest("monitoring", "unit", "controller", "tests/monitoring"),
     ]
 
 
-def plan() -> list[Phase]:
-    """All there is to run, phase after phase: the cheap first."""
-    venvs = [".venv", "build/venv/service-test", "build/venv/device-test", "build/venv/sandbox-test"]
+def scenarios() -> tuple[Lane, list[Lane]]:
+    """Those that leave the deployment alone; then lanes of those that change the same part of it."""
+    apart = ["terraform", "infrastructure", "preflight"]
+    way = ["receiver", "load_balancer_controller", "kube_prometheus_stack", "iot_core", "verify"]  # a reading's
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
-    apart = {"infrastructure", "preflight", "terraform"}  # their scenarios change nothing of the deployment
+    others = [role for role in roles if role not in apart + way]
+    return [scenario(role) for role in apart], [[scenario(role) for role in lane] for lane in (way, others)]
+
+
+def plan() -> list[Phase]:
+    """All there is to run, phase after phase."""
+    venvs = [".venv", "build/venv/service-test", "build/venv/device-test", "build/venv/sandbox-test"]
+    apart, beside = scenarios()
     return [
         [[Stage("environments", "lint", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)]],
-        [[stage] for stage in lint()],
-        [[Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)]],
         [
-            [
-                pytest("deployment", "deployment", "sandbox-test", "tests/deployment",
-                       needs="sandbox", limit=2400),
-                *(scenario(role) for role in roles if role not in apart),
-            ],
-            *([stage] for stage in units()),
-            *([scenario(role)] for role in roles if role in apart),
+            [Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)],
+            *([stage] for stage in lint()),
+            [pytest("templates", "unit", "controller", "tests/templates")],
+            [pytest("collection", "unit", "controller", "tests/collection")],
         ],
+        [
+            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs="sandbox", limit=2400)],
+            *([stage] for stage in units() + apart),
+        ],
+        beside,
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),
