@@ -6,19 +6,22 @@ broker acknowledged; the table's. EDGE_LINK_DOWN_SECONDS and EDGE_SPOOLED make t
 
 import json
 import os
+import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 import pytest
-from conftest import ROOT, STATE
+from botocore.exceptions import ClientError
+from conftest import ROOT, STATE, Recap
 from edge import PROGRAM, Aws, arrived, count, cut_power, now, on
 from telemetry import ENDPOINT, thing
 
+Playbook = Callable[..., Recap]
 HOST = "edge-1"
 FAULTS = 20
 DOWN_SECONDS = float(os.environ.get("EDGE_LINK_DOWN_SECONDS", "600"))
@@ -134,7 +137,7 @@ def test_the_link_is_dead_while_the_spool_fills(aws: Aws, publisher: Publisher) 
     print({name: round(value, 3) for name, value in figures.items()})
     assert figures["busiest second"] <= 100
     assert rate > 85
-    assert max(fresh) < 5
+    assert max(fresh) < 5  # seconds from the sensor to the acknowledgement, while the backlog drains
 
 
 def instant(stamp: str) -> float:
@@ -208,3 +211,64 @@ def test_a_fleet_is_simulated_at_two_thousand_readings_a_second(aws: Aws, tmp_pa
             assert set(stored) == ids
         assert sum(map(len, sent.values())) == RATE * SECONDS
         assert seconds < SECONDS * 1.1
+
+
+def test_one_host_is_down(playbook: Playbook, tmp_path: Path) -> None:
+    (tmp_path / "down.ini").write_text("[edge]\nedge-2 ansible_host=10.213.0.99\n")
+    done = playbook("site.yml", "--tags", "device", "-i", "inventory/sandbox", "-i", str(tmp_path / "down.ini"))
+    assert done.status != 0
+    assert "edge-2 could not be reached" in done.output
+    assert "site.yml --tags device --limit localhost,edge-2" in done.output
+    [recap] = [line for line in done.output.splitlines() if line.startswith("edge-1 ") and "ok=" in line]
+    assert "failed=0" in recap
+
+
+def test_a_certificate_is_renewed_and_the_old_one_is_gone(playbook: Playbook, aws: Aws) -> None:
+    iot = aws("iot")
+    [old] = iot.list_thing_principals(thingName="edge-2")["principals"]
+    done = playbook("site.yml", "--tags", "device", "--limit", "localhost,edge-2", "-e", "device_renewal_days=100000")
+    assert done.status == 0, done.output[-3000:]
+    [new] = iot.list_thing_principals(thingName="edge-2")["principals"]
+    assert new != old
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        iot.describe_certificate(certificateId=old.rpartition("/")[2])
+    time.sleep(5)
+    assert json.loads(on("edge-2", PROGRAM, "doctor", "--json"))["faults"] == 0
+
+
+def test_a_host_goes_and_comes_back(playbook: Playbook, aws: Aws) -> None:
+    away = ("site.yml", "--tags", "device", "--limit", "localhost,edge-2")
+    gone = playbook(*away, "-e", "device_state=absent")
+    assert gone.status == 0, gone.output[-3000:]
+    assert "edge-2" not in [one["thingName"] for one in aws("iot").list_things()["things"]]
+    assert playbook(*away).status == 0
+    assert playbook(*away).changed == 0
+    time.sleep(5)
+    assert json.loads(on("edge-2", PROGRAM, "doctor", "--json"))["faults"] == 0
+
+
+def test_a_kit_runs_on_a_bare_host_until_it_is_revoked(playbook: Playbook, aws: Aws, tmp_path: Path) -> None:
+    settings = {"device_kit_things": ["bare-1"], "device_kit_folder": str(tmp_path),
+                "device_kit_wheels_offline": str(STATE / "edge/wheels")}
+    made = playbook("site.yml", "--tags", "device_kit", "-e", json.dumps(settings))
+    assert made.status == 0, made.output[-3000:]
+    folder, since = "/var/tmp/bare", now()
+    place = STATE / "edge/edge-2/root" / folder.lstrip("/")
+    start = ["runuser", "-u", "daemon", "--", "sh", f"{folder}/kit/start.sh"]
+    try:
+        place.mkdir()
+        shutil.copy(tmp_path / "bare-1.zip", place)
+        on("edge-2", "python3", "-m", "zipfile", "-e", f"{folder}/bare-1.zip", f"{folder}/kit")
+        on("edge-2", "chown", "-R", "daemon", folder)
+        sent = json.loads(on("edge-2", *start, "publish", "--temperature", "4.5"))
+        assert arrived(aws, "bare-1", (since, "9"), 1) == [sent["messageId"]]
+        settings["device_kit_revoked"] = ["bare-1"]
+        assert playbook("site.yml", "--tags", "device_kit", "-e", json.dumps(settings)).status == 0
+        assert not (tmp_path / "bare-1.zip").exists()
+        time.sleep(2)  # the broker looks at the IoT API each second
+        assert on("edge-2", *start, "publish", check=False) == ""
+        said = on("edge-2", *start, "doctor", check=False)
+        assert "the broker refuses this device" in said
+        assert "device_kit_reissue" in said
+    finally:
+        shutil.rmtree(place)
