@@ -40,6 +40,11 @@ sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
 test: python ## check, test, deploy to a sandbox of its own, and count
 	@$(PYTHON) tests/run.py
 
+.PHONY: soak
+soak: build/venv/sandbox-test/installed ## put a sandbox that is up through outages, power cuts and faults, about an hour
+	@test -e $(SANDBOX) || { echo 'No sandbox is up: make sandbox, then make soak again'; exit 1; }
+	@PYTHONPATH=tests/deployment build/venv/sandbox-test/bin/python -m pytest -v -p conftest tests/soak
+
 .PHONY: lint
 lint: python ## check style and types only
 	@$(PYTHON) tests/run.py --only lint
