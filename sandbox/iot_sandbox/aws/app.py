@@ -26,6 +26,7 @@ from iot_sandbox.aws import (
     identities,
     secretsmanager,
     seed,
+    sqs,
     sts,
     token_review,
 )
@@ -56,7 +57,7 @@ class Application:
     """WSGI application; made once per process."""
 
     def __init__(self, config: Settings) -> None:
-        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, secretsmanager, sts):
+        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, secretsmanager, sqs, sts):
             service.install()
         seed.hosted_zones(config.account_id, config.hosted_zones)
         self._config = config
