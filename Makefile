@@ -41,7 +41,7 @@ test: python ## check, test, deploy to a sandbox of its own, and count
 	@$(PYTHON) tests/run.py
 
 .PHONY: soak
-soak: build/venv/sandbox-test/installed ## put a sandbox that is up through outages, power cuts and faults, about an hour
+soak: build/venv/sandbox-test/installed ## put a sandbox that is up through outages, power cuts and faults, an hour and more
 	@test -e $(SANDBOX) || { echo 'No sandbox is up: make sandbox, then make soak again'; exit 1; }
 	@PYTHONPATH=tests/deployment build/venv/sandbox-test/bin/python -m pytest -v -p conftest tests/soak
 
