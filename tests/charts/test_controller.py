@@ -71,7 +71,8 @@ def test_its_kinds_are_those_of_the_newest_chart(play: Play, chart: Chart) -> No
     assert {f"customresourcedefinition.apiextensions.k8s.io/{name}" for name in wanted} <= there
 
 
-def test_its_values_are_what_keeps_ingresses_working(play: Play) -> None:
+def test_its_values_are_what_keeps_ingresses_working(play: Play, chart: Chart) -> None:
+    play(chart(NEW))
     account = json.loads(play.cluster.run(
         "kubectl", "-n", "kube-system", "get", "serviceaccount", "aws-load-balancer-controller", "-o", "json"))
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].endswith("role/controller")
@@ -87,6 +88,7 @@ def test_an_upgrade_keeps_the_webhooks_certificate(play: Play, chart: Chart) -> 
         secret = ["get", "secret", "aws-load-balancer-tls", "-o", "jsonpath={.data.tls\\.crt}"]
         return play.cluster.run("kubectl", "-n", "kube-system", *secret)
 
+    play(chart(NEW))
     before = certificate()
     play(chart(NEW), values={"podLabels": {"upgraded": "yes"}})
     assert before
