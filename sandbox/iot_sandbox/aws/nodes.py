@@ -68,7 +68,9 @@ def run_instance(
 ) -> NodeInstance:
     """Run the node's instance in the subnet that holds its pod range; its interface gets those addresses."""
     subnet = _subnet_for(node, subnets)
-    _forced.instance_id = instance_id(cluster_name, node.name)
+    identity = instance_id(cluster_name, node.name)
+    _forget_terminated(ec2, identity)
+    _forced.instance_id = identity
     try:
         reservation = ec2.run_instances(
             ec2.describe_images(owners=["amazon"])[0].id,
@@ -89,6 +91,13 @@ def run_instance(
     instance = reservation.instances[0]
     ec2.assign_private_ip_addresses(instance.nics[0].id, [str(address) for address in node.pod_range.hosts()])
     return NodeInstance(node.name, subnet.availability_zone, instance.id)
+
+
+def _forget_terminated(ec2: Any, identity: str) -> None:
+    """Drop what an earlier node group had: an id must not be found twice, and EC2 forgets within the hour, too."""
+    for number, reservation in list(ec2.reservations.items()):
+        if [instance.id for instance in reservation.instances] == [identity]:
+            del ec2.reservations[number]
 
 
 def _subnet_for(node: KubernetesNode, subnets: Sequence[Subnet]) -> Subnet:

@@ -116,6 +116,19 @@ def test_nodes_are_instances_that_hold_their_pods_addresses(emulator: Emulator, 
     assert cluster.endpoint.calls[-1].headers["authorization"] == "Bearer admin-token"
 
 
+def test_nodes_of_a_cluster_made_anew_are_found_once(emulator: Emulator) -> None:
+    _, subnets = make_cluster(emulator, "again")
+    make_nodes(emulator, "again", subnets)
+    before = sorted(each["InstanceId"] for each in instances(emulator, "again"))
+    emulator.client("eks").delete_nodegroup(clusterName="again", nodegroupName="default")
+    emulator.client("eks").delete_cluster(name="again")
+    _, subnets = make_cluster(emulator, "again")
+    make_nodes(emulator, "again", subnets)
+    found = emulator.client("ec2").describe_instances(InstanceIds=before)["Reservations"]
+    assert sorted(each["InstanceId"] for one in found for each in one["Instances"]) == before
+    assert {each["State"]["Name"] for one in found for each in one["Instances"]} == {"running"}
+
+
 def test_instance_ids_outlive_the_emulator(tmp_path: Path, aws_authority: Authority, emulator: Emulator) -> None:
     with running(tmp_path, aws_authority, KUBERNETES_NODES=json.dumps(NODES)) as another:
         _, subnets = make_cluster(another, "nodes")
