@@ -136,11 +136,11 @@ def main(arguments: list[str] | None = None) -> int:
     flags = {name.replace("-", "_"): getattr(given, name.replace("-", "_")) for name in SETTINGS}
     try:
         if given.command == "doctor":
-            from iot_device import doctor  # noqa: PLC0415 - what a command does not need takes no memory
+            from iot_device import doctor  # noqa: PLC0415 - only doctor needs it, and it takes memory
 
             return doctor.doctor(given.config, flags, given.json)
         if given.command == "simulate":
-            from iot_device import simulate  # noqa: PLC0415 - as above
+            from iot_device import simulate  # noqa: PLC0415 - only simulate needs it, and it takes memory
 
             asked = simulate.Load(given.devices, given.rate, given.count, given.duration, given.kits, given.ledger,
                                   given.spool, given.unlimited)  # fmt: skip
@@ -156,10 +156,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _act(given: argparse.Namespace, settings: Settings) -> int:
     if given.command == "status":
-        from iot_device import status  # noqa: PLC0415 - it need not load an SDK
+        from iot_device import status  # noqa: PLC0415 - `run` never needs it
 
         return status.status(settings, given.json)
-    from iot_device import publishing  # noqa: PLC0415 - the SDK, which status spares
+    from iot_device import publishing  # noqa: PLC0415 - loads the AWS SDK, which status does without
 
     if given.command == "run":
         return publishing.run(settings, given.ledger)

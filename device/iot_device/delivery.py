@@ -217,7 +217,7 @@ class Delivery:
         if now >= self._hold_until:
             ceiling = min(HOLD_S[1], HOLD_S[0] * 2**self._holds)
             self._holds = min(self._holds + 1, 16)
-            self._hold_until = now + random.uniform(HOLD_S[0] / 2, ceiling)  # noqa: S311 - spreads load
+            self._hold_until = now + random.uniform(HOLD_S[0] / 2, ceiling)  # noqa: S311 - only spreads retries in time
         self.fault = refusal
         said, when = self._said
         if said != refusal.name or now - when > SAY_AGAIN_S:

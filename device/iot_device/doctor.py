@@ -129,7 +129,7 @@ def reach(settings: Settings) -> Iterator[Finding]:
 
 def connect(settings: Settings) -> Finding:
     """Connect as the device, which no publisher does at the moment."""
-    from iot_device.publisher import NotConnectedError, Publisher  # noqa: PLC0415 - the SDK, which a fault before spares
+    from iot_device.publisher import NotConnectedError, Publisher  # noqa: PLC0415 - the AWS SDK is slow to load
 
     try:
         with Publisher(settings) as publisher:

@@ -70,7 +70,7 @@ class Engine:
                     self._housekeeping()
                     kept = now
             except sqlite3.Error as error:
-                log.error("the spool %s fails: %s", self.spool.path, error)  # noqa: TRY400 - the line says it all
+                log.error("the spool %s fails: %s", self.spool.path, error)  # noqa: TRY400 - no trace: it recurs each try
                 due = TROUBLE_S
             if self._deadline is not None and (now > self._deadline or self._has_ended()):
                 return

@@ -18,7 +18,7 @@ def simulated() -> Sensor:
 
     def read() -> float:
         nonlocal temperature
-        temperature += random.uniform(-0.2, 0.2) + (21.0 - temperature) * 0.02  # noqa: S311 - weather, not a secret
+        temperature += random.uniform(-0.2, 0.2) + (21.0 - temperature) * 0.02  # noqa: S311 - a made-up temperature, no secret
         return round(temperature, 2)
 
     return read

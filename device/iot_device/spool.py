@@ -77,7 +77,7 @@ class Spool:
             self.path.rename(spoilt)
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            log.error("the spool was no database (%s): a new one is begun, the old one is %s", error, spoilt)  # noqa: TRY400 - said in full
+            log.error("the spool was no database (%s): a new one is begun, the old one is %s", error, spoilt)  # noqa: TRY400 - a torn file, not our code
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:

@@ -43,7 +43,7 @@ def joined(results: list[tuple[float, Result]]) -> Result:
     return {**result, "progress": seen} if seen else result
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no types
+class ActionModule(ActionBase):  # type: ignore[misc] # a class without types: Ansible ships none
     """The task, on the controller. Without a long wait it is the module's alone, as without this plugin."""
 
     _supports_check_mode = True

@@ -63,8 +63,7 @@ def pauses(longest: float) -> Iterator[float]:
 
 def instant(moment: Any) -> str:
     """Return a point in time of an answer as text that sorts; empty for none."""
-    # Python 3.9 has no datetime.UTC
-    return moment.astimezone(timezone.utc).isoformat() if moment else ""  # noqa: UP017
+    return moment.astimezone(timezone.utc).isoformat() if moment else ""  # noqa: UP017 - Python 3.9 has no datetime.UTC
 
 
 class IoT:
