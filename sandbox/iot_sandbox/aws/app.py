@@ -24,6 +24,7 @@ from iot_sandbox.aws import (
     errors,
     iam,
     identities,
+    route53,
     secretsmanager,
     seed,
     sqs,
@@ -57,7 +58,7 @@ class Application:
     """WSGI application; made once per process."""
 
     def __init__(self, config: Settings) -> None:
-        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, secretsmanager, sqs, sts):
+        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, route53, secretsmanager, sqs, sts):
             service.install()
         seed.hosted_zones(config.account_id, config.hosted_zones)
         self._config = config

@@ -51,3 +51,26 @@ def test_dead_letters_gather_in_their_queue(aws: Emulator) -> None:
         return sqs.receive_message(QueueUrl=dead).get("Messages")
 
     assert until(arrived)[0]["Body"] == "lost"
+
+
+def test_a_record_that_was_deleted_can_be_made_again(aws: Emulator) -> None:
+    route53: Any = aws.client("route53")
+    zone = route53.create_hosted_zone(Name="again.test", CallerReference="again")["HostedZone"]["Id"]
+
+    def change(action: str, name: str) -> None:
+        record = {"Name": name, "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+        batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
+        route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+
+    def names() -> set[str]:
+        found = route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+        return {each["Name"] for each in found if each["Type"] == "A"}
+
+    change("CREATE", "_validation.a.again.test")
+    change("CREATE", "a.again.test")
+    with pytest.raises(route53.exceptions.InvalidChangeBatch, match="already exists"):
+        change("CREATE", "a.again.test")
+    change("DELETE", "a.again.test")
+    assert names() == {"_validation.a.again.test."}
+    change("CREATE", "a.again.test")
+    assert names() == {"_validation.a.again.test.", "a.again.test."}
