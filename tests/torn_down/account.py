@@ -70,7 +70,10 @@ LOOKS: dict[str, tuple[str, Callable[[Client], Any]]] = {
         "ec2",
         lambda client: [each for each in client.describe_nat_gateways()["NatGateways"] if each["State"] != "deleted"],
     ),
-    "endpoints": ("ec2", lambda client: client.describe_vpc_endpoints()["VpcEndpoints"]),
+    "endpoints": (
+        "ec2",
+        lambda client: [each for each in client.describe_vpc_endpoints()["VpcEndpoints"] if each["State"] != "deleted"],
+    ),
     "clusters": ("eks", lambda client: client.list_clusters()["clusters"]),
     "tables": ("dynamodb", lambda client: client.list_tables()["TableNames"]),
     "queues": ("sqs", lambda client: client.list_queues().get("QueueUrls", [])),
