@@ -34,6 +34,7 @@ class Stage:
     limit: int = 900  # seconds
 
 
+ENVIRONMENTS = {"environments", "environments-tests"}  # what every group of stages needs
 Lane = list[Stage]  # one after another
 Phase = list[Lane]  # beside one another
 
@@ -117,16 +118,17 @@ def lint() -> Lane:
     ]
 
 
-def units() -> Lane:
-    """What needs no sandbox, but the programs that the sandbox's roles install; the long ones first."""
+def units() -> tuple[list[Lane], list[Lane]]:
+    """What needs no sandbox, but the programs that its roles install: for two phases, the long ones first."""
     return [
-        pytest("emulation", "unit", "sandbox-test", "tests/sandbox"),
-        pytest("service", "unit", "service-test", "tests/service"),
-        pytest("charts", "unit", "controller", "tests/charts"),
-        pytest("device", "unit", "device-test", "tests/device"),
-        Stage("terraform", "unit", ["tests/terraform/run"], terraform),
-        pytest("machine", "unit", "controller", "tests/machine"),
-        pytest("monitoring", "unit", "controller", "tests/monitoring"),
+        [pytest("emulation", "unit", "sandbox-test", "tests/sandbox")],
+        [pytest("machine", "unit", "controller", "tests/machine")],
+        [pytest("monitoring", "unit", "controller", "tests/monitoring")],
+    ], [
+        [pytest("service", "unit", "service-test", "tests/service")],
+        [pytest("charts", "unit", "controller", "tests/charts")],
+        [pytest("device", "unit", "device-test", "tests/device")],
+        [Stage("terraform", "unit", ["tests/terraform/run"], terraform)],
     ]
 
 
@@ -139,23 +141,31 @@ def scenarios() -> tuple[Lane, list[Lane]]:
     return [scenario(role) for role in apart], [[scenario(role) for role in lane] for lane in (way, others)]
 
 
+def environments(name: str, *venvs: str) -> Stage:
+    """A stage that installs what lock files name."""
+    return Stage(name, "lint", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)
+
+
 def plan() -> list[Phase]:
     """All there is to run, phase after phase."""
-    venvs = [".venv", "build/venv/service-test", "build/venv/device-test", "build/venv/sandbox-test"]
+    others = [f"build/venv/{name}-test" for name in ("service", "device", "sandbox")]
     apart, beside = scenarios()
+    early, late = units()
+    types = [stage for stage in lint() if stage.name.startswith("types-")]
     return [
-        [[Stage("environments", "lint", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)]],
+        [[environments("environments", ".venv")]],
         [
             [Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)],
-            *([stage] for stage in lint()),
+            [environments("environments-tests", *others), *types],
+            *([stage] for stage in lint() if stage not in types),
             [pytest("templates", "unit", "controller", "tests/templates")],
             [pytest("collection", "unit", "controller", "tests/collection")],
         ],
         [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs="sandbox", limit=2400)],
-            *([stage] for stage in units() + apart),
+            *early, *([stage] for stage in apart),
         ],
-        beside,
+        [*beside, *late],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),

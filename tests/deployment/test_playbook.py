@@ -16,8 +16,30 @@ def changes(recap: Recap) -> list[str]:
     return re.findall(r"^TASK \[.*\n(?:(?!TASK).*\n)*?changed: (?:.*\n){1,20}", recap.output, re.MULTILINE)
 
 
-def test_a_second_run_changes_nothing(playbook: Playbook) -> None:
-    recap = playbook("site.yml")
+@pytest.fixture(scope="module")
+def runs(playbook: Playbook) -> Iterator[dict[str, Future[Recap]]]:
+    """Runs by what they are of, some at a time: they change nothing, so none may disturb another.
+
+    Only those that publish follow one another, since they do it under the same MQTT client id.
+    """
+    publishing, silent = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
+
+    def start(role: str) -> Future[Recap]:
+        return (publishing if role == "verify" else silent).submit(playbook, "site.yml", "--tags", role, limit=900)
+
+    try:
+        yield {
+            "all": publishing.submit(playbook, "site.yml", limit=900),
+            "check": silent.submit(playbook, "site.yml", "--check", "--diff", limit=900),
+            **{role: start(role) for role in ROLES},
+        }
+    finally:
+        publishing.shutdown(cancel_futures=True)
+        silent.shutdown(cancel_futures=True)
+
+
+def test_a_second_run_changes_nothing(runs: dict[str, Future[Recap]]) -> None:
+    recap = runs["all"].result()
     assert recap.status == 0, recap.output[-4000:]
     assert (recap.changed, recap.failed) == (0, 0), changes(recap)
     table = re.search(r"published\s+(\d+)\s+stored\s+(\d+)\s+missing\s+(\d+)\s+duplicates\s+(\d+)",
@@ -26,25 +48,17 @@ def test_a_second_run_changes_nothing(playbook: Playbook) -> None:
     assert table.groups() == ("200", "200", "0", "0")
 
 
-@pytest.fixture(scope="module")
-def foreseen(playbook: Playbook) -> Iterator[Future[Recap]]:
-    """A run in check mode, beside other runs: it changes nothing, so neither may disturb the other."""
-    with ThreadPoolExecutor() as pool:
-        yield pool.submit(playbook, "site.yml", "--check", "--diff")
-
-
-@pytest.mark.usefixtures("foreseen")
-@pytest.mark.parametrize("role", ROLES)
-def test_a_roles_tag_works_alone(playbook: Playbook, role: str) -> None:
-    recap = playbook("site.yml", "--tags", role)
-    assert recap.status == 0, recap.output[-4000:]
-    assert recap.changed == 0, changes(recap)
-
-
-def test_check_mode_predicts_no_change(foreseen: Future[Recap]) -> None:
-    recap = foreseen.result()
+def test_check_mode_predicts_no_change(runs: dict[str, Future[Recap]]) -> None:
+    recap = runs["check"].result()
     assert recap.status == 0, recap.output[-4000:]
     assert (recap.changed, recap.failed) == (0, 0), changes(recap)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_roles_tag_works_alone(runs: dict[str, Future[Recap]], role: str) -> None:
+    recap = runs[role].result()
+    assert recap.status == 0, recap.output[-4000:]
+    assert recap.changed == 0, changes(recap)
 
 
 def test_a_run_begins_with_where_it_acts(playbook: Playbook) -> None:
