@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from stages import ENVIRONMENTS, LOGS, ROOT, Count, Lane, Phase, Stage, plan
+from stages import LOGS, ROOT, Count, Lane, Phase, Stage, plan
 
 STATE = Path("/var/lib/iot-receiver-sandbox")
 OWNER = STATE / "owner"
@@ -86,8 +86,8 @@ def carry_out(stage: Stage) -> Count:
     """Run and report a stage, unless what it needs has failed."""
     started = time.monotonic()
     (LOGS / f"{stage.name}.xml").unlink(missing_ok=True)
-    if stage.needs in broken:
-        (LOGS / f"{stage.name}.log").write_text(f"not run, because {stage.needs} failed\n")
+    if missing := broken.intersection(stage.needs):
+        (LOGS / f"{stage.name}.log").write_text(f"not run, because {', '.join(sorted(missing))} failed\n")
         count = Count(failed=1)
     else:
         status, output = run(stage)
@@ -101,7 +101,7 @@ def carry_out(stage: Stage) -> Count:
 def chosen(phases: list[Phase], only: str | None) -> list[Phase]:
     """The phases without the stages of other groups; the environments are everybody's."""
     def keep(lane: Lane) -> Lane:
-        return [stage for stage in lane if only in (None, stage.group) or stage.name in ENVIRONMENTS]
+        return [stage for stage in lane if only is None or stage.group in (only, "environments")]
 
     return [[keep(lane) for lane in phase] for phase in phases]
 

@@ -24,17 +24,16 @@ Counter = Callable[[int, Path, str], Count]
 
 @dataclass(frozen=True)
 class Stage:
-    """A command, how its checks are counted, and the stage without which it makes no sense."""
+    """A command, how its checks are counted, and the stages without which it makes no sense."""
 
     name: str
     group: str
     command: list[str]
     count: Counter
-    needs: str = ""
+    needs: tuple[str, ...] = ()
     limit: int = 900  # seconds
 
 
-ENVIRONMENTS = {"environments", "environments-tests"}  # what every group of stages needs
 Lane = list[Stage]  # one after another
 Phase = list[Lane]  # beside one another
 
@@ -75,8 +74,10 @@ def python(venv: str) -> str:
     return str(ROOT / (".venv" if venv == "controller" else f"build/venv/{venv}") / "bin" / "python")
 
 
-def pytest(name: str, group: str, venv: str, *paths: str, needs: str = "", limit: int = 900) -> Stage:
+def pytest(name: str, group: str, venv: str, *paths: str, needs: tuple[str, ...] = (), limit: int = 900) -> Stage:
     """A stage that pytest runs."""
+    if venv != "controller":
+        needs += ("environments-tests",)
     report = f"--junit-xml={LOGS / f'{name}.xml'}"
     return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, *paths], junit, needs, limit)
 
@@ -91,17 +92,23 @@ def mypy(name: str, venv: str, *paths: str, imports: str = "") -> Stage:
 def scenario(role: str) -> Stage:
     """A stage for a role's molecule scenario."""
     return Stage(f"molecule-{role}", "deployment",
-                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], one, needs="sandbox")
+                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], one, needs=("sandbox",))
 
 
-def lint() -> Lane:
-    """Style and types."""
+def style() -> Lane:
+    """What is looked for in files as they are."""
     return [
         Stage("ruff", "lint", ["ruff", "check", "."], one),
         Stage("yamllint", "lint", ["yamllint", "--strict", "."], one),
         Stage("ansible-lint", "lint", ["ansible-lint"], one),
         Stage("docs", "lint", [python("controller"), "tests/docs.py"], one),
         Stage("terraform-fmt", "lint", ["terraform", "fmt", "-check", "-recursive", "terraform"], one),
+    ]
+
+
+def types() -> Lane:
+    """Types, against the libraries that the code runs with."""
+    return [
         mypy("service", "service-test", "service/iot_receiver", "tests/service"),
         mypy("device", "device-test", "device/iot_device", "tests/device"),
         mypy("sandbox", "sandbox-test",
@@ -142,8 +149,8 @@ def scenarios() -> tuple[Lane, list[Lane]]:
 
 
 def environments(name: str, *venvs: str) -> Stage:
-    """A stage that installs what lock files name."""
-    return Stage(name, "lint", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)
+    """A stage that installs what lock files name; each group of stages needs it."""
+    return Stage(name, "environments", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)
 
 
 def plan() -> list[Phase]:
@@ -151,18 +158,17 @@ def plan() -> list[Phase]:
     others = [f"build/venv/{name}-test" for name in ("service", "device", "sandbox")]
     apart, beside = scenarios()
     early, late = units()
-    types = [stage for stage in lint() if stage.name.startswith("types-")]
     return [
         [[environments("environments", ".venv")]],
         [
             [Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)],
-            [environments("environments-tests", *others), *types],
-            *([stage] for stage in lint() if stage not in types),
+            [environments("environments-tests", *others), *types()],
+            *([stage] for stage in style()),
             [pytest("templates", "unit", "controller", "tests/templates")],
             [pytest("collection", "unit", "controller", "tests/collection")],
         ],
         [
-            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs="sandbox", limit=2400)],
+            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox",), limit=2400)],
             *early, *([stage] for stage in apart),
         ],
         [*beside, *late],
