@@ -39,6 +39,11 @@ def instances(client: Client) -> list[str]:
     return [each["InstanceId"] for each in found if each["State"]["Name"] != "terminated"]
 
 
+def undeleted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that are there: EC2 lists what was deleted for a while."""
+    return [each for each in found if each["State"] != "deleted"]
+
+
 def keys(client: Client) -> list[str]:
     """KMS deletes a key after some days only; those with an alias of AWS's are AWS's."""
     managed = {
@@ -66,14 +71,8 @@ LOOKS: dict[str, tuple[str, Callable[[Client], Any]]] = {
     "volumes": ("ec2", lambda client: client.describe_volumes()["Volumes"]),
     "addresses": ("ec2", lambda client: client.describe_addresses()["Addresses"]),
     "launch templates": ("ec2", lambda client: client.describe_launch_templates()["LaunchTemplates"]),
-    "NAT gateways": (
-        "ec2",
-        lambda client: [each for each in client.describe_nat_gateways()["NatGateways"] if each["State"] != "deleted"],
-    ),
-    "endpoints": (
-        "ec2",
-        lambda client: [each for each in client.describe_vpc_endpoints()["VpcEndpoints"] if each["State"] != "deleted"],
-    ),
+    "NAT gateways": ("ec2", lambda client: undeleted(client.describe_nat_gateways()["NatGateways"])),
+    "endpoints": ("ec2", lambda client: undeleted(client.describe_vpc_endpoints()["VpcEndpoints"])),
     "clusters": ("eks", lambda client: client.list_clusters()["clusters"]),
     "tables": ("dynamodb", lambda client: client.list_tables()["TableNames"]),
     "queues": ("sqs", lambda client: client.list_queues().get("QueueUrls", [])),
