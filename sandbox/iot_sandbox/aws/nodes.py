@@ -69,7 +69,7 @@ def run_instance(
     """Run the node's instance in the subnet that holds its pod range; its interface gets those addresses."""
     subnet = _subnet_for(node, subnets)
     identity = instance_id(cluster_name, node.name)
-    _forget_terminated(ec2, identity)
+    _forget_instance(ec2, identity)
     _forced.instance_id = identity
     try:
         reservation = ec2.run_instances(
@@ -93,7 +93,7 @@ def run_instance(
     return NodeInstance(node.name, subnet.availability_zone, instance.id)
 
 
-def _forget_terminated(ec2: Any, identity: str) -> None:
+def _forget_instance(ec2: Any, identity: str) -> None:
     """Drop what an earlier node group had: an id must not be found twice, and EC2 forgets within the hour, too."""
     for number, reservation in list(ec2.reservations.items()):
         if [instance.id for instance in reservation.instances] == [identity]:
