@@ -43,7 +43,7 @@ APPLY = "application/apply-patch+yaml"
 PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # known at run time only
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # its base is picked at run time: libyaml or not
     """YAML 1.1 whose `=` is a string."""
 
 
