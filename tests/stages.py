@@ -129,7 +129,8 @@ def units() -> tuple[list[Lane], list[Lane]]:
     """What needs no sandbox, but the programs that its roles install: for two phases, the long ones first."""
     return [
         [pytest("emulation", "unit", "sandbox-test", "tests/sandbox")],
-        [pytest("machine", "unit", "controller", "tests/machine")],
+        [pytest("collection", "unit", "controller", "tests/collection", needs=("environments-tests",))],
+        [pytest("machine", "unit", "controller", "tests/machine", needs=("environments-tests",))],
         [pytest("monitoring", "unit", "controller", "tests/monitoring")],
     ], [
         [pytest("service", "unit", "service-test", "tests/service")],
@@ -165,7 +166,6 @@ def plan() -> list[Phase]:
             [environments("environments-tests", *others), *types()],
             *([stage] for stage in style()),
             [pytest("templates", "unit", "controller", "tests/templates")],
-            [pytest("collection", "unit", "controller", "tests/collection")],
         ],
         [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox",), limit=2400)],
