@@ -24,6 +24,7 @@ from iot_receiver.settings import Settings
 from iot_receiver.store import Store
 
 SESSION = web.AppKey("session", AioSession)
+COLLECT_AFTER = 10_000  # objects: messages under way are thousands, none of them garbage
 
 
 def init_app(settings: Settings, session: AioSession | None = None) -> web.Application:
@@ -117,6 +118,7 @@ async def started(app: web.Application) -> AsyncIterator[None]:
     """Everything above is open: ready, as soon as there are credentials."""
     gc.collect()
     gc.freeze()  # what stays for good is not looked through again and again
+    gc.set_threshold(COLLECT_AFTER)
     app[keys.LIFECYCLE].started = True
     yield
     app[keys.LIFECYCLE].started = False
