@@ -5,14 +5,12 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from conftest import DOMAIN, ROOT, STATE, Kubectl
+from conftest import CACHE, DOMAIN, ROOT, STATE, Kubectl, needs_chart
 
-CACHE = Path("/var/cache/iot-receiver-sandbox")
 PROMTOOL = CACHE / "bin/monitoring/promtool"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PARSE = """
@@ -24,8 +22,7 @@ RECEIVERS = 'namespace="apps",job="iot-receiver"'
 # The first always fires, to show that alerts get through. Of the receiver's own, other tests are the cause.
 EXPECTED = {"Watchdog", "InfoInhibitor"}
 
-pytestmark = pytest.mark.skipif(
-    not PROMTOOL.exists(), reason="monitoring is not in the sandbox: its chart could not be had")
+monitored = needs_chart("kube-prometheus-stack", "monitoring")
 Ask = Callable[[str], list[dict[str, Any]]]
 
 
@@ -70,6 +67,7 @@ def pods(kubectl: Kubectl) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in found}
 
 
+@monitored
 def test_every_receiver_is_scraped(ask: Ask, pods: dict[str, str]) -> None:
     def reached() -> bool:
         return {each["metric"]["pod"] for each in ask(f"up{{{RECEIVERS}}} == 1")} == set(pods)
@@ -77,10 +75,12 @@ def test_every_receiver_is_scraped(ask: Ask, pods: dict[str, str]) -> None:
     until(reached, 60, f"up of {sorted(pods)}")
 
 
+@monitored
 def test_every_target_is_up(ask: Ask) -> None:
     until(lambda: not ask("up == 0"), 30, "targets that are down")
 
 
+@monitored
 def test_a_healthy_cluster_alerts_nobody(ask: Ask) -> None:
     firing = {each["metric"]["alertname"] for each in ask('ALERTS{alertstate="firing"}')}
     ours = {name for name in firing if name.startswith(("IotReceiver", "IotD"))}
@@ -96,6 +96,7 @@ def dashboards(kubectl: Kubectl) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{config['metadata']['name']}: {panel['title']}", panel
 
 
+@monitored
 def test_every_panel_shows_something(kubectl: Kubectl, ask: Ask) -> None:
     queries = [(name, target["expr"]) for name, panel in dashboards(kubectl) for target in panel["targets"]]
     assert len(queries) > 25
@@ -106,6 +107,7 @@ def test_every_panel_shows_something(kubectl: Kubectl, ask: Ask) -> None:
     until(lambda: not empty(), 60, f"data for {empty()}")
 
 
+@pytest.mark.skipif(not PROMTOOL.exists(), reason="promtool is not built: it comes with monitoring's chart")
 def test_promtool_finds_nothing_to_say_about_the_metrics(pods: dict[str, str]) -> None:
     for address in pods.values():
         text = requests.get(f"http://{address}:8080/metrics", timeout=5).text
@@ -123,6 +125,7 @@ def test_prometheus_own_client_reads_the_openmetrics(pods: dict[str, str]) -> No
         assert int(done.stdout) > 40
 
 
+@monitored
 def test_an_alert_reaches_alertmanager_within_two_minutes(
     service: Callable[[str, int], str], secret: str, aws: Callable[[str], Any]
 ) -> None:

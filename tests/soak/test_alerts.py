@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import DOMAIN, STATE, Kubectl, Recap
+from conftest import DOMAIN, STATE, Kubectl, Recap, needs_chart
 from faulty_dynamodb import faulty_dynamodb
 from telemetry import telemetry
 
@@ -28,9 +28,7 @@ DEPLOYMENT = ("deployment", "iot-receiver", "-n", "apps")
 PODS = ("prometheus-prometheus-kube-prometheus-prometheus-0", "alertmanager-prometheus-kube-prometheus-alertmanager-0")
 HOSTS = ("10.213.0.21", "10.213.0.22")
 
-pytestmark = pytest.mark.skipif(
-    not Path("/var/cache/iot-receiver-sandbox/bin/monitoring/promtool").exists(),
-    reason="monitoring is not in the sandbox: its chart could not be had")
+pytestmark = needs_chart("kube-prometheus-stack", "monitoring")
 
 
 class Monitoring:

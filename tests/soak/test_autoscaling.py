@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Kubectl, Recap
+from conftest import Kubectl, Recap, needs_chart
 from load import Load
 
 Playbook = Callable[..., Recap]
@@ -18,13 +18,12 @@ SITE = ("site.yml", "--tags", "receiver")
 AUTOSCALED = (*SITE, "-e", json.dumps({"receiver_autoscaling": True, "receiver_autoscaling_max_replicas": MOST}))
 DEPLOYMENT = ("deployment", "iot-receiver", "-n", "apps")
 
+pytestmark = needs_chart("metrics-server", "metrics-server")
+
 
 @pytest.fixture
-def unscaled(kubectl: Kubectl, playbook: Playbook) -> Iterator[None]:
+def unscaled(playbook: Playbook) -> Iterator[None]:
     """The receivers as they were, once the test is over."""
-    kinds = kubectl("get", "apiservices")["items"]
-    if not any(kind["metadata"]["name"] == "v1beta1.metrics.k8s.io" for kind in kinds):
-        pytest.skip("metrics-server is not in the sandbox: its chart could not be had")
     yield
     playbook(*SITE)
 
