@@ -63,7 +63,7 @@ def junit(status: int, report: Path, _output: str) -> Count:
 
 def molecule(status: int, _report: Path, output: str) -> Count:
     """A scenario is one check; what it says it left out is told at the end."""
-    left_out = re.search(r"left out: ([^\"\n]+)", output)
+    left_out = re.search(r"left out: ([^\"'\n\x1b]+)", output)
     if status == 0 and left_out:
         return Count(skipped=[left_out[1]])
     return one(status, _report, output)
