@@ -131,11 +131,16 @@ CASES = [
     Case("a tenth", "IotReceiverRejecting", messages(stored="0+90x40", rejected="0+10x40"), "4m", True,
          "10% of the messages are rejected, or kept as dead letters."),
     Case("in batches", "IotReceiverRejecting", messages(stored="0+90x40", dead_lettered="0+10x40"), "4m", True),
+    Case("a tenth, after ten minutes of health", "IotReceiverRejecting",
+         messages(stored="0+300x80", rejected="0x40 0+33x40"), "12m", True),  # from 10m15s on
     Case("one in a hundred", "IotReceiverRejecting", messages(stored="0+99x40", rejected="0+1x40"), "8m", False),
 
     Case("the rule's", "IotReceiverRefusing",
          [series("iot_receiver_requests_total", "0+10x20 200x20", status="200"),
           series("iot_receiver_requests_total", "0x20 0+10x20", status="403")], "7m", True),
+    Case("a tenth, after ten minutes of health", "IotReceiverRefusing",
+         [series("iot_receiver_requests_total", "0+300x80", status="200"),
+          series("iot_receiver_requests_total", "0x40 0+33x40", status="403")], "12m", True),  # from 10m15s on
     Case("a passer-by", "IotReceiverRefusing",
          [series("iot_receiver_requests_total", "0+100x40", status="200"),
           series("iot_receiver_requests_total", "0+1x40", status="403"),
