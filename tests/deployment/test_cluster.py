@@ -1,6 +1,8 @@
 """The receiver's objects in Kubernetes, and the load balancer that the controller made of them."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Kubectl = Callable[..., Any]
@@ -34,6 +36,25 @@ def test_receivers_have_their_aws_identity_by_annotation_alone(kubectl: Kubectl)
         env = {e["name"]: e.get("value") for e in pod["spec"]["containers"][0]["env"]}
         assert env["AWS_ROLE_ARN"] == role
         assert env["AWS_WEB_IDENTITY_TOKEN_FILE"].startswith("/var/run/secrets/eks.amazonaws.com")
+
+
+def test_a_pod_with_no_volume_of_its_own_has_its_identity_too(kubectl: Kubectl, tmp_path: Path) -> None:
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare", "namespace": "apps"},
+        "spec": {
+            "serviceAccountName": "iot-receiver", "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "bare", "image": "bare",
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    }
+    (tmp_path / "pod.json").write_text(json.dumps(pod))
+    made = kubectl("create", "--dry-run=server", "-f", str(tmp_path / "pod.json"))
+    [mount], [volume] = made["spec"]["containers"][0]["volumeMounts"], made["spec"]["volumes"]
+    assert mount["name"] == volume["name"]
+    assert volume["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "sts.amazonaws.com"
 
 
 def test_pods_obey_the_restricted_pod_security_standard(kubectl: Kubectl) -> None:
