@@ -2,9 +2,12 @@
 
 import argparse
 import logging
+import math
+import sqlite3
 import sys
 from pathlib import Path
 
+from iot_device import torn
 from iot_device.settings import DEFAULT_FILE, SENSORS, Settings, SettingsError, load
 
 SETTINGS = {
@@ -50,10 +53,18 @@ Readings take the same way as run's: through a spool, each until the broker has 
 
 
 def positive(text: str) -> float:
-    """Read a number above 0."""
+    """Read a number above 0, of a size that can be waited for."""
     number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} must be above 0")
+    if not 1e-6 <= number <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} must be above 0, and at most a million")
+    return number
+
+
+def finite(text: str) -> float:
+    """Read a number that JSON has."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} must be a finite number")
     return number
 
 
@@ -104,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     one = add("run", "publish a reading at each interval until stopped")
     one.add_argument("--ledger", type=Path, metavar="FILE", help="add each reading and its outcome as a line of JSON")
     one = add("publish", "publish one reading, and print it once it is acknowledged")
-    one.add_argument("--temperature", type=float, help="degrees Celsius, instead of the sensor's")
+    one.add_argument("--temperature", type=finite, help="degrees Celsius, instead of the sensor's")
     one = add("status", "show connection, backlog and certificate")
     one.add_argument("--json", action="store_true", help="print JSON")
     one = add("doctor", "look for what is wrong, each fault with its fix")
@@ -125,7 +136,7 @@ def _add_load(one: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 2 for wrong settings, 1 for no connection or a refusal."""
+    """Run a command. Returns the exit status: 2 for wrong settings, 1 for what is not as it should be."""
     given = parser().parse_args(arguments)
     level = {"run": logging.INFO, "doctor": logging.CRITICAL}.get(given.command, logging.WARNING)
     logging.basicConfig(
@@ -149,7 +160,10 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"iot-device: {error}", file=sys.stderr)
         return 2
-    except ConnectionError as error:
+    except sqlite3.Error as error:
+        print(f"iot-device: the spool fails ({error}): {torn.fix(error)}", file=sys.stderr)
+        return 1
+    except OSError as error:  # no connection, or a file that is not as it should be: it says which
         print(f"iot-device: {error}", file=sys.stderr)
         return 1
 

@@ -1,6 +1,7 @@
 """How far this device's clock is from the world's: a reading's time is its key in the table."""
 
 import ctypes
+import http.client
 import ssl
 import time
 import urllib.error
@@ -33,7 +34,7 @@ def measure(settings: Settings) -> Clock:
         return Clock(None, url, "time_url must begin with https://", _synchronised())
     try:
         date, asked, answered = _ask(url, settings)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the latter of an address that is none
         return Clock(None, url, str(getattr(error, "reason", error)), _synchronised())
     # the server's date lies anywhere within its second, and anywhere between question and answer
     return Clock((asked + answered) / 2 - (date + 0.5), url, "", _synchronised())

@@ -121,7 +121,8 @@ class Delivery:
     def pump(self, now: float) -> float:
         """Act on answers, send what may be sent. Returns seconds until there is more to do by itself."""
         while self._events:
-            self._events.popleft()()
+            self._events[0]()  # it stays until it is done: where the disk fails, it is tried again
+            self._events.popleft()
         if self.line is None or not self.line.connected:
             return NEVER
         if now < self._hold_until:
@@ -174,18 +175,21 @@ class Delivery:
                 self._set_aside(seq, payload, published, refusal)
 
     def _on_answer(self, seq: int, refusal: Refusal | None) -> None:
-        payload, published = self._under_way.pop(seq)
+        payload, published = self._under_way[seq]
         if refusal is None:
+            self.ledger.record(payload, published, None)
             self.fault, self._holds, self.last_acknowledged = None, 0, time.time()
             self._acknowledged += 1
             self._suspects.discard(seq)
             self._stubborn.pop(seq, None)
-            self.ledger.record(payload, published, None)
             self.spool.acknowledge([seq])
+            del self._under_way[seq]
             return
         if refusal.behaviour is Behaviour.ASIDE or self._is_hopeless(seq, refusal):
             self._set_aside(seq, payload, published, refusal)
+            del self._under_way[seq]
             return
+        del self._under_way[seq]
         self._send_again(seq)
         if refusal.behaviour is Behaviour.SLOW:
             self._slow_down(refusal)
@@ -201,10 +205,10 @@ class Delivery:
         return tries + 1 >= TRIES and self._acknowledged > before
 
     def _set_aside(self, seq: int, payload: str, published: float, refusal: Refusal) -> None:
-        self._suspects.discard(seq)
-        self._stubborn.pop(seq, None)
         self.spool.set_aside(seq, str(refusal))
         self.ledger.record(payload, published, refusal)
+        self._suspects.discard(seq)
+        self._stubborn.pop(seq, None)
         log.error("set a reading aside, it will never be taken: %s: %.200s", refusal, payload)
 
     def _slow_down(self, refusal: Refusal) -> None:

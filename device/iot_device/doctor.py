@@ -10,7 +10,7 @@ from typing import Any
 
 from iot_device import sensors, status
 from iot_device.findings import Finding, show
-from iot_device.settings import DEFAULT_FILE, Settings, SettingsError, load
+from iot_device.settings import AS_OWNER, DEFAULT_FILE, Settings, SettingsError, load
 from iot_device.state import is_running
 
 TIMEOUT_S = 5.0
@@ -60,7 +60,7 @@ def key(settings: Settings) -> Finding:
         mode = path.stat().st_mode
         path.read_bytes()
     except OSError as error:
-        return Finding("key", "fault", f"{path} cannot be read: {error.strerror}", status.AS_ROOT)
+        return Finding("key", "fault", f"{path} cannot be read: {error.strerror}", AS_OWNER)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(settings.certificate, path)
     except (ssl.SSLError, OSError) as error:
@@ -83,9 +83,12 @@ def sensor(settings: Settings) -> Finding:
 def disk(settings: Settings) -> Finding:
     """Look for room for the spool."""
     folder = settings.state_dir
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    usage = shutil.disk_usage(folder)
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        usage = shutil.disk_usage(folder)
+    except OSError as error:
+        return Finding("disk", "fault", f"{folder} cannot be looked at: {error.strerror}", AS_OWNER)
     text = f"{usage.free >> 20:,} MiB free for {settings.state_dir}"
     if usage.free < DISK_BYTES:
         return Finding("disk", "fault", text, "make room, or set state_dir to a place that has it")
@@ -97,7 +100,7 @@ def reach(settings: Settings) -> Iterator[Finding]:
     where = f"{settings.endpoint}:{settings.port}"
     try:
         found = socket.getaddrinfo(settings.endpoint, settings.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that is none
         fix = (
             "is endpoint right (aws iot describe-endpoint --endpoint-type iot:Data-ATS says it), "
             "and does this host resolve names?"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from iot_device.reasons import Refusal
+from iot_device.settings import SettingsError
 
 LATENCIES = 100_000  # the last so many; a closing table needs no more
 
@@ -28,19 +29,28 @@ class Ledger:
 
     @classmethod
     def at(cls, path: Path | None, go_on: bool = False) -> "Ledger":
-        """Return a ledger that writes to a file, a new one unless it goes on, or one that only counts."""
-        return cls(path.open("a" if go_on else "w", buffering=1) if path else None)
+        """Return a ledger that writes to a file, a new one unless it goes on, or one that only counts.
+
+        Raises SettingsError.
+        """
+        try:
+            return cls(path.open("a" if go_on else "w", buffering=1) if path else None)
+        except OSError as error:
+            raise SettingsError(
+                f"ledger {path} cannot be written: {error.strerror}: name a file by --ledger whose folder is there and "
+                "may be written to."
+            ) from error
 
     def record(self, payload: str, published: float, refusal: Refusal | None) -> None:
-        """Write that a reading was acknowledged, or refused for good."""
+        """Write that a reading was acknowledged, or refused for good. Raises OSError, and then has counted nothing."""
         answered = time.time()
+        self._write(payload, published, {"refused": refusal.name} if refusal else {"acknowledged_at": answered})
         if refusal:
             self.refused[refusal.name] += 1
         else:
             self.acknowledged += 1
             if self.latencies is not None and len(self.latencies) < LATENCIES:
                 self.latencies.append(answered - published)
-        self._write(payload, published, {"refused": refusal.name} if refusal else {"acknowledged_at": answered})
 
     def record_waiting(self, payload: str) -> None:
         """Write that a reading waits still when the command ends."""

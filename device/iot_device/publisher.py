@@ -19,7 +19,7 @@ from awscrt.exceptions import AwsCrtError
 from awsiot import mqtt5_client_builder
 
 from iot_device.reasons import Refusal
-from iot_device.settings import Settings, SettingsError
+from iot_device.settings import AS_OWNER, Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,10 @@ class Publisher:
         self._said: tuple[str, float] = ("", 0.0)
         try:
             self._client = self._make_client(settings)
+        except OSError as error:
+            raise SettingsError(
+                f"{error.filename} cannot be read: {error.strerror}: {AS_OWNER}."
+            ) from error
         except (AwsCrtError, RuntimeError) as error:  # the latter from the TLS context
             raise SettingsError(
                 f"{settings.certificate}, {settings.key} and {settings.ca} do not make a TLS identity: {error}"
@@ -124,7 +128,7 @@ class Publisher:
     def publish(self, payload: str, done: Done) -> None:
         """Hand a message over; `done` is called with None on the broker's acknowledgement, else with the reason.
 
-        Without a connection it is refused.
+        Without a connection it is refused; so is what the SDK takes for no message, which no line could mend.
         """
         packet = mqtt5.PublishPacket(
             topic=self.settings.topic,
@@ -132,7 +136,12 @@ class Publisher:
             qos=mqtt5.QoS.AT_LEAST_ONCE,
             content_type="application/json",
         )
-        self._client.publish(packet).add_done_callback(lambda future: done(_refusal_of(future)))
+        try:
+            future = self._client.publish(packet)
+        except (AwsCrtError, RuntimeError) as error:
+            done(Refusal("AWS_ERROR_MQTT5_PUBLISH_OPTIONS_VALIDATION", str(error), answered=True))
+            return
+        future.add_done_callback(lambda completed: done(_refusal_of(completed)))
 
     def _in_vain(self) -> bool:
         return self.refusal is not None and self.refusal.lasting

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from iot_device import certificate, sensors, systemd
+from iot_device import certificate, sensors, systemd, torn
 from iot_device.delivery import Delivery
 from iot_device.engine import HOUSEKEEPING_S, Engine
 from iot_device.ledger import Ledger
@@ -46,11 +46,11 @@ def state_folder(settings: Settings) -> Path:
     return settings.state_dir
 
 
-def open_spool(settings: Settings) -> Spool:
-    """Return the spool of the settings. Raises SettingsError."""
+def open_spool(settings: Settings, *, owner: bool) -> Spool:
+    """Return the spool of the settings, as the publisher that owns it or beside it. Raises SettingsError."""
     path = state_folder(settings) / "spool.db"
     try:
-        return Spool(path, settings.spool_max_readings, settings.spool_max_days)
+        return Spool(path, settings.spool_max_readings, settings.spool_max_days, owner=owner)
     except SpoolError as error:
         raise SettingsError(str(error)) from error
 
@@ -70,7 +70,7 @@ class Device:
             self._lock = Lock(state_folder(settings))
         except (AlreadyRunningError, OSError) as error:
             raise SettingsError(f"{error}: each device needs a state_dir of its own that it may write to.") from error
-        self.spool = open_spool(settings)
+        self.spool = open_spool(settings, owner=True)
         self.engine = Engine(self.spool, self._keep_house, every)
         self.delivery = Delivery(
             self.spool, settings.thing, pace=Pace(settings.rate_limit), ledger=ledger, wake=self.engine.wake
@@ -83,12 +83,12 @@ class Device:
         self._expiry = certificate.expiry(settings.certificate)
 
     def run(self, stop: threading.Event) -> None:
-        """Take a reading at each interval until told to stop; then send what waits."""
-        self.engine.start()
+        """Take a reading at each interval until told to stop, or the engine fails; then send what waits."""
+        self.engine.start(stop.set)
         with self.publisher:
             systemd.notify("READY=1")
             self._due = time.monotonic()
-            while not stop.is_set() and self.engine.alive:
+            while not stop.is_set():
                 self.take()
                 self._due = max(self._due + self.settings.interval, time.monotonic())
                 stop.wait(self._due - time.monotonic())
@@ -144,7 +144,7 @@ class Device:
         try:
             state.write(self.settings.state_dir)
             self._write_metrics(state)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             log.warning("state and metrics could not be written: %s", error)
 
     def _write_metrics(self, state: State) -> None:
@@ -169,12 +169,17 @@ def run(settings: Settings, ledger: Path | None) -> int:
     log.info("reading %s every %g s; %d readings wait from before", settings.sensor, settings.interval,
              device.spool.waiting)  # fmt: skip
     device.run(stop)
-    return 0 if stop.is_set() else 1
+    return 1 if device.engine.failed else 0
 
 
 def publish(settings: Settings, temperature: float | None) -> int:
     """Publish one reading and print it once the broker has acknowledged it."""
-    value = sensors.make(settings)() if temperature is None else temperature
+    try:
+        value = sensors.make(settings)() if temperature is None else temperature
+    except OSError as error:
+        print(f"iot-device: sensor {settings.sensor} gave no reading: {error}: see the settings sensor, sensor_path, "
+              "sensor_command", file=sys.stderr)  # fmt: skip
+        return 1
     reading = Reading(settings.thing, value)
     why = _hand_over(settings, reading) if is_running(settings.state_dir) else _publish_alone(settings, reading)
     if why is None:
@@ -186,13 +191,17 @@ def publish(settings: Settings, temperature: float | None) -> int:
 
 def _hand_over(settings: Settings, reading: Reading) -> str | None:
     """Have the publisher that runs send it: AWS would end its connection for another of the same name."""
-    spool = open_spool(settings)
-    spool.take(settings.thing, [reading])
-    place, until = spool.last, time.monotonic() + CONNECT_TIMEOUT_S
-    while spool.waits(place) and time.monotonic() < until:
-        time.sleep(0.2)
-    aside, waits = spool.why_aside(place), spool.waits(place)
-    spool.close()
+    spool = open_spool(settings, owner=False)
+    try:
+        spool.take(settings.thing, [reading])
+        place, until = spool.last, time.monotonic() + CONNECT_TIMEOUT_S
+        while spool.waits(place) and time.monotonic() < until:
+            time.sleep(0.2)
+        aside, waits = spool.why_aside(place), spool.waits(place)
+    except sqlite3.Error as error:
+        return f"the spool {spool.path} of the publisher that runs here fails ({error}): {torn.fix(error)}"
+    finally:
+        spool.close()
     if aside:
         return f"refused: {aside}"
     return "not acknowledged in time: it waits in the spool of the publisher that runs here" if waits else None

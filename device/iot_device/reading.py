@@ -50,4 +50,4 @@ class Reading:
 
     def payload(self) -> bytes:
         """Return the message as it is published."""
-        return json.dumps(self.members(), separators=(",", ":")).encode()
+        return json.dumps(self.members(), separators=(",", ":"), allow_nan=False).encode()

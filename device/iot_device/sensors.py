@@ -58,7 +58,8 @@ def command(line: str, timeout: float) -> Sensor:
         try:
             done = subprocess.run(
                 ["/bin/sh", "-c", line],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout,
+                check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise OSError(f"{line!r} did not end within {timeout:g} s") from error

@@ -1,6 +1,7 @@
 """What the publisher is told: by a TOML file, and by flags that win over it."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,9 +14,18 @@ THERMAL_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
 SENSORS = ("simulated", "cpu", "command")
 PATHS = ("certificate", "key", "ca", "state_dir", "metrics_file")  # in a file, relative to it
 AMAZON_ROOT_CA = Path(__file__).with_name("AmazonRootCA1.pem")  # signs the brokers of all regions
-
-
-LEAST = {"rate_limit": 0, "reconnect_max": 0.5, "sensor_timeout": 0.1, "spool_max_days": 0.001}
+AS_OWNER = "ask as root, or as the service's user"
+DAY_S = 86_400
+RANGES: dict[str, tuple[float, float]] = {
+    "port": (1, 65535),
+    "interval": (0.001, 366 * DAY_S),
+    "sensor_timeout": (0.1, DAY_S),
+    "keep_alive": (5, 1200),  # AWS IoT Core's
+    "reconnect_max": (0.5, DAY_S),
+    "rate_limit": (0, 1e6),
+    "spool_max_readings": (1, 1e12),
+    "spool_max_days": (0.001, 36525),
+}
 
 
 class SettingsError(ValueError):
@@ -67,21 +77,23 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("certificate", "key", "ca"):
             path: Path = getattr(self, name)
-            if not path.is_file():
+            if not _is_file(name, path):
                 raise SettingsError(f"{name} {path} is no file: say where it is, by --{name} or in the settings file.")
-        if not 0 < self.port < 65536:
-            raise SettingsError(f"port {self.port} must be between 1 and 65535; AWS IoT Core listens on 8883.")
-        if not 0 < self.interval < float("inf"):
-            raise SettingsError(f"interval {self.interval} must be a number of seconds above 0.")
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise SettingsError(f"{name} {getattr(self, name)} must be {least:.10g} to {most:.10g}.")
+        self._check_topic()
         if self.sensor not in SENSORS:
             raise SettingsError(f"sensor {self.sensor!r} must be one of {', '.join(SENSORS)}.")
-        for name, least in LEAST.items():
-            if not least <= getattr(self, name) < float("inf"):
-                raise SettingsError(f"{name} {getattr(self, name)} must be {least} or more.")
-        if self.spool_max_readings < 1:
-            raise SettingsError(f"spool_max_readings {self.spool_max_readings} must be 1 or more.")
-        if not 5 <= self.keep_alive <= 1200:
-            raise SettingsError(f"keep_alive {self.keep_alive} must be 5 to 1200 seconds (AWS IoT Core's limit).")
+
+    def _check_topic(self) -> None:
+        """Hold the topic against MQTT and AWS IoT Core's quotas, which leave the head of basic ingest aside."""
+        counted = re.sub(r"^\$aws/rules/[^/]*/", "", self.topic)
+        if not counted or set(counted) & set("+#\0") or counted.count("/") > 7 or len(counted.encode()) > 256:
+            raise SettingsError(
+                f"topic {self.topic!r} must be 1 to 256 bytes with at most 7 slashes and neither + nor #, "
+                "such as things/telemetry."
+            )
 
     @classmethod
     def make(cls, given: Mapping[str, Any]) -> Self:
@@ -112,10 +124,19 @@ def _convert(name: str, value: Any) -> Any:
     kind = _KINDS.get(name, str)
     if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
         raise SettingsError(f"{name} {value!r} must be a {'text' if kind is str else 'number'}.")
+    if kind is int and isinstance(value, float):
+        raise SettingsError(f"{name} {value!r} must be a whole number.")
     try:
         return kind(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SettingsError(f"{name} {value!r} is not valid: {error}.") from error
+
+
+def _is_file(name: str, path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # its folder may not be looked into
+        raise SettingsError(f"{name} {path} cannot be looked at: {error.strerror}: {AS_OWNER}.") from error
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -123,7 +144,8 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text())
     except OSError as error:
-        raise SettingsError(f"settings file {path} cannot be read: {error.strerror}.") from error
+        fix = f": {AS_OWNER}" if isinstance(error, PermissionError) else ""
+        raise SettingsError(f"settings file {path} cannot be read: {error.strerror}{fix}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} is no TOML: {error}.") from error
     for name in PATHS:
@@ -135,6 +157,6 @@ def read_file(path: Path) -> dict[str, Any]:
 def load(config: Path | None, flags: Mapping[str, Any]) -> Settings:
     """Return the settings of a file (the default one if it is there) and the flags that were given."""
     given: dict[str, Any] = {}
-    if config or DEFAULT_FILE.is_file():
+    if config or _is_file("settings file", DEFAULT_FILE):
         given = read_file(config or DEFAULT_FILE)
     return Settings.make(given | {name: value for name, value in flags.items() if value is not None})

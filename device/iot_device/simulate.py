@@ -128,11 +128,11 @@ class Simulation:
             for publisher in self.publishers:
                 publisher.wait_connected(CONNECT_TIMEOUT_S)
             began = time.monotonic()
-            self.engine.start()
+            self.engine.start(stop.set)
+            stack.callback(self.engine.stop, 0.0)
             self._produce(began, stop)
             self._drain(stop)
             seconds = time.monotonic() - began
-            self.engine.stop(0.0)
         waiting = self._note_waiting()
         print(self._totals(waiting, seconds))
         return 0 if self.ledger.acknowledged >= self.sent + self.before and not waiting else 1

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 STALE_S = 30.0
-DROPPED = {"dropped_count": "count", "dropped_age": "age", "dropped_disk": "disk"}
+LOCK_WAIT_S = 0.5  # somebody may be asking just now whether a publisher runs
+DROPPED = {"dropped_count": "count", "dropped_age": "age", "dropped_disk": "disk", "dropped_torn": "torn"}
 
 
 class AlreadyRunningError(RuntimeError):
@@ -26,11 +27,17 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         """Raise AlreadyRunningError where another holds it; OSError where the folder can't be used."""
         self._file: IO[str] = (folder / "lock").open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.close()
-            raise AlreadyRunningError(f"another iot-device uses {folder} already") from error
+        until = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    self._file.close()
+                    raise AlreadyRunningError(f"another iot-device uses {folder} already") from error
+                time.sleep(0.01)
+            else:
+                return
 
     def release(self) -> None:
         """Let another have it."""
@@ -38,10 +45,11 @@ class Lock:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a publisher holds the folder."""
+    """Whether a publisher holds the folder. Those who ask share the lock for a moment, and make no file."""
     try:
-        Lock(folder).release()
-    except AlreadyRunningError:
+        with (folder / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
     except OSError:
         return False
@@ -68,7 +76,7 @@ class State:
 
     def write(self, folder: Path) -> None:
         """Replace the file whole. Raises OSError."""
-        _replace(folder / "state.json", json.dumps(asdict(self)))
+        _replace(folder / "state.json", json.dumps(asdict(self)), 0o600)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -80,7 +88,7 @@ class State:
 
 
 def write_metrics(path: Path, counters: Mapping[str, int], gauges: Mapping[str, float | None]) -> None:
-    """Replace the file whole. Raises OSError."""
+    """Replace the file whole, for everybody to read: node_exporter runs as a user of its own. Raises OSError."""
     lines = []
     for name, text in (
         ("taken", "Readings taken from the sensor and stored."),
@@ -90,11 +98,13 @@ def write_metrics(path: Path, counters: Mapping[str, int], gauges: Mapping[str, 
         lines += _metric(f"readings_{name}_total", "counter", text, {"": counters.get(name, 0)})
     dropped = {f'{{reason="{reason}"}}': counters.get(name, 0) for name, reason in DROPPED.items()}
     lines += _metric("readings_dropped_total", "counter", "Readings given up.", dropped)
+    lines += _metric("spool_torn_total", "counter", "Spools that the disk has torn, each replaced by a new one.",
+                     {"": counters.get("torn", 0)})  # fmt: skip
     for name, text in GAUGES.items():
         value = gauges.get(name)
         if value is not None:
             lines += _metric(name, "gauge", text, {"": value})
-    _replace(path, "\n".join(lines) + "\n")
+    _replace(path, "\n".join(lines) + "\n", 0o644)
 
 
 GAUGES = {
@@ -111,9 +121,10 @@ def _metric(name: str, kind: str, text: str, values: Mapping[str, Any]) -> list[
     return head + [f"iot_device_{name}{labels} {value:.10g}" for labels, value in values.items()]
 
 
-def _replace(path: Path, content: str) -> None:
+def _replace(path: Path, content: str, mode: int) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(content)
+    partial.chmod(mode)  # whatever the umask
     partial.rename(path)
 
 

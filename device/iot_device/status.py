@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from iot_device import certificate, clock
+from iot_device import certificate, clock, torn
 from iot_device.findings import Finding, show, span
-from iot_device.settings import Settings
+from iot_device.settings import AS_OWNER, Settings
 from iot_device.state import STALE_S, State, is_running
 
 SKEW_FAULT_S = 60.0
 SKEW_NOTE_S = 5.0
 EXPIRY_NOTE_S = 30 * 86_400
 DISK_NOTE = 0.05
-AS_ROOT = "ask as root, or as the service's user"
 START = "start it: systemctl start iot-device, or iot-device run; a kit's by ./start.sh"
 
 
@@ -33,7 +32,7 @@ def publisher(settings: Settings) -> Finding:
         running, state = is_running(folder), State.read(folder)
         folder.exists() and list(folder.iterdir())
     except PermissionError:
-        return Finding("publisher", "fault", f"{folder} cannot be read", AS_ROOT)
+        return Finding("publisher", "fault", f"{folder} cannot be read", AS_OWNER)
     if not running:
         return Finding("publisher", "fault", f"none runs with {folder}", START)
     if state is None or time.time() - state.written > STALE_S:
@@ -80,8 +79,9 @@ def backlog(settings: Settings) -> list[Finding]:
             oldest = database.execute("SELECT taken FROM readings ORDER BY seq LIMIT 1").fetchone()
             count = dict(database.execute("SELECT name, value FROM counters").fetchall())
             aside = database.execute("SELECT reason FROM aside ORDER BY seq DESC LIMIT 1").fetchone()
+        spoilt = torn.spoilt(path)
     except (sqlite3.Error, OSError) as error:
-        return [Finding("backlog", "fault", f"{path} cannot be read: {error}", AS_ROOT)]
+        return [Finding("backlog", "fault", f"{path} cannot be read: {error}", torn.fix(error, AS_OWNER))]
     share = waiting / settings.spool_max_readings
     since = f", the oldest for {span(time.time() - oldest[0] / 1000)}" if oldest else ""
     text = (
@@ -93,6 +93,11 @@ def backlog(settings: Settings) -> list[Finding]:
     if dropped:
         fix = "give it more room, where the disk has it: spool_max_readings, spool_max_days"
         findings.append(Finding("dropped", "note", f"{dropped:,} readings were given up, too many or too old", fix))
+    if spoilt:
+        lost = count.get("dropped_torn", 0)
+        text = f"{len(spoilt)} spools that the disk had torn were put by; {lost:,} readings could not be saved"
+        fix = f"is the disk failing? dmesg says more; in the end: rm {' '.join(f'{one}*' for one in spoilt)}"
+        findings.append(Finding("torn", "note", text, fix))
     if aside:
         text = f"{count.get('set_aside', 0):,} readings were set aside, the last for {aside[0]}"
         findings.append(Finding("set aside", "note", text, f"look at them: table aside of {path}"))

@@ -1,8 +1,10 @@
 """What is sent when, and what each answer does, without a network."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,56 @@ def test_one_that_timed_out_is_sent_again_while_others_go_on(bench: Bench) -> No
     bench.pump()
     assert bench.waiting() == []
     assert bench.ledger.acknowledged == 4
+
+
+def test_a_backlog_goes_on_where_all_that_was_acknowledged_is_still_on_the_disk(bench: Bench) -> None:
+    """After a reconnect; and where one answer came late, as after the SDK's 30 s without one."""
+    bench.take(*range(1000))
+    bench.connect()
+    for _ in range(3):
+        bench.pump()
+        bench.answer()
+    bench.pump()
+    assert len(bench.spool.settled) == 300
+    pending, bench.sent = bench.sent, []
+    bench.disconnect(Refusal("AWS_ERROR_MQTT5_KEEP_ALIVE_EXPIRED"), pending)
+    bench.connect()
+    assert bench.pump() == [*range(300, 400)]
+    late = bench.sent.pop(0)[1]
+    for _ in range(2):
+        bench.answer()
+        bench.pump()
+    late(Refusal("AWS_ERROR_MQTT5_TIMEOUT"))
+    while bench.sent:
+        bench.answer()
+        bench.pump()
+    assert bench.waiting() == []
+    assert bench.delivery.idle()
+    assert sorted(bench.ever) == sorted([*range(1000), *range(300, 400), 300])
+
+
+def test_an_answer_outlives_a_disk_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.take(1, 2)
+    bench.connect()
+    bench.pump()
+    bench.sent[0][1](TOO_LARGE)
+    bench.sent[1][1](None)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.spool, "set_aside", partial(fail, sqlite3.OperationalError("database or disk is full")))
+        with pytest.raises(sqlite3.OperationalError):
+            bench.pump()
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.ledger, "_write", partial(fail, OSError("No space left on device")))
+        with pytest.raises(OSError, match="space"):
+            bench.pump()
+    bench.pump()
+    assert bench.waiting() == []
+    assert bench.delivery.idle()
+    assert (bench.ledger.acknowledged, bench.ledger.refused) == (1, {"PACKET_TOO_LARGE": 1})
+
+
+def fail(error: Exception, *_: object) -> None:
+    raise error
 
 
 def test_every_reading_is_sent_once_whatever_the_order_of_answers(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from iot_device import torn
 from iot_device.reading import Reading
-from iot_device.spool import PLAUSIBLE_MS, Spool, SpoolError
+from iot_device.spool import GONE, PLAUSIBLE_MS, Spool, SpoolError
 
 DAY_MS = 86_400_000
 NOW = PLAUSIBLE_MS + 1000 * DAY_MS
@@ -40,7 +41,7 @@ def temperatures(spool: Spool, thing: str = "sensor-1") -> list[float]:
 def balance(spool: Spool) -> int:
     """What is unaccounted for: 0 always."""
     count = spool.counters()
-    gone = count["acknowledged"] + count["set_aside"] + count["dropped_count"] + count["dropped_age"]
+    gone = sum(count[name] for name in GONE)
     waiting: int
     [waiting] = spool._database.execute("SELECT count(*) FROM readings").fetchone()
     assert waiting == spool.waiting
@@ -164,14 +165,131 @@ def test_another_process_may_add(opened: MakeSpool) -> None:
     assert not spool.refresh()
 
 
+def test_a_page_of_acknowledged_readings_does_not_end_the_others(opened: MakeSpool) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(30))
+    spool.acknowledge(range(1, 21))
+    assert [row.seq for row in spool.fetch("sensor-1", 0, spool.last, 10)] == list(range(21, 31))
+    spool.acknowledge(range(21, 31))
+    assert spool.fetch("sensor-1", 0, spool.last, 10) == []
+
+
 def test_a_spoilt_file_is_put_by_and_a_new_one_begun(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
     spool = Spool(tmp_path / "spool.db")
     spool.take("sensor-1", readings(1))
     assert temperatures(spool) == [0.0]
     assert len(list(tmp_path.glob("spool.db.spoilt-*"))) == 1
-    assert "spoilt" in caplog.text
+    assert "torn" in caplog.text
+    assert (spool.counters()["torn"], balance(spool)) == (1, 0)
     spool.close()
+
+
+def tear(path: Path) -> None:
+    """Spoil a database in its middle, as a failing disk does: pages of its table and of its index."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        for place in (size // 3, size * 3 // 4):
+            file.seek(place // 4096 * 4096)
+            file.write(b"\xff" * 8192)
+
+
+def test_what_can_be_read_of_a_torn_file_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path)
+    spool.take("sensor-1", readings(5000))
+    spool.acknowledge(range(1, 11))
+    spool.close()
+    tear(path)
+    again = Spool(path)
+    count = again.counters()
+    assert 1000 < again.waiting < 4990
+    assert (count["torn"], count["acknowledged"], count["taken"]) == (1, 10, 5000)
+    assert (count["dropped_torn"], balance(again)) == (4990 - again.waiting, 0)
+    assert f"dropped {count['dropped_torn']}" in caplog.text
+    assert temperatures(again)[0] == 10.0, "from the beginning"
+    assert temperatures(again)[-1] == 4999.0, "and from the end"
+    again.close()
+    assert Spool(path).counters()["torn"] == 1, "once is enough"
+
+
+def test_a_file_that_is_torn_while_it_is_used_costs_one_try(opened: MakeSpool, tmp_path: Path) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(5000))
+    spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spool._database.execute("PRAGMA shrink_memory")
+    tear(tmp_path / "spool.db")
+    with pytest.raises(sqlite3.DatabaseError):
+        spool.fetch("sensor-1", 0, spool.last, 10_000)
+    place = spool.last
+    kept = [row.seq for row in spool.fetch("sensor-1", 0, place, 10_000)]
+    assert place == 5000
+    assert kept[0] == 1, "each keeps its place, by which the broker's answers find it"
+    spool.take("sensor-1", readings(1))
+    assert (spool.last, spool.waiting, balance(spool)) == (place + 1, len(kept) + 1, 0)
+
+
+def test_a_reading_is_taken_although_the_file_is_torn(opened: MakeSpool, tmp_path: Path) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(5000))
+    spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spool._database.execute("PRAGMA shrink_memory")
+    size = (tmp_path / "spool.db").stat().st_size
+    with (tmp_path / "spool.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    spool.take("sensor-1", [Reading("sensor-1", 77.0, NOW)])
+    assert temperatures(spool) == [77.0]
+    assert spool.last == 5001
+    assert balance(spool) == 0
+
+
+def test_a_torn_file_is_left_to_the_publisher_it_belongs_to(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
+    with pytest.raises(SpoolError, match="start the publisher"):
+        Spool(tmp_path / "spool.db", owner=False)
+    assert not list(tmp_path.glob("*.spoilt-*"))
+
+
+def test_where_no_new_file_can_be_had_the_torn_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
+    connect = Spool._connect
+
+    def fail(self: Spool, last: int = 0) -> sqlite3.Connection:
+        if self.path.exists():
+            return connect(self, last)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Spool, "_connect", fail)
+    with pytest.raises(SpoolError, match="full"):
+        Spool(tmp_path / "spool.db")
+    assert (tmp_path / "spool.db").read_bytes().startswith(b"torn")
+    assert not list(tmp_path.glob("*.spoilt-*"))
+
+
+def test_the_log_beside_a_torn_file_goes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    for part in torn.PARTS:
+        path.with_name(path.name + part).write_text(part)
+    away = torn.put_by(path)
+    assert torn.spoilt(path) == [away]
+    assert {one.name for one in tmp_path.iterdir()} == {away.name + part for part in torn.PARTS}
+    torn.put_back(away, path)
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {path.name + part: part for part in torn.PARTS}
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_reading(
+    opened: MakeSpool, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = opened()
+    spool.take("sensor-1", readings(2))
+    spool.acknowledge([1])
+    spool._database.execute("PRAGMA query_only = 1")
+    spool.close()
+    assert "sent once more" in caplog.text
+    assert opened().waiting == 2
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:

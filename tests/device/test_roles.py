@@ -1,0 +1,255 @@
+"""Roles device and device_kit, and the playbook that runs them, on this machine; AWS and supervisor are stand-ins."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import ROOT
+from iot_device.reading import Reading
+from iot_device.spool import Spool
+
+PLAYBOOK = shutil.which("ansible-playbook", path=f"{ROOT / '.venv/bin'}:{os.environ.get('PATH', '')}") or ""
+ansible = pytest.mark.skipif(not PLAYBOOK, reason="ansible-playbook is not installed: make setup")
+CONFIGURATION = """\
+[defaults]
+roles_path = {root}/roles
+collections_path = {folder}/collections
+local_tmp = {folder}/tmp
+"""
+AWS = """\
+#!/usr/bin/python
+# WANT_JSON
+import json
+print(json.dumps({"endpoint_address": "looked-up.example.com", "certificates": []}))
+"""
+RECORDER = """\
+#!/bin/sh
+echo "$(basename "$0") $*" >>{log}
+[ "$1" != status ] || ! grep -q ' stop ' {log} || exit 3
+[ "$1" != status ] || echo RUNNING
+"""
+
+
+class Controller:
+    """Runs playbooks in a folder, against hosts that are all this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        modules = folder / "collections/ansible_collections/iotweb/aws_iot/plugins/modules"
+        modules.mkdir(parents=True)
+        for name in ("iot_endpoint_info", "iot_certificate", "iot_certificate_info", "iot_thing"):
+            (modules / f"{name}.py").write_text(AWS)
+        (folder / "ansible.cfg").write_text(CONFIGURATION.format(root=ROOT, folder=folder))
+        self.hosts: dict[str, dict[str, Any]] = {"edge-1": {}, "edge-2": {}}
+
+    def variables(self, **given: Any) -> dict[str, Any]:
+        """What keeps role device within the folder."""
+        user = "root" if os.getuid() == 0 else os.environ["USER"]
+        return {
+            "device_user": user, "device_group": user, "device_service_manager": "supervisor",
+            "device_supervisorctl": [self.recorder("supervisorctl")], "device_python": sys.executable,
+            "device_supervisor_programs_dir": self.made("programs"), "device_state_dir": self.made("state"),
+            "device_config_dir": self.made("etc/{{ inventory_hostname }}"), "device_home": self.made("home"),
+            "device_wheels_dir": self.made("wheels"),
+        } | given  # fmt: skip
+
+    def made(self, name: str) -> str:
+        path = self.folder / name
+        if "{" not in name:
+            path.mkdir(parents=True, exist_ok=True)
+        return str(path)
+
+    def recorder(self, name: str) -> str:
+        """A program that notes how it was called."""
+        program = self.folder / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(RECORDER.format(log=self.folder / "calls"))
+        program.chmod(0o755)
+        return str(program)
+
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+    def run(self, playbook: Path, *options: str) -> tuple[int, str]:
+        inventory = {
+            "all": {
+                "children": {"deployment": {"hosts": {"localhost": {}}}, "edge": {"hosts": self.hosts},
+                             "kits": {"hosts": {"workshop": {}}}},
+                "vars": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+                         "aws_environment": {}},
+            }
+        }  # fmt: skip
+        (self.folder / "hosts.json").write_text(json.dumps(inventory))
+        environment = os.environ | {
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+            "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', '')}",
+        }  # fmt: skip
+        done = subprocess.run(
+            [PLAYBOOK, "-i", str(self.folder / "hosts.json"), str(playbook), *options],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def play(self, hosts: str, variables: dict[str, Any], *tasks: dict[str, Any]) -> tuple[int, str]:
+        play = [{"hosts": hosts, "gather_facts": False, "vars": variables, "tasks": list(tasks)}]
+        (self.folder / "play.yml").write_text(json.dumps(play))
+        return self.run(self.folder / "play.yml")
+
+
+@pytest.fixture(name="controller")
+def _controller(tmp_path: Path) -> Controller:
+    return Controller(tmp_path)
+
+
+def role(entry: str) -> dict[str, Any]:
+    return {"ansible.builtin.import_role": {"name": "device", "tasks_from": entry}}
+
+
+@ansible
+@pytest.mark.parametrize("limit", ["edge-1", "edge-1,edge-2", "workshop"])
+def test_a_limit_that_leaves_the_deployment_out_is_told(limit: str, controller: Controller) -> None:
+    status, out = controller.run(ROOT / "playbooks/devices.yml", "--limit", limit, "-e", "device_state=absent")
+    assert status != 0
+    assert f"--limit localhost,{limit}" in out
+    status, out = controller.run(ROOT / "playbooks/devices.yml", "--limit", f"localhost,{limit}")
+    assert status == 0, out
+
+
+@ansible
+def test_each_host_has_an_endpoint_although_the_first_names_its_own(controller: Controller) -> None:
+    controller.hosts["edge-1"] = {"device_endpoint": "own.example.com"}
+    folders = {"ansible.builtin.file": {"path": "{{ device_config_dir }}", "state": "directory", "mode": "0700"}}
+    status, out = controller.play("edge", controller.variables(), folders, role("configuration"))
+    assert status == 0, out
+    for host, endpoint in (("edge-1", "own.example.com"), ("edge-2", "looked-up.example.com")):
+        assert f'endpoint = "{endpoint}"' in (controller.folder / "etc" / host / "iot-device.toml").read_text()
+
+
+@ansible
+def test_a_device_with_readings_that_wait_is_not_taken_away(controller: Controller) -> None:
+    variables = controller.variables()
+    program = Path(variables["device_supervisor_programs_dir"], "device-edge-1.conf")
+    program.touch()
+    spool = Spool(Path(variables["device_state_dir"], "spool.db"))
+    spool.take("edge-1", [Reading("edge-1", 1.0)])
+    spool.close()
+    status, out = controller.play("edge-1", variables, role("absent"))
+    assert status != 0
+    assert "1 readings in" in out
+    assert "Nothing was removed" in out
+    assert program.exists()
+    calls = [call.split()[1] for call in controller.calls()]
+    assert calls.index("stop") < calls.index("start"), "so that it can deliver them"
+
+
+@ansible
+def test_the_unit_may_write_metrics_where_they_are_wanted(controller: Controller) -> None:
+    template = {"ansible.builtin.template": {"src": str(ROOT / "roles/device/templates/iot-device.service.j2"),
+                                             "dest": str(controller.folder / "{{ inventory_hostname }}.service"),
+                                             "mode": "0644"}}  # fmt: skip
+    controller.hosts["edge-1"] = {"device_metrics_file": "/var/lib/node-exporter/iot_device.prom"}
+    controller.hosts["edge-2"] = {"device_metrics_file": "{{ device_state_dir }}/metrics.prom"}
+    known = {"ansible.builtin.include_role": {"name": "device", "tasks_from": "stop", "public": True}}
+    variables = controller.variables(device_state_dir="/state", device_wheel={"digest": ""},
+                                     device_settings={}, device_certificate={},
+                                     device_requirements=str(ROOT / "requirements/device.txt"))  # fmt: skip
+    status, out = controller.play("edge", variables, known, template)
+    assert status == 0, out
+    units = {host: (controller.folder / f"{host}.service").read_text() for host in ("edge-1", "edge-2")}
+    assert "ReadWritePaths=/state /var/lib/node-exporter\n" in units["edge-1"]
+    assert "ReadWritePaths=/state\n" in units["edge-2"]
+
+
+@ansible
+def test_a_key_is_on_the_disk_before_it_has_its_name(controller: Controller) -> None:
+    key = controller.folder / "key"
+    controller.recorder("sync")
+    make = {"ansible.builtin.command": {"argv": "{{ __device_make_key + ['" + str(key) + "'] }}"}}
+    known = {"ansible.builtin.include_vars": str(ROOT / "roles/device/vars/main.yml")}
+    status, out = controller.play("edge-1", {}, known, make)
+    assert status == 0, out
+    assert "PRIVATE KEY" in key.read_text()
+    assert controller.calls() == [f"sync {key}.new", f"sync {key.parent}"]
+
+
+@ansible
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become the service's user")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "by device_requirements a copy of requirements/device.txt with the wheel's hash"),
+        ({"device_wheels_offline": "/wheels"}, "by device_requirements a copy"),
+        ({"device_wheels_offline": "/wheels", "device_requirements": "/lock.txt"}, ""),
+        ({"__device_machines": [os.uname().machine], "device_metrics_file": "/nonexistent/a.prom"},
+         "cannot write to /nonexistent"),
+    ],
+)  # fmt: skip
+def test_a_host_that_lacks_something_is_told_the_fix(given: dict[str, Any], said: str, controller: Controller) -> None:
+    known = {"__device_machines": [], "device_system_packages": []} | given
+    status, out = controller.play("edge-1", controller.variables(), role("host") | {"vars": known})
+    assert (status != 0) == bool(said), out
+    assert said in out
+
+
+def wheel(folder: Path, name: str, version: str) -> str:
+    """Make a wheel of one empty module, as one builds it for a machine that has none; returns its hash."""
+    info, members = f"{name}-{version}.dist-info", {f"{name}.py": ""}
+    members[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    members[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+        records = [
+            f"{member},sha256={base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).decode().rstrip('=')},"
+            for member, content in members.items()
+        ]
+        archive.writestr(f"{info}/RECORD", "\n".join([*records, f"{info}/RECORD,,", ""]))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@ansible
+def test_a_wheel_that_was_built_for_the_machine_is_installed_by_its_hash(controller: Controller) -> None:
+    offline = Path(controller.made("offline"))
+    lock = controller.folder / "lock.txt"
+    lock.write_text(f"awscrt==9.9 --hash=sha256:{wheel(offline, 'awscrt', '9.9')}\n")
+    variables = controller.variables(device_wheels_offline=str(offline), device_requirements=str(lock))
+    status, out = controller.play("edge-1", variables, role("package"))
+    assert status == 0, out
+    assert list(Path(variables["device_home"]).glob("venv/lib/python3*/site-packages/awscrt.py"))
+
+
+def rendered(text: str) -> str:
+    """A template that has plain variables only."""
+    return re.sub(r"{{ \w+ }}", "x", text)
+
+
+def test_a_kit_that_is_moved_starts_still(tmp_path: Path) -> None:
+    kit, moved = tmp_path / "kit", tmp_path / "moved"
+    (kit / "publisher").mkdir(parents=True)
+    for name in ("requirements.txt", "publisher/iot_device.whl", "private.pem.key"):
+        (kit / name).write_text(name)
+    start = kit / "start.sh"
+    start.write_text(rendered((ROOT / "roles/device_kit/templates/start.sh.j2").read_text()))
+    start.chmod(0o755)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", kit / "venv"], check=True)
+    script = kit / "venv/bin/iot-device"  # as pip writes it
+    script.write_text(f"#!{kit}/venv/bin/python\nfrom iot_device.__main__ import main\nraise SystemExit(main())\n")
+    script.chmod(0o755)
+    installed = subprocess.run(["cksum", "requirements.txt", "publisher/iot_device.whl"], cwd=kit, check=True,
+                               capture_output=True).stdout  # fmt: skip
+    (kit / "venv/installed").write_bytes(installed)
+    kit.rename(moved)
+    done = subprocess.run([moved / "start.sh", "status", "--help"], capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(ROOT / "device")})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "show connection" in done.stdout.lower()

@@ -1,0 +1,205 @@
+"""A device as `iot-device run` keeps it: what its disk, its settings and its own faults may do to it."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from a_scripted_broker import Cut, ScriptedBroker
+from harness import Answers, ask, flags, start
+from iot_device import publishing
+from iot_device.delivery import Delivery
+from iot_device.engine import EXPIRE_S, Engine
+from iot_device.ledger import Ledger
+from iot_device.publisher import Publisher
+from iot_device.publishing import Device
+from iot_device.reading import Reading, now
+from iot_device.settings import Settings
+from iot_device.spool import DAY_MS, Spool
+from iot_device.state import AlreadyRunningError, Lock, is_running
+
+MakeSettings = Callable[..., Settings]
+
+
+def wait(condition: Callable[[], object], seconds: float = 15.0) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def preload(settings: Settings, count: int) -> Path:
+    """Have so many readings wait; returns the spool's file."""
+    settings.state_dir.mkdir()
+    path = settings.state_dir / "spool.db"
+    spool = Spool(path)
+    spool.take("sensor-1", [Reading("sensor-1", float(number)) for number in range(count)])
+    spool.close()
+    return path
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Device]:
+    device, stop = Device(settings, Ledger()), threading.Event()
+    device.engine._every = 0.1
+    thread = threading.Thread(target=device.run, args=(stop,))
+    thread.start()
+    try:
+        yield device
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_a_backlog_drains_after_the_broker_hung_up(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings
+) -> None:
+    """Nothing else wakes it: no fresh reading comes for a long time."""
+    scripted.on_publish = lambda message: Cut(0x8B) if len(scripted.arrived) == 690 else 0
+    settings = scripted_settings(interval=600, rate_limit=0)
+    path = preload(settings, 2000)
+    process = start("run", *flags(settings))
+    ids = scripted.wait(2001, 20)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert len({message["messageId"] for message in ids}) == 2001
+    left = Spool(path)
+    assert left.waiting == 0
+    left.close()
+
+
+def test_a_fault_of_its_own_ends_it_at_once(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(publishing, "stop_on_signal", threading.Event)
+    monkeypatch.setattr(Delivery, "pump", lambda self, now: 1 / 0)
+    began = time.monotonic()
+    assert publishing.run(scripted_settings(interval=600), None) == 1
+    assert time.monotonic() - began < 20
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_what_the_sdk_takes_for_no_message_is_refused(scripted_settings: MakeSettings) -> None:
+    settings = scripted_settings()
+    object.__setattr__(settings, "topic", "things/#")
+    answers = Answers()
+    Publisher(settings).publish("{}", answers)
+    [refusal] = answers
+    assert refusal is not None
+    assert refusal.answered, "so it is held back, and tried ever less often"
+
+
+@contextmanager
+def systemd(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(folder / "notify"))
+        listener.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "300000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        yield listener
+
+
+def test_a_full_disk_leaves_the_watchdog_alone(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    for name in ("settle", "expire", "_store", "counters"):
+        monkeypatch.setattr(Spool, name, full)
+    monkeypatch.setattr("iot_device.engine.SETTLE_S", 0.0)
+    with systemd(tmp_path, monkeypatch) as listener, running(scripted_settings(interval=600)) as device:
+        heard = [listener.recv(1000).decode() for _ in range(4)]
+        assert wait(lambda: device.publisher.connected)
+        monkeypatch.undo()
+    assert sum(one.startswith("WATCHDOG=1") for one in heard) >= 2
+    assert device.lost == 1
+    assert caplog.text.count("or the ledger fails") == 1, "told once, not with each try"
+    assert "state and metrics could not be written" in caplog.text
+
+
+def test_metrics_are_for_everybody_to_read_and_the_state_is_not(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
+) -> None:
+    metrics, before = tmp_path / "metrics.prom", os.umask(0o077)
+    try:
+        with running(scripted_settings(metrics_file=metrics)) as device:
+            assert wait(metrics.exists)
+        assert stat.S_IMODE(metrics.stat().st_mode) == 0o644
+        assert stat.S_IMODE((device.settings.state_dir / "state.json").stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_a_torn_spool_is_told_and_got_over(scripted: ScriptedBroker, scripted_settings: MakeSettings) -> None:
+    settings = scripted_settings(interval=0.2, rate_limit=0)
+    path = preload(settings, 5000)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 3)
+        file.write(b"\xff" * 65536)
+    _, out = ask("status", *flags(settings))
+    with running(settings) as device:
+        assert wait(lambda: device.delivery.last_acknowledged and device.spool.waiting < 5)
+        assert device.spool.counters()["acknowledged"] > 2000
+        assert wait(lambda: "iot_device_spool_torn_total 1" in (settings.state_dir / "metrics.prom").read_text())
+        status, told = ask("status", *flags(settings))
+    assert "start the publisher" in " ".join(out.split()), "before"
+    assert status == 0, told
+    assert "note   torn" in told
+    assert "could not be saved" in " ".join(told.split())
+
+
+def test_those_who_ask_whether_it_runs_disturb_nobody(tmp_path: Path) -> None:
+    assert not is_running(tmp_path)
+    assert not list(tmp_path.iterdir()), "no file is made, which might be root's"
+    Lock(tmp_path).release()
+    said: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: said.extend(is_running(tmp_path) for _ in range(3000))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == [False] * 6000
+    lock = Lock(tmp_path)
+    assert is_running(tmp_path)
+    with pytest.raises(AlreadyRunningError):
+        Lock(tmp_path)
+    lock.release()
+
+
+def test_somebody_who_asks_just_then_does_not_keep_it_from_running(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.1, lambda: fcntl.flock(asking, fcntl.LOCK_UN)).start()
+        Lock(tmp_path).release()
+
+
+def test_a_clock_that_is_set_ahead_makes_nothing_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    engine = Engine(spool, lambda: None)
+    spool.take("a", [Reading("a", 1.0, now() - 40 * DAY_MS), Reading("a", 2.0)])
+    engine._turn(time.monotonic())
+    assert spool.waiting == 2, "not at once: a clock may start ahead, and be set right"
+    ahead = now() + 400 * DAY_MS
+    monkeypatch.setattr("iot_device.engine.now_ms", lambda: ahead)
+    engine._turn(time.monotonic() + EXPIRE_S + 1)
+    assert [json.loads(row.payload)["temp"] for row in spool.fetch("a", 0, spool.last, 9)] == [2.0]
+    spool.close()
