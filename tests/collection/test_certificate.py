@@ -1,9 +1,12 @@
 """Certificates against an emulated account: issued, attached, switched, revoked, gone."""
 
+import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faults import Proxy
+from faults import Answer, Fault, Proxy
 from helpers import Aws, Run, document, pair, prediction_holds
 
 MODULE = "iot_certificate"
@@ -31,7 +34,7 @@ def _things(endpoint: str) -> None:
 
     iot = boto3.client("iot", endpoint_url=endpoint, region_name="us-east-2",
                        aws_access_key_id="a", aws_secret_access_key="b")  # fmt: skip
-    for name in ("c1", "c2", "c3", "c4", "c5", "c6"):
+    for name in ("c1", "c2", "c3", "c4", "c5", "c6", "c7"):
         iot.create_thing(thingName=name)
     for name in ("q1", "q2"):
         iot.create_policy(policyName=name, policyDocument=str(document("iot:Connect")).replace("'", '"'))
@@ -145,6 +148,116 @@ def test_what_a_run_that_was_killed_had_issued_is_taken(run: Run, aws: Aws) -> N
     run(MODULE, certificate_id=left, state="absent")
 
 
+@pytest.mark.parametrize("refused", ["PUT /target-policies/q1$", "PUT /things/c7/principals$", "PUT /certificates/"])
+def test_what_fails_before_its_key_is_told_is_taken_back(run: Run, aws: Aws, proxy: Proxy, refused: str) -> None:
+    """AWS tells a key once: a run that goes on with a certificate whose key nobody has would report success."""
+    iot, options = aws("iot"), {"thing_name": "c7", "policies": ["q1"], "endpoint_url": proxy.url}
+    before = {one["certificateId"] for one in iot.list_certificates()["certificates"]}
+    proxy.refuse(refused, "UnauthorizedException", status=401)
+    failed = run(MODULE, **options)
+    assert "failed. Allow the caller iot:" in failed["msg"]
+    assert "is deleted again: run again for another with its key" in failed["msg"]
+    assert {one["certificateId"] for one in iot.list_certificates()["certificates"]} == before
+    issued = run(MODULE, **options)
+    assert issued["key_pair"]["private_key"].startswith("-----BEGIN")
+    run(MODULE, certificate_id=issued["certificate"]["certificate_id"], state="absent")
+
+
+def test_what_cannot_be_taken_back_is_named_and_not_taken_up(run: Run, aws: Aws, proxy: Proxy) -> None:
+    options = {"thing_name": "c7", "policies": ["q1"], "endpoint_url": proxy.url}
+    proxy.refuse("PUT /target-policies/q1$", "UnauthorizedException", status=401)
+    proxy.refuse("DELETE /certificates/", "UnauthorizedException", status=401)
+    failed = run(MODULE, **options)
+    (left,) = re.findall("Certificate ([0-9a-f]{64}) was issued for this, and its key is lost", failed["msg"])
+    assert told(aws, left)["status"] == "INACTIVE"
+    issued = run(MODULE, **options)
+    assert issued["certificate"]["certificate_id"] != left
+    assert "key_pair" in issued
+    for number in (left, issued["certificate"]["certificate_id"]):
+        run(MODULE, certificate_id=number, state="absent")
+
+
+def test_a_key_is_told_although_reads_are_slow(run: Run, aws: Aws, proxy: Proxy) -> None:
+    proxy.refuse("GET /certificates/", "ResourceNotFoundException", times=99, status=404)
+    issued = run(MODULE, thing_name="c7", wait_timeout=1, endpoint_url=proxy.url)
+    assert "does not show certificate" in str(issued["warnings"])
+    assert issued["key_pair"]["private_key"].startswith("-----BEGIN")
+    number = issued["certificate"]["certificate_id"]
+    assert told(aws, number)["status"] == "ACTIVE"
+    run(MODULE, certificate_id=number, state="absent")
+
+
+def test_a_lost_answer_leaves_one_certificate_for_a_csr(run: Run, aws: Aws, proxy: Proxy) -> None:
+    before = len(aws("iot").list_certificates()["certificates"])
+    proxy.lose_answer("POST /certificates$", "InternalFailureException")
+    issued = run(MODULE, thing_name="c7", csr=pair()[0], endpoint_url=proxy.url)["certificate"]
+    assert issued == told(aws, issued["certificate_id"])
+    assert (issued["status"], issued["things"]) == ("ACTIVE", ["c7"])
+    assert len(aws("iot").list_certificates()["certificates"]) == before + 1
+    run(MODULE, certificate_id=issued["certificate_id"], state="absent")
+
+
+@pytest.mark.parametrize("call", ["POST /certificates$", "PUT /things/c7/principals$"])
+def test_the_older_of_two_for_a_csr_stays(run: Run, aws: Aws, proxy: Proxy, call: str) -> None:
+    """Another run is done before ours is issued, or while ours is attached, when its certificate has no thing yet."""
+    csr, iot, others = pair()[0], aws("iot"), []
+
+    def other_run() -> None:
+        made = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=True)
+        iot.attach_thing_principal(thingName="c7", principal=made["certificateArn"])
+        others.append(made["certificateId"])
+
+    proxy.before(call, other_run)
+    issued = run(MODULE, thing_name="c7", csr=csr, policies=["q1"], endpoint_url=proxy.url)["certificate"]
+    assert issued == told(aws, issued["certificate_id"])
+    held = [arn.rpartition("/")[2] for arn in iot.list_thing_principals(thingName="c7")["principals"]]
+    if call.startswith("POST"):
+        assert held == [issued["certificate_id"]] == others
+    else:  # the newer one is its run's to delete
+        assert issued["certificate_id"] not in others
+    assert (issued["status"], issued["policies"]) == ("ACTIVE", ["q1"])
+    for number in held:
+        run(MODULE, certificate_id=number, state="absent")
+
+
+def test_an_older_one_that_only_its_thing_shows_stays(run: Run, aws: Aws, proxy: Proxy) -> None:
+    """The list of the account lags behind, and tells of another run's when ours is attached already."""
+    csr, iot = pair()[0], aws("iot")
+    other = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=True)
+
+    def without_it(forward: Callable[[], Answer]) -> Answer:
+        answer = forward()
+        listed = json.loads(answer.body)
+        listed["certificates"] = [
+            one for one in listed["certificates"] if one["certificateId"] != other["certificateId"]
+        ]
+        return Answer(answer.status, answer.headers, json.dumps(listed).encode())
+
+    proxy.faults.append(Fault("GET /certificates$", without_it, times=9))
+    proxy.before(
+        "PUT /things/c7/principals$",
+        lambda: iot.attach_thing_principal(thingName="c7", principal=other["certificateArn"]),
+    )
+    issued = run(MODULE, thing_name="c7", csr=csr, endpoint_url=proxy.url)["certificate"]
+    assert issued == told(aws, other["certificateId"])
+    assert iot.list_thing_principals(thingName="c7")["principals"] == [other["certificateArn"]]
+    run(MODULE, certificate_id=issued["certificate_id"], state="absent")
+
+
+@pytest.mark.parametrize(("state", "statuses"), [("revoked", ["REVOKED"] * 2), ("absent", [])])
+def test_all_for_a_key_are_locked_out(run: Run, aws: Aws, state: str, statuses: list[str]) -> None:
+    csr, iot = pair()[0], aws("iot")
+    for _ in range(2):
+        made = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=True)
+        iot.attach_thing_principal(thingName="c7", principal=made["certificateArn"])
+    assert prediction_holds(run, MODULE, "certificate", thing_name="c7", csr=csr, state=state)["changed"]
+    numbers = [arn.rpartition("/")[2] for arn in iot.list_thing_principals(thingName="c7")["principals"]]
+    assert [told(aws, number)["status"] for number in numbers] == statuses
+    run(MODULE, thing_name="c7", csr=csr, state="absent")
+
+
 def test_what_is_no_csr(run: Run) -> None:
-    assert "PEM" in run(MODULE, thing_name="c6", csr="nonsense")["msg"]
+    for check in (True, False):
+        for csr in ("nonsense", ""):
+            assert "PEM" in run(MODULE, thing_name="c6", csr=csr, check=check)["msg"]
     assert "thing_name" in run(MODULE, certificate_id="0" * 64)["msg"]

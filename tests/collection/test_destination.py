@@ -132,14 +132,20 @@ def test_a_wait_that_is_not_wanted_is_foreseen(run: Run, aws: Aws, receiver: Rec
         pass
 
 
-def test_one_that_is_being_deleted_is_not_left_at_that(run: Run, aws: Aws, receiver: Receiver) -> None:
-    arn = run(MODULE, confirmation_url=receiver.url, **SOON)["destination"]["arn"]
+def test_one_that_is_being_deleted_is_not_left_at_that(
+    run: Run, aws: Aws, receiver: Receiver, proxy: Proxy
+) -> None:
+    options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url}
+    arn = run(MODULE, **options, **SOON)["destination"]["arn"]
     aws("iot").delete_topic_rule_destination(arn=arn)
+    run(MODULE, **options, state="absent", check=True)
+    proxy.lag("GET /destinations$", times=3)  # so that it is being deleted for as long as this takes
     for check in (True, False):
-        refused = run(MODULE, confirmation_url=receiver.url, wait=False, check=check)
+        refused = run(MODULE, **options, wait=False, check=check)
         assert "DELETING" in refused["msg"]
         assert "wait: true" in refused["msg"]
-        assert not run(MODULE, confirmation_url=receiver.url, state="absent", check=check)["changed"]
+    for check in (True, False):
+        assert not run(MODULE, **options, state="absent", check=check)["changed"]
 
 
 def test_a_challenge_lost_long_ago_is_sent_again_at_once(run: Run, aws: Aws, receiver: Receiver) -> None:
@@ -273,10 +279,21 @@ def test_denials_name_the_permission(run: Run, receiver: Receiver, proxy: Proxy)
     assert "iot:DeleteTopicRuleDestination" in refused["msg"]
 
 
-def test_urls_that_aws_refuses(run: Run) -> None:
-    refused = run(MODULE, confirmation_url="http://plain/ingest", wait=False)
-    assert "create_topic_rule_destination" in refused["msg"]
-    assert "https" in refused["msg"]
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"confirmation_url": "http://plain.example.com/ingest"}, "must be an https URL"),
+        ({"confirmation_url": "nonsense"}, "must be an https URL"),
+        ({"confirmation_url": ""}, "must be an https URL"),
+        ({"confirmation_url": "https://a.example.com/", "wait_delay": -2}, "wait_delay (-2) must be 1 or more"),
+        ({"confirmation_url": "https://a.example.com/", "resend_after": -1}, "resend_after (-1) must be 0 or more"),
+        ({"confirmation_url": "https://a.example.com/", "arn": "arn:aws:iot:x"}, "mutually exclusive"),
+    ],
+)
+def test_faulty_options_are_refused_in_both_modes(run: Run, options: dict[str, Any], words: str) -> None:
+    for check in (True, False):
+        for state in ("enabled", "absent"):
+            assert words in run(MODULE, **options, state=state, check=check)["msg"]
 
 
 def test_a_destination_by_arn_cannot_be_created(run: Run) -> None:

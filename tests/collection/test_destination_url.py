@@ -150,7 +150,33 @@ def test_a_receiver_that_aws_can_use(serve: Serve, look: Look) -> None:
 
 def test_a_receiver_of_another_kind_that_takes_all(serve: Serve, look: Look) -> None:
     routes = RECEIVER | {("POST", path): (200, "application/json") for path in ("/ingest", "/ingest/")}
-    assert "failed" not in look(serve(routes=routes))
+    assert "failed" not in look(serve(routes=routes), foreign_receiver=True)
+
+
+@pytest.mark.parametrize("path", ["/ingest", "/ingest/"])
+def test_a_backend_that_takes_all_is_not_the_receiver(serve: Serve, look: Look, path: str) -> None:
+    refused = look(serve(routes=RECEIVER | {("POST", path): (200, "text/plain")}))
+    assert f"POST {path}, where" in refused["msg"]
+    assert "routed to another backend or to a fixed response" in refused["msg"]
+    assert "iot_core_foreign_receiver: true" in refused["msg"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a..b.example.com/ingest", f"https://{'a' * 64}.example.com/ingest", "https://localhost:abc/ingest",
+        "https://localhost:99999/", "https://[::1/ingest", "https:///ingest", "http://localhost/ingest", "nonsense",
+    ],
+)  # fmt: skip
+def test_what_is_no_url_is_a_fault_at_once(look: Look, url: str) -> None:
+    refused = look(url, wait_timeout=30)
+    assert refused["msg"].startswith(f"AWS cannot use {url} as a destination: ")
+    assert "set iot_core_destination_url to" in refused["msg"]
+    assert "fault" in look(url, check=True)
+
+
+def test_authorities_that_are_not_there_are_named(look: Look) -> None:
+    assert "iot_core_ca_file /none can't be read" in look("https://localhost/", ca_file="/none")["msg"]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +246,7 @@ def test_what_is_mended_meanwhile_is_no_fault(serve: Serve, look: Look) -> None:
     url = serve(routes=routes)
     threading.Timer(0.3, routes.update, [RECEIVER]).start()
     assert "failed" not in look(url, wait_timeout=5, wait_delay=0.1)
+    assert "failed" in look("https://receiver.invalid/ingest", wait_timeout=0.3, wait_delay=-1)
 
 
 def test_check_mode_warns_at_once(look: Look) -> None:

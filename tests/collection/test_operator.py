@@ -4,12 +4,17 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import cache
 from io import StringIO
 from typing import Any
 
 import preflight_operator
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from calls import PLUGINS, calls
+from conftest import ROOT
 
 Aws = Callable[[str], Any]
 Ask = Callable[..., dict[str, Any]]
@@ -80,6 +85,72 @@ def test_pass_role_for_the_right_service_is_enough(ask: Ask) -> None:
     condition = {"StringEquals": {"iam:PassedToService": "iot.amazonaws.com"}}
     allowed = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": ROLE, "Condition": condition}
     assert ask(allowed)["faults"] == []
+
+
+def only_in(region: str, actions: list[str], member: str = "Action") -> dict[str, Any]:
+    """A statement that allows actions, or all but these, in one region."""
+    condition = {"StringEquals": {"aws:RequestedRegion": region}}
+    return {"Effect": "Allow", member: actions, "Resource": "*", "Condition": condition}
+
+
+REGIONAL = ["iot:*", "ec2:*"]
+ELSEWHERE = {"StringNotEquals": {"aws:RequestedRegion": "us-east-2"}}
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [only_in("us-east-2", REGIONAL), only_in("us-east-1", REGIONAL, "NotAction")],
+        [ALL, {"Effect": "Deny", "Action": REGIONAL, "Resource": "*", "Condition": ELSEWHERE}],
+    ],
+)
+def test_rights_in_one_region_are_enough(ask: Ask, statements: list[dict[str, Any]]) -> None:
+    """As organizations give them. Services that have one endpoint for all regions are told as AWS counts them."""
+    asked = {"actions": ["iot:CreateThing", "iam:CreateRole", "ec2:CreateVpc", "route53:ListHostedZones"]}
+    assert ask(*statements, permissions=[asked])["faults"] == []
+    abroad = ask(*statements, permissions=[asked], region="eu-west-1")["faults"]
+    assert [fault.split(" may not ")[1].split(" on ")[0] for fault in abroad] == ["iot:CreateThing", "ec2:CreateVpc"]
+
+
+def test_a_fault_names_the_way_out(ask: Ask) -> None:
+    [fault] = ask(ALL | {"Action": "iot:*"})["faults"]
+    assert "Allow it in its IAM policies" in fault
+    assert "preflight_permissions_checked: false" in fault
+
+
+@cache
+def listed() -> list[dict[str, Any]]:
+    """What the role asks of the operator of an unnamed deployment."""
+    loader = DataLoader()
+    known = loader.load_from_file(str(ROOT / "roles/preflight/vars/main/permissions.yml"), trusted_as_template=True)
+    templar = Templar(loader=loader, variables=known | {"deployment_name": "d"})
+    found: list[dict[str, Any]] = templar.template(known["__preflight_permissions"])
+    return found
+
+
+def test_all_that_the_modules_do_is_asked() -> None:
+    """Beside what no role makes use of: tags, types of things, tokens given by hand."""
+    unused = {"TagResource", "UntagResource", "DescribeThingType", "ConfirmTopicRuleDestination"}
+    modules = [file.stem for file in (PLUGINS / "modules").glob("iot_*.py") if not file.stem.endswith("_info")]
+    needed = {call for module in modules for call in calls(f"modules.{module}")} - unused
+    asked = [action for permission in listed() for action in permission["actions"]]
+    assert {f"iot:{call}" for call in needed} - set(asked) == set()
+    assert {"sqs:GetQueueAttributes", "iot:DescribeEndpoint", "iot:ListTopicRules"} <= set(asked)
+
+
+def test_an_operator_of_this_deployment_alone_may_do_all(ask: Ask) -> None:
+    """Who may touch one rule, one policy and its queues only is not told to be without rights."""
+    named = [permission for permission in listed() if permission.get("resources", ["*"]) != ["*"]]
+    faults = ask(
+        *[{"Effect": "Allow", "Action": permission["actions"],
+           "Resource": [resource.format(partition="aws", region="us-east-2", account="123456789012")
+                        for resource in permission["resources"]]} for permission in named],
+        permissions=named,
+    )["faults"]  # fmt: skip
+    assert faults == []
+    assert {"iot:CreateTopicRule", "iot:CreatePolicy", "sqs:GetQueueAttributes"} <= {
+        action for permission in named for action in permission["actions"]
+    }
 
 
 def test_every_missing_action_is_named(ask: Ask) -> None:

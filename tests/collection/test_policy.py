@@ -100,14 +100,25 @@ def test_a_target_that_is_not_there_is_named(run: Run) -> None:
     assert missing in refused["msg"]
 
 
-@pytest.mark.parametrize("faulty", ["nonsense", "[1, 2]"])
-def test_a_document_is_an_object(run: Run, faulty: str) -> None:
+@pytest.mark.parametrize(
+    ("faulty", "words"),
+    [
+        ({"document": "nonsense"}, "no JSON object"),
+        ({"document": "[1, 2]"}, "no JSON object"),
+        ({"document": {}}, "no statements"),
+        ({"document": {"Version": "2012-10-17", "Statement": None}}, "no statements"),
+        ({"document": document("a"), "targets": ["nonsense"]}, "targets has nonsense, which is no ARN"),
+        ({"document": document("a"), "tags": {"a": [1]}}, "tags.a is a list or a mapping"),
+    ],
+)
+def test_faulty_options_are_refused_in_both_modes(run: Run, faulty: dict[str, Any], words: str) -> None:
     for check in (True, False):
-        assert "no JSON object" in run(MODULE, name="p6", document=faulty, check=check)["msg"]
+        assert words in run(MODULE, name="p6", **faulty, check=check)["msg"]
 
 
-def test_a_document_that_aws_refuses_is_named(run: Run) -> None:
-    refused = run(MODULE, name="p6", document={"Version": "2012-10-17"})
+def test_a_document_that_aws_refuses_is_named(run: Run, proxy: Proxy) -> None:
+    proxy.refuse("POST /policies/p6$", "MalformedPolicyException")
+    refused = run(MODULE, name="p6", document=document("a"), endpoint_url=proxy.url)
     assert "create_policy of p6 failed. Correct the document" in refused["msg"]
 
 

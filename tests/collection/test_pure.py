@@ -1,6 +1,7 @@
 """The pure parts of the modules: what is, what should be, the difference."""
 
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -51,6 +52,30 @@ def test_policy_documents_are_compared_by_meaning() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "faulty", ["x", "[]", "{}", '{"Statement": null}', '{"Statement": []}', '{"Statement": ["x"]}', '{"Statement": 1}']
+)
+def test_a_document_has_statements(faulty: str) -> None:
+    assert policy.document_fault(faulty)
+    assert not policy.document_fault(json.dumps(document()))
+    assert not policy.document_fault(json.dumps(document() | {"Statement": document()["Statement"][0]}))
+
+
+@pytest.mark.parametrize(
+    ("target", "good"),
+    [
+        (f"arn:aws:iot:us-east-2:123456789012:cert/{'0' * 64}", True),
+        ("arn:aws-cn:iot:cn-north-1:123456789012:thinggroup/pumps", True),
+        ("us-east-2:1b2c3d4e-0000-4000-8000-1234567890ab", True),
+        ("nonsense", False),
+        ("arn:aws:iot:us-east-2:123456789012:thing/a", False),
+        ("", False),
+    ],
+)
+def test_what_a_policy_can_be_attached_to(target: str, good: bool) -> None:
+    assert bool(policy.TARGET.fullmatch(target)) is good
+
+
 def versions(default: int, count: int) -> list[dict[str, Any]]:
     return [
         {"versionId": str(number), "isDefaultVersion": number == default} for number in range(8, 8 + count)
@@ -71,18 +96,18 @@ def test_a_certificate_is_found_by_the_key_of_its_csr() -> None:
     (csr, mine), (other_csr, other) = pair(), pair()
     key = certificate.csr_key(csr)
     held = [one(1, "ACTIVE", other), one(2, "INACTIVE", mine), one(3, "ACTIVE", mine)]
-    assert certificate.chosen(held, key, "active") == held[2]
-    assert certificate.chosen(held[:2], key, "active") == held[1]
-    assert certificate.chosen(held[:1], key, "active") is None
+    assert certificate.chosen(held, key, "active") == [held[2], held[1]]
+    assert certificate.chosen(held[:2], key, "active") == [held[1]]
+    assert certificate.chosen(held[:1], key, "active") == []
     assert certificate.csr_key(other_csr) == certificate.certificate_key(other)
 
 
 def test_without_a_csr_the_one_that_counts_is_meant() -> None:
     revoked, active = one(1, "REVOKED"), one(2, "ACTIVE")
-    assert certificate.chosen([revoked, active], None, "active") == active
-    assert certificate.chosen([revoked], None, "active") is None
-    assert certificate.chosen([revoked], None, "absent") == revoked
-    assert certificate.chosen([revoked, one(3, "REVOKED")], None, "revoked") == revoked
+    assert certificate.chosen([revoked, active], None, "active") == [active]
+    assert certificate.chosen([revoked], None, "active") == []
+    assert certificate.chosen([revoked], None, "absent") == [revoked]
+    assert certificate.chosen([revoked, one(3, "REVOKED")], None, "revoked") == [revoked]
     with pytest.raises(certificate.NotOneError, match="c2, c3"):
         certificate.chosen([active, one(3, "INACTIVE")], None, "active")
 
@@ -147,6 +172,20 @@ def test_a_destination_is_found_by_its_url_and_the_usable_one_first() -> None:
         {"arn": "5", "status": "ENABLED", "vpcDestinationSummary": {}},
     ]
     assert [found["arn"] for found in destination.of_url(held, "https://a/ingest")] == ["3", "2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("url", "faulty"),
+    [
+        ("https://a/ingest", False), ("https://a:8443/", False), ("http://a/ingest", True), ("nonsense", True),
+        ("", True), ("https://", True), ("https:///ingest", True), ("https://a:b/", True), ("https://a b/", True),
+        ("https://[::1/", True),
+    ],
+)  # fmt: skip
+def test_a_destinations_url_is_one_of_https_with_a_host(url: str, faulty: bool) -> None:
+    told = destination.url_fault(url)
+    assert bool(told) is faulty
+    assert not told or "https://ingest.example.com/ingest" in told
 
 
 def test_runs_at_once_agree_on_the_oldest_destination() -> None:

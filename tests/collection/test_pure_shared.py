@@ -64,8 +64,28 @@ def test_values_are_made_to_fit_the_api(shape: Any) -> None:
     ("name", "faulty"), [("a_1", False), ("a-1", True), ("ä", True), ("a" * 128, False), ("a" * 129, True)]
 )
 def test_names_are_held_against_the_apis_rule(shape: Any, name: str, faulty: bool) -> None:
-    assert bool(shapes.faulty_name({"ruleName": name}, shape)) is faulty
-    assert shapes.faulty_name({"topicRulePayload": {}}, shape) == ""
+    assert bool(shapes.faulty_text({"ruleName": name}, shape)) is faulty
+    payload = {"sql": "a - b", "actions": [{"http": {"url": "a b"}}]}
+    assert shapes.faulty_text({"topicRulePayload": payload}, shape) == ""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"room": "1", "b:c@d/e#f": "[1,2]=3", "empty": ""}, ""),
+        ({"k k": "v"}, "attributes name k k must match"),
+        ({"k": "a b"}, "attributes k a b must match"),
+        ({"k" * 129: "v"}, "no more than 128"),
+        ({"k": "v" * 801}, f"attributes k {'v' * 60}... must match"),
+    ],
+)
+def test_attributes_are_held_against_the_apis_rules(attributes: dict[str, str], told: str) -> None:
+    client = boto3.client("iot", region_name="us-east-2", aws_access_key_id="a", aws_secret_access_key="b")
+    shape = client.meta.service_model.operation_model("CreateThing").input_shape
+    arguments = {"thingName": "a", "attributePayload": {"attributes": attributes}}
+    found = shapes.faulty_text(arguments, shape)
+    assert told in found
+    assert bool(found) is bool(told)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +116,7 @@ def test_messages_name_what_a_call_was_about_and_no_values() -> None:
     [
         (None, True, {"a": "1", "aws:x": "y"}),
         ({"b": 2, "c": True}, True, {"b": "2", "c": "true", "aws:x": "y"}),
+        ({"b": None, "c": ""}, True, {"b": "", "c": "", "aws:x": "y"}),
         ({"b": 2}, False, {"a": "1", "b": "2", "aws:x": "y"}),
         ({}, True, {"aws:x": "y"}),
         ({"a": "1"}, True, {"a": "1", "aws:x": "y"}),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from conftest import CREDENTIALS
+from faults import Answer, Fault, Proxy
 
 Aws = Callable[[str], Any]
 Local = Callable[..., dict[str, Any]]
@@ -86,6 +87,22 @@ def test_a_fleet_is_locked_out_and_nobody_else(local: Local, aws: Aws, fleet: di
 
 def test_a_policy_that_is_not_there_has_no_fleet(local: Local) -> None:
     assert local("iot_fleet", policy_name="never-was")["changed"] is False
+
+
+def test_all_pages_of_a_fleet_are_read(local: Local, aws: Aws, fleet: dict[str, str], proxy: Proxy) -> None:
+    """A page that ends before the certificate of another policy: its thing must not go."""
+
+    def in_pages(forward: Callable[[], Answer]) -> Answer:
+        whole = forward()
+        first = json.loads(whole.body)
+        assert set(first["principals"]) == {fleet["c"], fleet["c too"]}
+        first |= {"principals": [fleet["c"]], "nextToken": "next"}
+        return Answer(whole.status, whole.headers, json.dumps(first).encode())
+
+    proxy.faults.append(Fault("GET /things/c/principals$", in_pages))
+    assert local("iot_fleet", check=True, policy_name="fleet", endpoint_url=proxy.url)["things"] == ["a", "b"]
+    assert proxy.count("GET /things/c/principals.nextToken=next") == 1
+    local("iot_fleet", policy_name="fleet", things=["left"])
 
 
 def test_a_rule_is_switched_off_as_it_stands(local: Local, aws: Aws) -> None:

@@ -127,6 +127,34 @@ def test_names_that_the_api_does_not_know_are_refused_in_both_modes(run: Run) ->
         assert "url" in refused["msg"]
 
 
+@pytest.mark.parametrize(
+    ("faulty", "words"),
+    [
+        ({"http": "x"}, "actions[0].http"),
+        ({"http": {"url": URL, "headers": "x"}}, "headers"),
+        ({"http": {"url": URL, "headers": [None]}}, "headers[0]"),
+        ({"http": {"url": URL, "headers": ["a"]}}, "headers[0]"),
+        ({"http": {"url": URL, "enableBatching": True, "batchConfig": "x"}}, "batchConfig"),
+        ({"sqs": [1]}, "actions[0].sqs"),
+        ({}, "actions[0] must be a mapping of one action type, such as http, to its settings, and names none"),
+        ({"http": None}, "and names none"),
+        ({"http": {"url": URL}, "sqs": QUEUE}, "and names http and sqs"),
+    ],
+)
+def test_what_is_no_action_is_refused_in_both_modes(run: Run, faulty: dict[str, Any], words: str) -> None:
+    run(MODULE, name="r11", **SIMPLE)
+    for name in ("r11", "new"):
+        for secret in ({}, {"secret_headers": {"X-Secret": "0123456789"}}):
+            for check in (True, False):
+                asked = {"name": name, "sql": SIMPLE["sql"], **secret, "check": check}
+                assert words in run(MODULE, **asked, actions=[faulty])["msg"]
+                refused = run(MODULE, **asked, actions=[], error_action=faulty)
+                assert words.replace("actions[0]", "error") in refused["msg"].replace("errorAction", "error").replace(
+                    "error_action", "error"
+                )
+    assert not run(MODULE, name="r11", **SIMPLE)["changed"]
+
+
 def test_tags(run: Run, aws: Aws) -> None:
     tagged = {"name": "r5", **SIMPLE}
     made = prediction_holds(run, MODULE, "rule", **tagged, tags={"a": "1 & 2", "b": 2})

@@ -38,6 +38,20 @@ def test_its_life(run: Run, aws: Aws) -> None:
     assert "t1" not in [thing["thingName"] for thing in aws("iot").list_things()["things"]]
 
 
+def test_attributes_are_text(run: Run, aws: Aws) -> None:
+    made = prediction_holds(run, MODULE, "thing", name="texts", attributes={"a": None, "b": 0, "c": False, "d": ""})
+    assert made["thing"]["attributes"] == {"b": "0", "c": "false"} == told(aws, "texts")["attributes"]
+    for attributes, words in (
+        ({"a": ["x"]}, "attributes.a is a list or a mapping"),
+        ({"a": {"b": "c"}}, "attributes.a is a list or a mapping"),
+        ({"k k": "v"}, "name k k must match"),
+        ({"k": "v" * 801}, "no more than 800"),
+    ):
+        for check in (True, False):
+            assert words in run(MODULE, name="texts", attributes=attributes, check=check)["msg"]
+    assert told(aws, "texts")["attributes"] == {"b": "0", "c": "false"}
+
+
 def test_its_type(run: Run, aws: Aws) -> None:
     iot = aws("iot")
     iot.create_thing_type(thingTypeName="gauge")

@@ -1,7 +1,7 @@
 """Several runs at the same time, each a process of its own, leave what one run would."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from importlib import import_module
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from conftest import CREDENTIALS, MODULES, emulated
-from faults import proxied
-from helpers import Aws, Run, document
+from faults import Answer, Fault, proxied
+from helpers import Aws, Run, document, pair
 from receivers import SOON, Receiver, receiving
 
 RUNS = 4
@@ -82,6 +82,50 @@ def test_the_older_of_two_stays(authority: Path, lenient: str, lag: int) -> None
             for one in client(lenient).list_topic_rule_destinations()["destinationSummaries"]
             if one["httpUrlSummary"]["confirmationUrl"] == receiver.url
         )[1]  # fmt: skip
+
+
+def test_a_list_that_does_not_show_ours_yet_decides_nothing(authority: Path, lenient: str) -> None:
+    """The other run's is the newer one, so that it is the other's to give way, whatever a list shows first."""
+    with receiving(authority, lenient) as receiver, proxied(lenient) as proxy:
+        made: list[str] = []
+
+        def only_the_other(forward: Callable[[], Answer]) -> Answer:
+            if not made:
+                wanted = {"httpUrlConfiguration": {"confirmationUrl": receiver.url}}
+                answer = client(lenient).create_topic_rule_destination(destinationConfiguration=wanted)
+                made.append(answer["topicRuleDestination"]["arn"])
+            answer = forward()
+            listed = json.loads(answer.body)
+            listed["destinationSummaries"] = [
+                one for one in listed["destinationSummaries"] if one["arn"] in made
+            ]
+            return Answer(answer.status, answer.headers, json.dumps(listed).encode())
+
+        proxy.faults += [Fault("GET /destinations$", lambda forward: forward()),  # before ours is made
+                         Fault("GET /destinations$", only_the_other, times=3)]  # fmt: skip
+        options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url, **SOON}
+        result = result_of("iot_topic_rule_destination", options)
+        assert result["destination"]["status"] == "ENABLED"
+        assert result["destination"]["arn"] not in made
+        assert proxy.count("DELETE /destinations/") == 0
+        assert made[0] in str(result["warnings"])
+
+
+def test_one_certificate_for_a_csr(endpoint: str, aws: Aws, run: Run) -> None:
+    run("iot_thing", name="certified")
+    run("iot_policy", name="certified", document=document("iot:Connect"))
+    before = len(aws("iot").list_certificates()["certificates"])
+    for _ in range(3):
+        csr = pair()[0]
+        options = {"thing_name": "certified", "csr": csr, "policies": ["certified"], "endpoint_url": endpoint}
+        results = at_once("iot_certificate", *[options] * RUNS)
+        assert [one.get("msg") for one in results] == [None] * RUNS
+        (number,) = {one["certificate"]["certificate_id"] for one in results}
+        (arn,) = aws("iot").list_thing_principals(thingName="certified")["principals"]
+        assert arn == results[0]["certificate"]["certificate_arn"]
+        assert aws("iot").describe_certificate(certificateId=number)["certificateDescription"]["status"] == "ACTIVE"
+        assert len(aws("iot").list_certificates()["certificates"]) == before + 1
+        assert run("iot_certificate", thing_name="certified", csr=csr, state="absent")["changed"]
 
 
 def test_others_of_the_url_are_named_and_all_go_together(authority: Path, lenient: str) -> None:

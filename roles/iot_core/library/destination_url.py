@@ -8,6 +8,8 @@ description:
     readings and of the confirmation, at every address of the name.
   - Fails with the first thing that AWS would stumble over, and what to do about it. In check mode this is a warning.
   - Sends no secret and no true token, and changes nothing. Proxies of the environment are not used.
+  - A post without the secret must be refused as the receiver does it (C(application/problem+json)); whatever answers
+    otherwise is not the receiver.
   - "Source: AWS IoT Core Developer Guide, HTTP action destinations."
 options:
   url:
@@ -23,6 +25,10 @@ options:
     type: path
   private_addresses:
     description: Whether the name may have an address that cannot be reached from the internet.
+    type: bool
+    default: false
+  foreign_receiver:
+    description: Whether the URL is a receiver's that is not this project's, and that may take any post.
     type: bool
     default: false
   wait_timeout:
@@ -54,11 +60,13 @@ import ssl
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
 STEP_S = 5  # for each connection, and each answer
+EXAMPLE = "https://ingest.example.com/ingest"
 DEPLOY = "ansible-playbook site.yml --tags receiver"
 ACM = "the load balancer's listener needs the domain's certificate of ACM"
 # OpenSSL's codes of a chain that was refused, and what to do: openssl-verification-options(1)
@@ -116,11 +124,27 @@ class Connection(HTTPConnection):
             raise
 
 
+def read(url: str) -> SplitResult:
+    """The parts of a URL. Raises Fault unless they are those of one that AWS takes."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # as the resolver has it
+        usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except (UnicodeError, ValueError) as error:
+        raise Fault(f"it is no URL ({error}): set iot_core_destination_url to one such as {EXAMPLE}") from error
+    if not usable:
+        raise Fault(f"AWS posts to https:// only: set iot_core_destination_url to a URL such as {EXAMPLE}")
+    return parts
+
+
 class Look:
     """One look at a URL. Every method raises Fault."""
 
-    def __init__(self, url: str, health_path: str, ca_file: str | None, private_addresses: bool) -> None:
-        self.url, self.health_path, self.private_addresses = urlsplit(url), health_path, private_addresses
+    def __init__(
+        self, url: str, health_path: str, ca_file: str | None, private_addresses: bool, foreign_receiver: bool
+    ) -> None:
+        self.url, self.health_path = read(url), health_path
+        self.private_addresses, self.foreign_receiver = private_addresses, foreign_receiver
         self.host = self.url.hostname or ""
         self.context = ssl.create_default_context()
         if ca_file:
@@ -128,8 +152,6 @@ class Look:
 
     def all(self) -> list[str]:
         """Look at everything, in the order in which AWS meets it; the addresses."""
-        if self.url.scheme != "https" or not self.host:
-            raise Fault("AWS posts to https:// only: set iot_core_destination_url to such a URL")
         found = self.addresses()
         path = self.url.path.rstrip("/")
         for address in found:
@@ -173,11 +195,12 @@ class Look:
             raise Fault(f"GET {self.health_path} at {address} {self.failure(answer, self.health_path)}")
 
     def routed(self, address: str, target: str, purpose: str, headers: dict[str, str]) -> None:
-        """What is posted to a path arrives at the receiver, which then refuses it, or at one that takes all."""
+        """What is posted to a path arrives at the receiver, which then refuses it; a foreign one may take it."""
         body = json.dumps({"messageType": "DestinationConfirmation", "confirmationToken": "none"}) if headers else "{}"
         answer = self.ask(address, "POST", target, body, {"Content-Type": "application/json", **headers})
         refused = answer.problem and answer.status not in (404, 405) and 400 <= answer.status < 500
-        if not refused and not 200 <= answer.status < 300:
+        taken = self.foreign_receiver and 200 <= answer.status < 300
+        if not refused and not taken:
             path = target.partition("?")[0]
             raise Fault(f"POST {path}, where {purpose}, at {address} {self.failure(answer, path)}")
 
@@ -196,6 +219,12 @@ class Look:
                 f"{status}: the path {path} is not routed to the receiver. The Ingress must route {self.host} with"
                 f" {self.url.path.rstrip('/') or '/'} as Prefix, since AWS confirms with a slash at the end, and"
                 f" {self.health_path}. To mend it: {DEPLOY}"
+            )
+        if 200 <= answer.status < 300:
+            return (
+                f"{status} to a post without the secret, so that it is not the receiver that answers: {path} is routed"
+                f" to another backend or to a fixed response. To mend it: {DEPLOY}. Where another receiver than ours is"
+                " meant, set iot_core_foreign_receiver: true"
             )
         if 300 <= answer.status < 400:
             return f"{status}: it redirects to {answer.location}, and AWS follows no redirect. Give the final URL"
@@ -236,6 +265,25 @@ class Look:
         return Answer(answer.status, answer.headers.get_content_type(), answer.headers.get("Location", ""))
 
 
+def addresses(wanted: dict[str, Any], timeout: float) -> list[str]:
+    """The name's addresses, once AWS can use the URL. Raises Fault when that does not come, OSError for ca_file."""
+    look = Look(
+        wanted["url"],
+        wanted["health_path"],
+        wanted["ca_file"],
+        wanted["private_addresses"],
+        wanted["foreign_receiver"],
+    )
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            return look.all()
+        except Fault:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(max(wanted["wait_delay"], 0))
+
+
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
@@ -244,6 +292,7 @@ def main() -> None:
             "health_path": {"type": "str", "default": "/metrics"},
             "ca_file": {"type": "path"},
             "private_addresses": {"type": "bool", "default": False},
+            "foreign_receiver": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 30},
             "wait_delay": {"type": "float", "default": 3},
         },
@@ -251,18 +300,11 @@ def main() -> None:
     )
     wanted = module.params
     try:
-        look = Look(wanted["url"], wanted["health_path"], wanted["ca_file"], wanted["private_addresses"])
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=f"{wanted['url']} or the authorities of {wanted['ca_file']} can't be read: {error}")
-    until = time.monotonic() + (0 if module.check_mode else wanted["wait_timeout"])
-    while True:
-        try:
-            module.exit_json(changed=False, addresses=look.all())
-        except Fault as fault:
-            told = f"AWS cannot use {wanted['url']} as a destination: {fault}."
-        if time.monotonic() >= until:
-            break
-        time.sleep(wanted["wait_delay"])
+        module.exit_json(changed=False, addresses=addresses(wanted, 0 if module.check_mode else wanted["wait_timeout"]))
+    except OSError as error:
+        module.fail_json(msg=f"iot_core_ca_file {wanted['ca_file']} can't be read as PEM: {error}.")
+    except Fault as fault:
+        told = f"AWS cannot use {wanted['url']} as a destination: {fault}."
     if not module.check_mode:
         module.fail_json(msg=told)
     module.warn(told)

@@ -74,24 +74,31 @@ class Fleet:
             raise FleetError(f"Unable to {operation.replace('_', ' ')} with {arguments}") from error
         return answer
 
+    def all(self, operation: str, member: str, **arguments: Any) -> list[Any]:
+        """The named member of all pages. IoT Core pages by nextToken or by marker, one kind a call."""
+        found: list[Any] = []
+        while True:
+            page = self.call(operation, **arguments)
+            found += page.get(member, [])
+            if page.get("nextToken"):
+                arguments["nextToken"] = page["nextToken"]
+            elif page.get("nextMarker"):
+                arguments["marker"] = page["nextMarker"]
+            else:
+                return found
+
     def certificates(self, policy: str) -> list[str]:
         """ARNs of the certificates that the policy is attached to."""
-        found: list[str] = []
-        marker: dict[str, str] = {}
-        while True:
-            page = self.call("list_targets_for_policy", policyName=policy, pageSize=250, **marker)
-            found += [target for target in page.get("targets", []) if ":cert/" in target]
-            if not page.get("nextMarker"):
-                return sorted(set(found))
-            marker = {"marker": page["nextMarker"]}
+        targets = self.all("list_targets_for_policy", "targets", policyName=policy, pageSize=250)
+        return sorted({target for target in targets if ":cert/" in target})
 
     def things(self, certificate: str) -> list[str]:
         """Names of a certificate's things."""
-        return list(self.call("list_principal_things", principal=certificate).get("things", []))
+        return self.all("list_principal_things", "things", principal=certificate)
 
     def principals(self, thing: str) -> list[str]:
         """What a thing proves itself by."""
-        return list(self.call("list_thing_principals", thingName=thing).get("principals", []))
+        return self.all("list_thing_principals", "principals", thingName=thing)
 
     def exists(self, thing: str) -> bool:
         """Whether there is such a thing."""
@@ -105,7 +112,7 @@ class Fleet:
             self.call("detach_thing_principal", thingName=thing, principal=certificate)
             if not self.principals(thing):
                 self.call("delete_thing", thingName=thing)
-        for policy in self.call("list_attached_policies", target=certificate).get("policies", []):
+        for policy in self.all("list_attached_policies", "policies", target=certificate):
             self.call("detach_policy", policyName=policy["policyName"], target=certificate)
         self.call("delete_certificate", certificateId=identity)
 

@@ -14,7 +14,7 @@ try:
 except ImportError:
     HAS_CRYPTOGRAPHY = False
 
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, instant
 
 PAGE = 250  # the most that one call of ListCertificates returns
 
@@ -40,20 +40,25 @@ def _der(key: Any) -> bytes:
     return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
-def chosen(candidates: list[Description], key: bytes | None, state: str) -> Description | None:
-    """Return the certificate that is meant, None for none. Raises NotOneError with the ids.
+def age(one: Description) -> tuple[str, str]:
+    """Return what all runs order certificates by, the oldest first."""
+    return instant(one.get("creationDate")), one["certificateId"]
 
-    With a key: the one issued for it, an active one first. Without: the only one that still counts;
+
+def chosen(candidates: list[Description], key: bytes | None, state: str) -> list[Description]:
+    """Return the certificates that are meant, the first one first of all. Raises NotOneError with the ids.
+
+    With a key: those issued for it, an active one first. Without: the only one that still counts;
     revoked ones count where revoking or deleting is asked for.
     """
     if key is not None:
         matching = [one for one in candidates if certificate_key(one["certificatePem"]) == key]
-        return min(matching, key=lambda one: (one["status"] != "ACTIVE", one["status"] == "REVOKED"), default=None)
+        return sorted(matching, key=lambda one: (one["status"] != "ACTIVE", one["status"] == "REVOKED", age(one)))
     living = [one for one in candidates if one["status"] != "REVOKED"]
     matching = living or (candidates if state in ("revoked", "absent") else [])
     if len(matching) > 1 and not (state == "revoked" and not living):
         raise NotOneError(", ".join(sorted(one["certificateId"] for one in matching)))
-    return matching[0] if matching else None
+    return matching[:1]
 
 
 def desired(current: Certificate | None, params: dict[str, Any]) -> Certificate:
@@ -81,19 +86,47 @@ def ids_of_thing(iot: IoT, name: str) -> list[str]:
     return [arn.rpartition(":cert/")[2] for arn in principals if ":cert/" in arn]
 
 
-def unattached(iot: IoT, key: bytes) -> Description | None:
-    """Return what a run that broke off had issued for a key, and attached to nothing yet; None for nothing.
+def of_thing(iot: IoT, name: str) -> list[Description]:
+    """Return the certificates attached to a thing."""
+    return [found for found in (describe(iot, one) for one in ids_of_thing(iot, name)) if found]
+
+
+def unattached(iot: IoT, key: bytes) -> list[Description]:
+    """Return what runs that broke off, or are not done, issued for a key and attached to nothing yet.
 
     Only the newest certificates are looked at, which ListCertificates begins with.
     """
     newest = iot.call("list_certificates", pageSize=PAGE)["certificates"]
-    for one in newest:
-        description = describe(iot, one["certificateId"]) if one["status"] == "INACTIVE" else None
-        if description and certificate_key(description["certificatePem"]) == key:
-            arn = description["certificateArn"]
-            if not iot.list("list_principal_things", "things", principal=arn):
-                return description
-    return None
+    inactive = [describe(iot, one["certificateId"]) for one in newest if one["status"] == "INACTIVE"]
+    matching = [one for one in inactive if one and certificate_key(one["certificatePem"]) == key]
+    return [one for one in matching if not iot.list("list_principal_things", "things", principal=one["certificateArn"])]
+
+
+def of_key(iot: IoT, thing: str, key: bytes) -> list[Description]:
+    """Return the certificates for a key that still count, the thing's and those of no thing yet; oldest first.
+
+    In this order, as another run may attach one between the two looks.
+    """
+    free = unattached(iot, key)
+    held = [one for one in of_thing(iot, thing) if certificate_key(one["certificatePem"]) == key]
+    found = {one["certificateId"]: one for one in [*free, *held] if one["status"] != "REVOKED"}
+    return sorted(found.values(), key=age)
+
+
+def older(iot: IoT, ours: Certificate, thing: str) -> Description | None:
+    """Return the oldest certificate for the same key, where that is not ours; None where it is.
+
+    Several come from runs at the same time, and from a call whose answer was lost and which was done again. Reads that
+    do not show ours yet can't tell, so they are waited for.
+    """
+    key = certificate_key(ours["certificate_pem"])
+
+    def seen() -> Description | None:
+        found = of_key(iot, thing, key)
+        return found[0] if any(one["certificateId"] == ours["certificate_id"] for one in found) else None
+
+    first: Description | None = iot.visible(seen)
+    return first if first and first["certificateId"] != ours["certificate_id"] else None
 
 
 def described(iot: IoT, description: Description) -> Certificate:

@@ -53,14 +53,25 @@ class Follower:
 
     def current(self) -> Destination | None:
         """Return the destination as AWS tells it now."""
-        listed = self.summaries()
-        if self.ours and (first := oldest(listed, self.params["confirmation_url"])) not in (self.ours, None):
-            self.delete(self.ours)  # another run made one at the same time, and all runs keep the oldest
-            self.ours, self.made = None, None
-            listed = [one for one in listed if one["arn"] == first]
-        found = self.chosen(listed) or self.unlisted()
+        found = self.chosen(self.agreed(self.summaries())) or self.unlisted()
         self.note(found)
         return found
+
+    def agreed(self, listed: Summaries) -> Summaries:
+        """Return a list as all runs agree on it that made a destination of the URL at the same time: the oldest stays.
+
+        A list that does not show ours yet can't tell which that is, and what else it shows may be about to give way.
+        """
+        if not self.ours:
+            return listed
+        if all(one["arn"] != self.ours for one in listed):
+            return [] if self.made else listed
+        first = oldest(listed, self.params["confirmation_url"])
+        if first in (self.ours, None):
+            return listed
+        self.delete(self.ours)
+        self.ours, self.made = None, None
+        return [one for one in listed if one["arn"] == first]
 
     def chosen(self, listed: Summaries) -> Destination | None:
         if self.params["confirmation_url"]:

@@ -20,7 +20,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.errors import advice, subject
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.shapes import faulty_name
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.shapes import faulty_text
 
 # Beside AWSRetry's own list: IoT answers these while a write of the same resource is still spreading.
 RETRIED_CODES = [
@@ -77,6 +77,8 @@ class IoT:
         self.module = module
         self.changed = False
         self.now: datetime | None = None  # by AWS's clock, at the last answer
+        # What is done before a failure ends the module; it returns what that came to, for the message.
+        self.undo: Callable[[], str] | None = None
         # Nine tries within 30 seconds or so, each of which botocore tries again for itself.
         retry = AWSRetry.jittered_backoff(retries=9, delay=0.5, max_delay=10, catch_extra_error_codes=RETRIED_CODES)
         self.client = module.client("iot", retry_decorator=retry)
@@ -97,8 +99,18 @@ class IoT:
         response = getattr(error, "response", {})
         code, text = response.get("Error", {}).get("Code", ""), str(error)
         parts = [f"AWS IoT {operation}{subject(arguments)} failed", advice(code, text, operation).rstrip(".")]
+        if self.undo:
+            parts.append(self.undo().rstrip("."))
         self.module.fail_json_aws(error, msg=". ".join(part for part in parts if part))
         raise SystemExit(1)  # for type checkers: the line before does not return
+
+    def attempt(self, operation: str, **arguments: Any) -> bool:
+        """Do a call on the way out of a failure, which it must not take the place of; returns whether it worked."""
+        try:
+            getattr(self.client, operation)(aws_retry=True, **arguments)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
 
     def find(self, operation: str, **arguments: Any) -> dict[str, Any] | None:
         """Return the answer, or None where the resource does not exist."""
@@ -124,22 +136,21 @@ class IoT:
                 return found
 
     def write(self, operation: str, expected: tuple[str, ...] = (), **arguments: Any) -> dict[str, Any]:
-        """Do a call that changes something and return its answer.
-
-        Check mode only notes the change, and refuses arguments that botocore would refuse.
-        """
+        """Do a call that changes something and return its answer. Check mode only notes the change."""
         self.changed = True
+        self.check(operation, arguments)
+        return {} if self.module.check_mode else self.call(operation, expected, **arguments)
+
+    def check(self, operation: str, arguments: dict[str, Any]) -> None:
+        """End the module where a call's arguments are not as the API describes them."""
         shape = self.input_shape(operation)
-        if fault := faulty_name(arguments, shape):
-            self.module.fail_json(msg=f"AWS IoT {operation} would fail: {fault}.")
-        if not self.module.check_mode:
-            return self.call(operation, expected, **arguments)
         report = ParamValidator().validate(arguments, shape)
         if report.has_errors():
             text = report.generate_report()
-            hint = advice("", text, operation)
-            self.module.fail_json(msg=f"AWS IoT {operation}{subject(arguments)} would fail. {hint}\n{text}")
-        return {}
+            hint = " ".join(part for part in ("would fail.", advice("", text, operation)) if part)
+            self.module.fail_json(msg=f"AWS IoT {operation}{subject(arguments)} {hint}\n{text}")
+        if fault := faulty_text(arguments, shape):
+            self.module.fail_json(msg=f"AWS IoT {operation} would fail: {fault}.")
 
     def persist(
         self, operation: str, seconds: float, passing: dict[str, str], expected: tuple[str, ...] = (), **arguments: Any
@@ -172,10 +183,13 @@ class IoT:
         meta = self.client.meta
         return meta.service_model.operation_model(meta.method_to_api_mapping[operation]).input_shape
 
-    def settled(self, read: Reading, agrees: Callable[[Any], bool], what: str, wanted: Any) -> Any:
+    def settled(
+        self, read: Reading, agrees: Callable[[Any], bool], what: str, wanted: Any, patient: bool = False
+    ) -> Any:
         """Return what reads tell after a write, once they agree with it; IoT's reads may lag behind.
 
-        Without anything written, in check mode, and with wait: false that is what was wanted.
+        Without anything written, in check mode, and with wait: false that is what was wanted. Patient: so it is, with
+        a warning, where reads show nothing in time, as the result holds what can't be had again.
         """
         params = self.module.params
         if not self.changed or self.module.check_mode or not params["wait"]:
@@ -185,7 +199,7 @@ class IoT:
             if agrees(found := read()):
                 return found
             if time.monotonic() >= until:
-                return self._unsettled(found, what, wanted)
+                return self._unsettled(found, what, wanted, patient)
             time.sleep(pause)
         return wanted
 
@@ -199,8 +213,11 @@ class IoT:
             time.sleep(pause)
         return None
 
-    def _unsettled(self, found: Any, what: str, wanted: Any) -> Any:
+    def _unsettled(self, found: Any, what: str, wanted: Any, patient: bool) -> Any:
         seconds = self.module.params["wait_timeout"]
+        if patient and not found:
+            self.module.warn(f"AWS IoT took the change, but does not show {what} after {seconds} s")
+            return wanted
         if bool(found) != bool(wanted):
             state = "does not show" if wanted else "still shows"
             self.module.fail_json(

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import current_tags, desired_tags
 
+# AttachPolicy's targets: certificates, thing groups, identities of Cognito.
+TARGET = re.compile(r"arn:[^:]+:iot:[^:]+:[^:]+:(cert|thinggroup)/\S+|[\w-]+:[0-9a-f-]+")
 VERSIONS_KEPT = 5  # AWS's limit for one policy
 Policy = dict[str, Any]
 
@@ -28,6 +31,21 @@ def without_repetition(value: Any) -> Any:
 def same(document: dict[str, Any], other: dict[str, Any]) -> bool:
     """Tell whether two documents mean the same."""
     return not compare_policies(without_repetition(document), without_repetition(other))
+
+
+def document_fault(text: str) -> str:
+    """Return what is wrong with the form of a document; empty for nothing."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        return "document is no JSON object: give a mapping with Version and Statement"
+    statements = document.get("Statement")
+    listed = statements if isinstance(statements, list) else [statements]
+    if listed and all(isinstance(one, dict) for one in listed):
+        return ""
+    return "document has no statements: give a Statement of one mapping or more with Effect, Action and Resource"
 
 
 def version_to_remove(versions: list[dict[str, Any]]) -> str | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-NAMES = ("thingName", "thingTypeName", "policyName", "ruleName")
+# What the API's own rule is held against: not all of its rules are patterns of Python, nor do all hold.
+RULED = ("AttributeName", "AttributeValue", "PolicyName", "RuleName", "ThingName", "ThingTypeName")
+SHOWN = 60  # characters of a faulty text that a message needs
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 
 
@@ -41,11 +43,23 @@ def _scalar(value: Any, kind: str) -> Any:
     return value
 
 
-def faulty_name(arguments: dict[str, Any], shape: Any) -> str:
-    """Return what is wrong with a name among a call's arguments, by the API's own rule for it; empty for nothing."""
-    for argument in NAMES:
-        rule = shape.members[argument].metadata if argument in arguments else {}
-        name, longest, pattern = str(arguments.get(argument)), rule.get("max", 128), rule.get("pattern", ".*")
-        if argument in arguments and (len(name) > longest or not re.fullmatch(pattern, name, re.ASCII)):
-            return f"{argument} {name} must match {pattern.strip('^$')} and have no more than {longest} characters"
-    return ""
+def faulty_text(value: Any, shape: Any, place: str = "") -> str:
+    """Return what is wrong with a name or attribute in a call's arguments, by the API's own rule; empty for nothing."""
+    if shape.type_name == "structure":
+        parts = [(member, shape.members[name], name) for name, member in value.items()]
+    elif shape.type_name == "map":
+        parts = [(name, shape.key, f"{place} name") for name in value]
+        parts += [(member, shape.value, f"{place} {name}") for name, member in value.items()]
+    elif shape.type_name == "list":
+        parts = [(member, shape.member, place) for member in value]
+    else:
+        return _fault(value, shape, place) if shape.name in RULED else ""
+    return next((fault for part in parts if (fault := faulty_text(*part))), "")
+
+
+def _fault(text: str, shape: Any, place: str) -> str:
+    longest, pattern = shape.metadata.get("max", 128), shape.metadata.get("pattern", ".*")
+    if len(text) <= longest and re.fullmatch(pattern, text, re.ASCII):
+        return ""
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return f"{place} {shown} must match {pattern.strip('^$')} and have no more than {longest} characters"

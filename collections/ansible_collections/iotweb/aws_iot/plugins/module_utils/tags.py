@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
     ansible_dict_to_boto3_tag_list,
     boto3_tag_list_to_ansible_dict,
@@ -35,11 +36,26 @@ def desired_tags(before: Tags, params: dict[str, Any]) -> Tags:
     return {**{key: value for key, value in before.items() if key not in removed}, **added}
 
 
-def as_text(tags: dict[str, Any]) -> Tags:
-    """Return tags whose values are all text, a boolean as YAML spells it."""
-    return {
-        str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in tags.items()
-    }
+def as_text(values: dict[str, Any]) -> Tags:
+    """Return tags, or the like, whose values are all text: a boolean as YAML spells it, nothing as empty."""
+    return {str(key): _text(value) for key, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_texts(module: AnsibleAWSModule, *options: str) -> None:
+    """End the module where a value of these options can't be text."""
+    for option in options:
+        for key, value in (module.params[option] or {}).items():
+            if isinstance(value, (dict, list)):
+                module.fail_json(
+                    msg=f"{option}.{key} is a list or a mapping: give text, a number or a truth value, or make text of"
+                    " it by the filter to_json."
+                )
 
 
 def write_tags(iot: IoT, arn: str, before: Tags, after: Tags) -> None:

@@ -8,7 +8,9 @@ leads to which: DISABLED and ENABLED to each other, IN_PROGRESS and ERROR to IN_
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import instant
 
@@ -17,6 +19,16 @@ Summaries = list[dict[str, Any]]
 FAILED_AFTER = 10  # seconds after which a challenge that failed is sent again
 # The most useful first.
 STATUSES = ("ENABLED", "IN_PROGRESS", "DISABLED", "ERROR", "DELETING")
+
+
+def url_fault(url: str) -> str:
+    """Return what keeps a URL from being a destination's; empty for nothing."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+    except ValueError:
+        usable = False
+    return "" if usable else f"confirmation_url ({url}) must be an https URL, such as https://ingest.example.com/ingest"
 
 
 def described(answer: dict[str, Any]) -> Destination:

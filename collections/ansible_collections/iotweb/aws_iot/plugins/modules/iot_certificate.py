@@ -16,6 +16,9 @@ description:
   - A certificate has no name of its own. It is found by its id, or among those of its thing, where a CSR
     picks the one that was issued for the same key. Where the thing has none of that key, one that an interrupted
     run left without a thing is taken, if it is among the newest 250 of the account.
+  - Where several runs at the same time issued one each for a CSR, the oldest stays.
+  - Keys made by AWS can be had once. Where the rest of a run fails, the certificate is therefore deleted again. Where
+    the answer with the keys is lost, a certificate stays that is inactive and belongs to no thing.
 seealso:
   - module: iotweb.aws_iot.iot_certificate_info
   - module: iotweb.aws_iot.iot_thing
@@ -53,7 +56,8 @@ options:
     description:
       - What the certificate is good for.
       - V(active) and V(inactive) issue one where there is none; a revoked one does not come back to life.
-      - V(revoked) and V(absent) do nothing where there is none. V(absent) detaches it first.
+      - V(revoked) and V(absent) do nothing where there is none. V(absent) detaches it first. With O(csr) they are
+        done to all certificates of the thing for the same key.
     type: str
     choices: [active, inactive, revoked, absent]
     default: active
@@ -160,28 +164,30 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.certificate import 
     describe,
     described,
     desired,
-    ids_of_thing,
+    of_key,
+    of_thing,
+    older,
     shown,
-    unattached,
 )
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import MISSING, WAIT_OPTIONS, IoT
 
 
-def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | None:
+def current_certificates(iot: IoT, params: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the certificates that are meant: one, or none, or all of a key, of which the first one is told."""
+    meant: list[dict[str, Any]] = []
     if params["certificate_id"]:
         description = describe(iot, params["certificate_id"])
-        if description is None and params["state"] in ("active", "inactive"):
+        meant = [description] if description else []
+        if not meant and params["state"] in ("active", "inactive"):
             iot.module.fail_json(
                 msg=f"There is no certificate {params['certificate_id']}: give thing_name alone to issue one."
             )
     else:
-        ids = ids_of_thing(iot, params["thing_name"])
-        candidates = [found for found in (describe(iot, one) for one in ids) if found]
         try:
-            key = csr_key(params["csr"]) if params["csr"] else None
-            description = chosen(candidates, key, params["state"])
-            if description is None and key and params["state"] in ("active", "inactive"):
-                description = unattached(iot, key)
+            key = csr_key(params["csr"]) if params["csr"] is not None else None
+            meant = chosen(of_thing(iot, params["thing_name"]), key, params["state"])
+            if not meant and key and params["state"] in ("active", "inactive"):
+                meant = of_key(iot, params["thing_name"], key)[:1]
         except NotOneError as ids_found:
             iot.module.fail_json(
                 msg=f"Thing {params['thing_name']} has more than one certificate:"
@@ -189,7 +195,7 @@ def current_certificate(iot: IoT, params: dict[str, Any]) -> dict[str, Any] | No
             )
         except ValueError as error:
             iot.module.fail_json(msg=f"csr is not a certificate signing request in PEM form: {error}")
-    return described(iot, description) if description else None
+    return [described(iot, description) for description in meant]
 
 
 def exists(iot: IoT, operation: str, **named: str) -> bool:
@@ -215,7 +221,7 @@ def check_attachments(iot: IoT, current: dict[str, Any] | None, wanted: dict[str
 
 def issue(iot: IoT, csr: str | None) -> tuple[dict[str, Any], dict[str, str] | None]:
     """Return a new inactive certificate, and its keys where AWS made them; nothing of both in check mode."""
-    if csr:
+    if csr is not None:
         answer = iot.write("create_certificate_from_csr", certificateSigningRequest=csr, setAsActive=False)
     else:
         answer = iot.write("create_keys_and_certificate", setAsActive=False)
@@ -260,16 +266,9 @@ def ensure_absent(iot: IoT, current: dict[str, Any]) -> None:
     )
 
 
-def ensure_present(iot: IoT, before: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, str] | None]:
-    """Return the certificate as it should be, and the keys that AWS made for it."""
-    wanted, keys = desired(before, iot.module.params), None
-    check_attachments(iot, before, wanted)
-    current = before
-    if current is None:
-        current, keys = issue(iot, iot.module.params["csr"])
-        if iot.module.check_mode:
-            return wanted, None
-    wanted = {**current, **wanted}
+def brought(iot: IoT, current: dict[str, Any], keys: dict[str, str] | None = None) -> dict[str, Any]:
+    """Bring a certificate to what is wanted, and return it. Its keys, if it has some, are not lost to a slow read."""
+    wanted = desired(current, iot.module.params)
     adjust(iot, current, wanted)
     number = wanted["certificate_id"]
 
@@ -277,7 +276,59 @@ def ensure_present(iot: IoT, before: dict[str, Any] | None) -> tuple[dict[str, A
         description = describe(iot, number)
         return described(iot, description) if description else None
 
-    return iot.settled(read, lambda found: found == wanted, f"certificate {number}", wanted), keys
+    settled: dict[str, Any] = iot.settled(
+        read, lambda found: found == wanted, f"certificate {number}", wanted, patient=keys is not None
+    )
+    return settled
+
+
+def withdraw(iot: IoT, issued: dict[str, Any]) -> str:
+    """Take back a certificate whose keys a failure would lose, as far as AWS lets us; what became of it.
+
+    Even where it stays it has no thing any more, by which another run would take it for one whose keys somebody has.
+    """
+    params, arn, number = iot.module.params, issued["certificate_arn"], issued["certificate_id"]
+    iot.attempt("update_certificate", certificateId=number, newStatus="INACTIVE")
+    iot.attempt("detach_thing_principal", thingName=params["thing_name"], principal=arn)
+    for name in params["policies"] or []:
+        iot.attempt("detach_policy", policyName=name, target=arn)
+    if iot.attempt("delete_certificate", certificateId=number):
+        return f"Certificate {number}, which was issued for this, is deleted again: run again for another with its key"
+    return (
+        f"Certificate {number} was issued for this, and its key is lost, but it could not be deleted again: delete it"
+        " by iot_certificate with certificate_id and state: absent"
+    )
+
+
+def the_older(iot: IoT, ours: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the certificate for the same key to which ours gives way; None where ours stays."""
+    first = older(iot, ours, iot.module.params["thing_name"])
+    if first is None:
+        return None
+    ensure_absent(iot, ours)
+    return described(iot, first)
+
+
+def ensure_present(iot: IoT, before: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """Return the certificate as it should be, and the keys that AWS made for it.
+
+    Of several for one CSR the oldest stays. It is looked for twice: before ours is attached, when one whose answer was
+    lost is not attached either, and after, when that of another run is.
+    """
+    wanted = desired(before, iot.module.params)
+    check_attachments(iot, before, wanted)
+    if before is not None:
+        return brought(iot, before), None
+    issued, keys = issue(iot, iot.module.params["csr"])
+    if iot.module.check_mode:
+        return wanted, None
+    if keys:
+        iot.undo = lambda: withdraw(iot, issued)
+        return brought(iot, issued, keys), keys
+    after = brought(iot, the_older(iot, issued) or issued)
+    if after["certificate_id"] == issued["certificate_id"] and (first := the_older(iot, after)):
+        after = brought(iot, first)
+    return after, None
 
 
 def ensure(iot: IoT, before: dict[str, Any] | None) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
@@ -311,11 +362,15 @@ def main() -> None:
         mutually_exclusive=[("csr", "certificate_id")],
         supports_check_mode=True,
     )
-    if module.params["csr"] and not HAS_CRYPTOGRAPHY:
+    if module.params["csr"] is not None and not HAS_CRYPTOGRAPHY:
         module.fail_json(msg=missing_required_lib("cryptography"))
     iot = IoT(module)
-    before = current_certificate(iot, module.params)
+    found = current_certificates(iot, module.params)
+    before = found[0] if found else None
     after, keys = ensure(iot, before)
+    if module.params["state"] in ("revoked", "absent"):
+        for other in found[1:]:  # for the same key, which must be of no use any more
+            ensure(iot, other)
     diff = {"before": shown(before), "after": shown(after)}
     iot.exit("certificate", before, after, diff=diff, **({"key_pair": keys} if keys else {}))
 

@@ -131,14 +131,16 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, MISSING, WAIT_OPTIONS, IoT
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.policy import (
+    TARGET,
     agrees,
     current_policy,
     desired,
+    document_fault,
     same,
     version_to_remove,
     versions_of,
 )
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import TAG_OPTIONS, write_tags
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import TAG_OPTIONS, check_texts, write_tags
 
 FULL = "VersionsLimitExceededException"
 
@@ -240,14 +242,18 @@ def ensure_absent(iot: IoT, before: dict[str, Any]) -> None:
     iot.settled(lambda: current_policy(iot, name), lambda found: found is None, f"policy {name}", None)
 
 
-def check_document(module: AnsibleAWSModule) -> None:
-    """End the module unless the document is a JSON object."""
-    try:
-        valid = module.params["document"] is None or isinstance(json.loads(module.params["document"]), dict)
-    except ValueError:
-        valid = False
-    if not valid:
-        module.fail_json(msg="document is no JSON object: give a mapping with Version and Statement.")
+def check_options(module: AnsibleAWSModule) -> None:
+    """End the module where document, targets or tags are none, in check mode too."""
+    document, targets = module.params["document"], module.params["targets"] or []
+    if document is not None and (fault := document_fault(document)):
+        module.fail_json(msg=f"{fault}.")
+    for target in targets:
+        if not TARGET.fullmatch(target):
+            module.fail_json(
+                msg=f"targets has {target}, which is no ARN of a certificate or thing group, and no id of a Cognito"
+                " identity: iot_certificate_info tells the ARNs of certificates."
+            )
+    check_texts(module, "tags")
 
 
 def main() -> None:
@@ -265,7 +271,7 @@ def main() -> None:
         required_if=[("state", "present", ["document"])],
         supports_check_mode=True,
     )
-    check_document(module)
+    check_options(module)
     iot = IoT(module)
     before = current_policy(iot, module.params["name"])
     after: dict[str, Any] | None = None

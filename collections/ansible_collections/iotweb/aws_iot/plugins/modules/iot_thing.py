@@ -31,7 +31,7 @@ options:
   attributes:
     description:
       - Attributes the thing has. Without the option they are left as they are.
-      - AWS keeps no attribute without a value, so an empty one is removed.
+      - AWS keeps no attribute without a value, so one that is empty or null is removed.
     type: dict
   purge_attributes:
     description: Whether attributes that are not listed in O(attributes) are removed.
@@ -109,6 +109,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, INVALID, WAIT_OPTIONS, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import check_texts
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.thing import (
     creation,
     current_thing,
@@ -187,6 +188,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    check_texts(module, "attributes")
     iot = IoT(module)
     before = current_thing(iot, module.params["name"])
     after: dict[str, Any] | None = None

@@ -46,12 +46,15 @@ options:
     type: list
     elements: dict
   error_action:
-    description: What is done with a message whose action failed, spelled as an element of O(actions).
+    description:
+      - What is done with a message whose action failed, spelled as an element of O(actions).
+      - Without the option nothing is.
     type: dict
   secret_headers:
     description:
       - Values of headers of HTTP actions that are secret, by the headers' names. They are sent with every HTTP action,
-        in the place of a header of the same name, and shown nowhere.
+        in the place of a header of the same name, and shown nowhere. Results have C((hidden)) for them, and the diff
+        has numbers by which a change can be seen.
       - Prefer C(get_secret) in O(actions) where it can be; whoever may read the rule can see these.
     type: dict
   enabled:
@@ -201,9 +204,22 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import (
     WAIT_OPTIONS,
     IoT,
 )
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.secret_headers import conceal, with_secrets
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.secret_headers import (
+    HIDDEN,
+    Headers,
+    numbered,
+    open_headers,
+    taken,
+    with_secrets,
+    without_secrets,
+)
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.shapes import fitted
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import TAG_OPTIONS, desired_tags, write_tags
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import (
+    TAG_OPTIONS,
+    check_texts,
+    desired_tags,
+    write_tags,
+)
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import (
     DENIED,
     agrees,
@@ -214,19 +230,41 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import (
 )
 
 
-def desired(before: dict[str, Any] | None, params: dict[str, Any], shape: Any) -> dict[str, Any]:
-    """Return the rule that the options ask for. The shape is that of CreateTopicRule's topicRulePayload."""
-    secrets = params["secret_headers"]
-    actions = [with_secrets(action, secrets) for action in params["actions"]]
-    error_action = with_secrets(params["error_action"], secrets)
+def asked_actions(iot: IoT) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Return the actions and the error action that are asked for, in the API's types.
+
+    Ends the module for what is none, in check mode too, before anything looks into them.
+    """
+    params, shape = iot.module.params, iot.input_shape("create_topic_rule").members["topicRulePayload"]
+    options = {"sql": params["sql"], "actions": params["actions"], "errorAction": params["error_action"]}
+    payload = fitted(options, shape)
+    iot.check("create_topic_rule", {"ruleName": params["name"], "topicRulePayload": payload})
+    actions, error_action = payload["actions"], payload.get("errorAction")
+    places = {f"actions[{place}]": action for place, action in enumerate(actions)}
+    for place, action in {**places, **({} if error_action is None else {"error_action": error_action})}.items():
+        if len(action) != 1:
+            types = " and ".join(sorted(action)) or "none"
+            iot.module.fail_json(
+                msg=f"{place} must be a mapping of one action type, such as http, to its settings, and names {types}."
+            )
+    return actions, error_action
+
+
+def desired(
+    before: dict[str, Any] | None,
+    params: dict[str, Any],
+    actions: list[dict[str, Any]],
+    error_action: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Return the rule that the options ask for, with these actions."""
     return {
         "name": params["name"],
         **({"arn": before["arn"]} if before else {}),
         "sql": params["sql"].strip(),
         "sql_version": params["sql_version"],
         "description": params["description"],
-        "actions": fitted(actions, shape.members["actions"]),
-        "error_action": fitted(error_action, shape.members["errorAction"]) if error_action else None,
+        "actions": actions,
+        "error_action": error_action,
         "enabled": params["enabled"],
         "tags": desired_tags(before["tags"] if before else {}, params),
     }
@@ -266,9 +304,8 @@ def change(iot: IoT, before: dict[str, Any], wanted: dict[str, Any]) -> dict[str
     return {**before, "enabled": wanted["enabled"], "tags": wanted["tags"]}
 
 
-def ensure_present(iot: IoT, before: dict[str, Any] | None) -> dict[str, Any]:
-    shape = iot.input_shape("create_topic_rule").members["topicRulePayload"]
-    wanted, name = desired(before, iot.module.params, shape), iot.module.params["name"]
+def ensure_present(iot: IoT, before: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    name = wanted["name"]
     after = change(iot, before, wanted) if before else create(iot, wanted)
     settled: dict[str, Any] = iot.settled(
         lambda: current_rule(iot, name), lambda found: agrees(found, after), f"rule {name}", after
@@ -295,6 +332,16 @@ def check_name(module: AnsibleAWSModule) -> None:
         )
 
 
+def told(iot: IoT, before: dict[str, Any] | None, after: dict[str, Any] | None, known: Headers) -> None:
+    """End the module with the rule and the diff, which show these headers only."""
+    number = numbered()
+    diff = {
+        "before": without_secrets(shown(before), known, number),
+        "after": without_secrets(shown(after), known, number),
+    }
+    iot.exit("rule", before, without_secrets(after, known, lambda _: HIDDEN), diff=diff)
+
+
 def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
@@ -314,16 +361,22 @@ def main() -> None:
         required_if=[("state", "present", ["sql", "actions"])],
         supports_check_mode=True,
     )
+    secrets = taken(module)
+    check_texts(module, "tags")
     check_name(module)
     iot, name = IoT(module), module.params["name"]
+    present = module.params["state"] == "present"
+    actions, error_action = asked_actions(iot) if present else ([], None)
     before = current_rule(iot, name)
-    conceal(module, before)
     after: dict[str, Any] | None = None
-    if module.params["state"] == "present":
-        after = ensure_present(iot, before)
+    if present:
+        full = [with_secrets(action, secrets) for action in actions]
+        full_error = with_secrets(error_action, secrets) if error_action else None
+        after = ensure_present(iot, before, desired(before, module.params, full, full_error))
     elif before is not None:
         ensure_absent(iot, name)
-    iot.exit("rule", before, after, diff={"before": shown(before), "after": shown(after)})
+    known = open_headers([*actions, *([error_action] if error_action else [])], secrets)
+    told(iot, before, after, known)
 
 
 if __name__ == "__main__":

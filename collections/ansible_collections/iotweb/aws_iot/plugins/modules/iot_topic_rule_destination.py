@@ -29,10 +29,10 @@ options:
   confirmation_url:
     description:
       - The HTTPS URL that receives the challenge. Actions may post to it and to what lies below it.
-      - One of O(confirmation_url) and O(arn) is required; a destination can only be made by its URL.
+      - Either this or O(arn) is required; a destination can only be made by its URL.
     type: str
   arn:
-    description: ARN of an existing destination.
+    description: ARN of an existing destination, in the place of O(confirmation_url).
     type: str
   confirmation_token:
     description:
@@ -59,7 +59,8 @@ options:
     type: int
     default: 120
   wait_delay:
-    description: Longest time between two looks at the destination, in seconds. The first ones follow sooner.
+    description:
+      - Longest time between two looks at the destination, in seconds, at least 1. The first ones follow sooner.
     type: int
     default: 3
   resend_after:
@@ -149,7 +150,18 @@ progress:
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.destination_follower import Follower
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule_destination import left, predicted
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule_destination import left, predicted, url_fault
+
+LEAST = {"wait_timeout": 0, "wait_delay": 1, "resend_after": 0}  # seconds
+
+
+def check_options(module: AnsibleAWSModule) -> None:
+    """End the module where an option's value can't be meant, in check mode too."""
+    if not module.params["arn"] and (fault := url_fault(module.params["confirmation_url"] or "")):
+        module.fail_json(msg=f"{fault}.")
+    for name, least in LEAST.items():
+        if module.params[name] < least:
+            module.fail_json(msg=f"{name} ({module.params[name]}) must be {least} or more.")
 
 
 def main() -> None:
@@ -165,8 +177,10 @@ def main() -> None:
             "resend_after": {"type": "int", "default": 30},
         },
         required_one_of=[("confirmation_url", "arn")],
+        mutually_exclusive=[("confirmation_url", "arn")],
         supports_check_mode=True,
     )
+    check_options(module)
     iot = IoT(module)
     follower = Follower(iot)
     before = follower.begin()
