@@ -20,11 +20,11 @@ help: ## list what can be made
 setup: .venv/installed ## install ansible and what the playbooks need into .venv
 
 .PHONY: sandbox
-sandbox: setup ## deploy everything on this machine and send readings through it
+sandbox: root setup ## deploy everything on this machine and send readings through it
 	@ansible-playbook site.yml
 
 .PHONY: sandbox-down
-sandbox-down: setup ## stop the sandbox and leave nothing of it behind
+sandbox-down: root setup ## stop the sandbox and leave nothing of it behind
 	@ansible-playbook playbooks/sandbox_down.yml
 
 .PHONY: sandbox-status
@@ -37,7 +37,7 @@ sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
 	@$(SANDBOX) tail -f $(PART)
 
 .PHONY: test
-test: python ## check, test, deploy to a sandbox of its own, and count
+test: root python ## check, test, deploy to a sandbox of its own, and count
 	@$(PYTHON) tests/run.py
 
 .PHONY: soak
@@ -68,12 +68,18 @@ lock: ## resolve requirements/*.in again
 build/venv/%/installed: requirements/%.txt | python
 	@$(call make_venv,build/venv/$*,$<)
 
+# Said before minutes go by with what root is not needed for.
+.PHONY: root
+root:
+	@test "$$(id -u)" -eq 0 || { echo "The sandbox makes namespaces and containers and so needs root: sudo -E make $(MAKECMDGOALS)"; exit 1; }
+
 .PHONY: python
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
-	  || { echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }
+	  || { test "$$(id -u)" -eq 0 || { echo "$(PYTHON) cannot make environments: sudo apt-get install python3-venv, then make $(MAKECMDGOALS) again"; exit 1; }; \
+	       echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }
 
 define make_venv
 	echo "Installing $(2) into $(1)"; \

@@ -60,6 +60,13 @@ resource "aws_iam_role_policy" "receiver" {
         Resource = aws_sqs_queue.dead_letters["receiver"].arn
       },
       {
+        # Counted for an alert; nothing can be read or taken with it.
+        Sid      = "WaitingDeadLetters"
+        Effect   = "Allow"
+        Action   = "sqs:GetQueueAttributes"
+        Resource = [aws_sqs_queue.dead_letters["receiver"].arn, aws_sqs_queue.dead_letters["rule"].arn]
+      },
+      {
         # A destination's id is AWS's choice, so no narrower name can be given.
         Sid      = "Confirmation"
         Effect   = "Allow"

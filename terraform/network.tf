@@ -11,6 +11,13 @@ data "aws_availability_zones" "available" {
     name   = "opt-in-status"
     values = ["opt-in-not-required"] # no local or Wavelength zones
   }
+
+  lifecycle {
+    postcondition {
+      condition     = length(self.names) >= var.zone_count
+      error_message = "zone_count is ${var.zone_count}, but EKS can use ${length(self.names)} zones of ${var.region} (${join(", ", self.names)}). Lower zone_count, or take another region."
+    }
+  }
 }
 
 locals {

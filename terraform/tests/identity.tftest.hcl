@@ -48,6 +48,12 @@ run "receiver" {
           Resource = "arn:aws:sqs:us-east-2:123456789012:receiver"
         },
         {
+          Sid      = "WaitingDeadLetters"
+          Effect   = "Allow"
+          Action   = "sqs:GetQueueAttributes"
+          Resource = ["arn:aws:sqs:us-east-2:123456789012:receiver", "arn:aws:sqs:us-east-2:123456789012:rule"]
+        },
+        {
           Sid      = "Confirmation"
           Effect   = "Allow"
           Action   = "iot:ConfirmTopicRuleDestination"
@@ -55,7 +61,7 @@ run "receiver" {
         },
       ]
     }
-    error_message = "The receiver may write and query its table, use its queue and confirm destinations, nothing else."
+    error_message = "The receiver may write and query its table, send to its queue, count letters and confirm destinations, nothing else."
   }
 
   assert {

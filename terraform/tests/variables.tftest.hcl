@@ -54,6 +54,17 @@ run "network" {
   expect_failures = [var.vpc_cidr, var.zone_count, var.nat_gateways]
 }
 
+run "more_zones_than_the_region_has" {
+  command = plan
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["us-west-1a", "us-west-1c"] }
+  }
+
+  expect_failures = [data.aws_availability_zones.available]
+}
+
 run "choices" {
   command = plan
 

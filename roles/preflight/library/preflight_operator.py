@@ -90,6 +90,9 @@ reachable:
 
 # A question, not work: a service that does not answer soon will not.
 IMPATIENT: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+# Where calls of a service that has one endpoint for all regions count as made (aws:RequestedRegion), by partition.
+GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+GLOBAL_SERVICES = ("iam:", "route53:")
 SIGN_IN = "Set credentials or AWS_PROFILE in aws_environment (group_vars/all/aws.yml), or sign in again."
 
 
@@ -111,32 +114,43 @@ def role_with_path(iam: Any, arn: str) -> str:
     return found
 
 
+def by_region(actions: list[str], names: dict[str, str]) -> dict[str, list[str]]:
+    """Actions by the region that their calls count as made in: a role is passed by a call of the service it is for."""
+    central = GLOBAL_REGIONS.get(names["partition"], names["region"])
+    found: dict[str, list[str]] = {}
+    for action in actions:
+        is_central = action.startswith(GLOBAL_SERVICES) and action != "iam:PassRole"
+        found.setdefault(central if is_central else names["region"], []).append(action)
+    return found
+
+
+def told(**values: str | None) -> list[dict[str, Any]]:
+    """What IAM is told of a call beside its action and resource: condition keys with their values."""
+    keys = {"region": "aws:RequestedRegion", "passed_to": "iam:PassedToService"}
+    return [
+        {"ContextKeyName": keys[name], "ContextKeyValues": [value], "ContextKeyType": "string"}
+        for name, value in values.items()
+        if value
+    ]
+
+
 def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict[str, str]) -> list[str]:
     """Each action that IAM would deny to source, with the resource it is denied on."""
-    found = []
+    found, simulator = [], iam.get_paginator("simulate_principal_policy")
     for permission in permissions:
-        context = (
-            [
-                {
-                    "ContextKeyName": "iam:PassedToService",
-                    "ContextKeyValues": [permission["passed_to"]],
-                    "ContextKeyType": "string",
-                }
-            ]
-            if permission["passed_to"]
-            else []
-        )
+        passed_to = permission["passed_to"]
         resources = [resource.format(**names) for resource in permission["resources"]]
-        pages = iam.get_paginator("simulate_principal_policy").paginate(
-            PolicySourceArn=source,
-            ActionNames=permission["actions"],
-            ResourceArns=resources,
-            ContextEntries=context,
-        )
-        for page in pages:
-            passed = f" when it is passed to {permission['passed_to']}" if permission["passed_to"] else ""
+        for region, actions in by_region(permission["actions"], names).items():
+            pages = simulator.paginate(
+                PolicySourceArn=source,
+                ActionNames=actions,
+                ResourceArns=resources,
+                ContextEntries=told(region=region, passed_to=passed_to),
+            )
             found += [
-                f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}{passed}"
+                f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}"
+                + (f" when it is passed to {passed_to}" if passed_to else "")
+                for page in pages
                 for result in page["EvaluationResults"]
                 if result["EvalDecision"] != "allowed"
             ]
@@ -211,7 +225,11 @@ def check(module: AnsibleModule, session: Any, answer: dict[str, Any]) -> None:
     except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError) as error:
         module.warn(f"Whether {source} may do all that a deployment does could not be checked: {error}")
         return
-    answer["faults"] += [f"{source} may not {what}. Allow it in its IAM policies." for what in missing]
+    answer["faults"] += [
+        f"{source} may not {what}. Allow it in its IAM policies; if it works nevertheless, under conditions that IAM's"
+        " simulator cannot know, set preflight_permissions_checked: false."
+        for what in missing
+    ]
 
 
 if __name__ == "__main__":

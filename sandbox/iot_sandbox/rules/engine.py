@@ -38,10 +38,10 @@ class Engine:
     async def process(self, message: Message) -> None:
         """Returns when all rules are done with the message."""
         matching = [rule for rule in self._active if rule.matches(message.topic)]
-        if len(matching) == 1:
-            await matching[0].run(message)
+        if len(matching) == 1:  # the usual case, without a task of its own
+            await _run(matching[0], message)
         elif matching:
-            await asyncio.gather(*(rule.run(message) for rule in matching))
+            await asyncio.gather(*(_run(rule, message) for rule in matching))
 
     def covered(self, url: str) -> bool:
         """Whether an enabled destination's confirmation URL is a prefix of the URL."""
@@ -97,6 +97,14 @@ class Engine:
         """Finishes what rules have open."""
         for rule in self._active:
             await rule.close()
+
+
+async def _run(rule: Rule, message: Message) -> None:
+    """Runs a rule; a fault of this program is told, and the message's other rules are waited for all the same."""
+    try:
+        await rule.run(message)
+    except Exception:
+        log.exception("Rule %s broke on message %s of %s", rule.name, message.trace_id, message.topic)
 
 
 def read(aws: Aws) -> tuple[dict[str, Mapping[str, Any]], Sequence[str]]:

@@ -6,6 +6,16 @@ import re
 from collections.abc import Callable
 
 
+def is_filter(text: str) -> bool:
+    """Whether a text is a topic filter: ``+`` and ``#`` stand for whole levels, ``#`` for the last ones."""
+    *upper, last = text.split("/")
+    return text != "" and (last == "#" or _is_level(last)) and all(map(_is_level, upper))
+
+
+def _is_level(level: str) -> bool:
+    return level == "+" or not set("+#").intersection(level)
+
+
 def matcher(topic_filter: str | None) -> Callable[[str], bool]:
     """Whether a topic matches a filter; none matches no filter."""
     if topic_filter is None:

@@ -108,6 +108,13 @@ def test_action_without_destination_makes_one(iot: Any, role: str) -> None:
     ("changes", "expected"),
     [
         ({"sql": "nonsense"}, "SqlParseException"),
+        ({"sql": "SELECT temp FROM 't' WHERE"}, "SqlParseException"),
+        ({"sql": "SELECT nofunc(temp) FROM 't'"}, "SqlParseException"),
+        ({"sql": "SELECT blah blah"}, "SqlParseException"),
+        ({"sql": "SELECT * FROM 't' WHERE temp BETWEEN 1 AND 2"}, "SqlParseException"),
+        ({"sql": "SELECT * FROM 'a/#/b'"}, "SqlParseException"),
+        ({"actions": [{"http": {**HTTP, "headers": [{"key": "a", "value": "${nofunc("}]}}]}, "SqlParseException"),
+        ({"actions": [{"s3": {"bucketName": "b", "key": "${", "roleArn": ""}}]}, "SqlParseException"),
         ({"awsIotSqlVersion": "2017-01-01"}, "InvalidRequestException"),
         ({"actions": [{"http": {**HTTP, "url": "http://localhost/ingest"}}]}, "InvalidRequestException"),
         ({"actions": [{"http": {**HTTP, "confirmationUrl": "https://other/ingest"}}]}, "InvalidRequestException"),
@@ -127,6 +134,22 @@ def test_faulty_rules_are_refused_and_leave_nothing(
 ) -> None:
     assert code(iot.create_topic_rule, ruleName="faulty", topicRulePayload=payload(role, **changes)) == expected
     assert code(iot.get_topic_rule, ruleName="faulty") == "UnauthorizedException"
+
+
+@pytest.mark.parametrize(
+    ("sql", "pattern"),
+    [
+        ("SET @t = temp * 2 SELECT @t AS t FROM 'set'", "set"),
+        ("SELECT ' FROM ''x''' AS a FROM 'real'", "real"),
+        ('SELECT * FROM "double"', "double"),
+        ("SELECT * FROM 'it''s'", "it's"),
+    ],
+)
+def test_what_the_engine_runs_is_taken_and_its_topic_told(iot: Any, sql: str, pattern: str) -> None:
+    iot.create_topic_rule(ruleName="taken", topicRulePayload={"sql": sql, "actions": []})
+    listed = {rule["ruleName"]: rule["topicPattern"] for rule in iot.list_topic_rules()["rules"]}
+    iot.delete_topic_rule(ruleName="taken")
+    assert listed["taken"] == pattern
 
 
 def test_faulty_replacement_leaves_the_rule(iot: Any, role: str) -> None:

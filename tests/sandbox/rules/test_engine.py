@@ -17,7 +17,7 @@ from iot_sandbox.rules.engine import Engine
 from iot_sandbox.rules.health import application
 from iot_sandbox.rules.message import Message
 from iot_sandbox.rules.metrics import Metrics
-from iot_sandbox.rules.rule import Services
+from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.secrets import Secrets
 
 from tests.sandbox.broker.authority import Authority
@@ -124,6 +124,24 @@ async def test_a_rule_that_cannot_be_run_is_told_and_leaves_the_others(
     with caplog.at_level(logging.ERROR):
         assert await account.publish() == ["/a"]
     assert "Rule bad is not run: The action lambda is not emulated" in caplog.text
+
+
+async def test_a_rule_that_breaks_is_told_and_the_others_are_waited_for(
+    account: Account, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await account.destination()
+    for name, path in (("bad", "/a"), ("good", "/b")):
+        await account.call("create_topic_rule", ruleName=name, topicRulePayload=account.payload(path=path))
+    run = Rule.run
+
+    async def run_or_break(rule: Rule, message: Message) -> None:
+        if rule.name == "bad":
+            raise KeyError("a fault")
+        await run(rule, message)
+
+    monkeypatch.setattr(Rule, "run", run_or_break)
+    assert await account.publish() == ["/b"]
+    assert "Rule bad broke on message trace of t/1" in caplog.text
 
 
 async def test_rules_stay_while_the_api_is_silent(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,14 @@ async def test_binary_is_posted_as_octets(bench: Bench) -> None:
     assert (request.body, request.headers["Content-Type"]) == (b"\xff\x00", "application/octet-stream")
 
 
+async def test_what_is_undefined_by_itself_is_empty_and_no_json(bench: Bench) -> None:
+    for payload in (b"\xff\x00", b'{"a": 1}'):
+        await bench.rule("SELECT VALUE missing FROM 't/#'", **bench.http()).run(message(payload))
+    assert len(bench.endpoint.requests) == 2
+    for request in bench.endpoint.requests:
+        assert (request.body, request.headers["Content-Type"]) == (b"", "application/octet-stream")
+
+
 async def test_where_stops_a_message(bench: Bench) -> None:
     await bench.rule("SELECT * FROM 't/#' WHERE a > 5", **bench.http()).run(message())
     assert not bench.endpoint.requests
@@ -116,7 +124,6 @@ async def test_a_failed_action_tells_the_error_action(bench: Bench) -> None:
             "topic": "t/1",
             "cloudwatchTraceId": "trace-1",
             "clientId": "sensor-1",
-            "sourceIp": "10.0.0.7",
             "base64OriginalPayload": base64.b64encode(b'{"a": 1.0}').decode(),
             "failures": [
                 {
@@ -178,8 +185,9 @@ async def test_topics_stand_at_each_message_if_batches_cross_them(bench: Bench) 
     assert [entry["topic"] for entry in letter["payloadsWithMetadata"]] == ["t/1", "t/2"]
 
 
-async def test_binary_cannot_be_batched(bench: Bench) -> None:
-    await bench.rule(**bench.http(enableBatching=True)).run(message(b"\xff"))
+@pytest.mark.parametrize("payload", [b"\xff", b""])
+async def test_binary_cannot_be_batched(bench: Bench, payload: bytes) -> None:
+    await bench.rule(**bench.http(enableBatching=True)).run(message(payload))
     (letter,) = await bench.dead()
     assert "UTF-8" in letter["failures"][0]["errorMessage"]
     assert not bench.endpoint.requests

@@ -245,6 +245,73 @@ def test_functions(expression: str, expected: Value) -> None:
     assert value(expression, READING) == expected
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("floor(huge)", UNDEFINED),
+        ("ceil(-huge)", UNDEFINED),
+        ("round(huge)", UNDEFINED),
+        ("cast(huge AS Int)", UNDEFINED),
+        ("cast('1e999999999' AS Int)", UNDEFINED),
+        ("cast('1e999' AS Int)", UNDEFINED),
+        ("bitand(huge, 1)", UNDEFINED),
+        ("substring('abc', huge)", UNDEFINED),
+        ("lpad('a', huge)", UNDEFINED),
+        ("topic(huge)", UNDEFINED),
+        ("parse_time('yyyy', huge)", UNDEFINED),
+        ("huge + 1", UNDEFINED),
+        ("huge > 1", UNDEFINED),
+        ("power(9, 99999999)", UNDEFINED),
+        ("power(digits, digits) > 1.12", True),
+        ("power(9, 33)", 9**33),
+        ("sqrt(huge)", UNDEFINED),
+        ("floor(small)", 0),
+        ("long * long", Decimal("1.524157875323883675049535156253620E+58")),
+        ("-digits < -1.1111111111111111111111111111", True),
+        ("trunc(12345678901234567890.123456789, 8)", Decimal("12345678901234567890.12345678")),
+        ("trunc(huge, 2)", UNDEFINED),
+        ("trunc(1e998, 34)", Decimal("1e998")),
+        ("trunc(2.3, 40) + trunc(2.9, -1)", Decimal("4.3")),
+        ("trunc(7, 2)", 7),
+    ],
+)
+def test_numbers_have_bounds(expression: str, expected: Value) -> None:
+    """Without them some take hours, in which the engine does nothing else, and others raise."""
+    numbers = {"huge": "1e999999999", "small": "1e-999999999", "digits": f"1.{'1' * 100_000}", "long": "1234567890" * 3}
+    payload = "{" + ", ".join(f'"{name}": {number}' for name, number in numbers.items()) + "}"
+    assert value(expression, payload) == expected
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "power(0, -1)",
+        "power(-2, 0.5)",
+        "log('1e999')",
+        "exp(1000)",
+        "acos(5)",
+        "parse_time('yyyy', 1e15)",
+        "time_to_epoch('2020 +99:99', 'yyyy Z')",
+        "chr(55296)",
+        "chr(-1)",
+        "topic('²')",
+        "get_mqtt_property([1])",
+        "regexp_matches('a', '(')",
+        "regexp_replace('a', 'a', '$9')",
+        "decode('!', 'base64')",
+        "decode('/w==', 'base64')",
+    ],
+)
+def test_what_a_function_cannot_take_is_undefined(expression: str) -> None:
+    """Not raised: the rest of the message is selected all the same."""
+    assert run("SELECT " + expression + " AS v, 1 AS w FROM 't'") == {"w": 1}
+
+
+def test_a_number_without_bounds_is_no_json() -> None:
+    payload = b'{"a": 1e99999999999999999999}'
+    assert run("SELECT * FROM 't'", payload) == payload
+
+
 def test_new_uuids_differ() -> None:
     first, second = value("newuuid()"), value("newuuid()")
     assert first != second
@@ -296,6 +363,11 @@ def test_variables() -> None:
         "SELECT @x FROM 't'",
         "SET @a = @a SELECT @a FROM 't'",
         "SET @a = 1, @a = 2 SELECT @a FROM 't'",
+        "SELECT 1e1000 FROM 't'",
+        "SELECT 1e99999999999999999999 FROM 't'",
+        "SELECT * FROM 'a/#/b'",
+        "SELECT * FROM 'a+'",
+        "SELECT * FROM ''",
     ],
 )
 def test_what_is_no_statement_is_refused(sql: str) -> None:

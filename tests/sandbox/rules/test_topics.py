@@ -1,7 +1,7 @@
 """Topic filters."""
 
 import pytest
-from iot_sandbox.rules.topics import matcher
+from iot_sandbox.rules.topics import is_filter, matcher
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,22 @@ from iot_sandbox.rules.topics import matcher
 )
 def test_filters(topic_filter: str | None, topic: str, matches: bool) -> None:
     assert matcher(topic_filter)(topic) is matches
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("things/telemetry", True),
+        ("#", True),
+        ("+/+/#", True),
+        ("$aws/things/+/shadow", True),
+        ("a//b", True),
+        ("", False),
+        ("a/#/b", False),
+        ("a#", False),
+        ("a/b+", False),
+        ("##", False),
+    ],
+)
+def test_what_is_a_filter(text: str, valid: bool) -> None:
+    assert is_filter(text) is valid

@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/iot/latest/developerguide/http_batching.html
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,19 +14,20 @@ from moto.iot.exceptions import InvalidRequestException, IoTClientError
 from moto.iot.models import FakeRule
 
 from iot_sandbox.aws.iot.destinations import check_https_url
+from iot_sandbox.rules.sql import SqlError, compile_statement
+from iot_sandbox.rules.template import compile_template
 
 MAX_ACTIONS = 10
 MAX_HEADERS = 100
 SQL_VERSIONS = ("2015-10-08", "2016-03-23", "beta")
 BATCH_LIMITS = {"maxBatchOpenMs": (5, 200), "maxBatchSize": (2, 10), "maxBatchSizeBytes": (100, 131_072)}
 TEMPLATE = "${"
-TOPIC = re.compile(r"\bFROM\s+'([^']*)'", re.IGNORECASE)
 
 Action = Mapping[str, Any]
 
 
 class SqlParseError(IoTClientError):
-    """The statement is no SELECT that AWS IoT could parse."""
+    """The statement, or a template of an action, is none that the rules engine could run."""
 
     def __init__(self, message: str) -> None:
         super().__init__("SqlParseException", message)
@@ -46,8 +46,7 @@ class Rule(FakeRule):
 
 def topic_pattern(sql: str) -> str | None:
     """The topic filter of the statement's FROM, None for a statement without one."""
-    found = TOPIC.search(sql)
-    return found.group(1) if found else None
+    return compile_statement(sql).topic_filter
 
 
 def check(payload: Mapping[str, Any], assumable: Callable[[str], bool]) -> None:
@@ -55,9 +54,7 @@ def check(payload: Mapping[str, Any], assumable: Callable[[str], bool]) -> None:
 
     `assumable(role_arn)` tells whether the role exists and trusts iot.amazonaws.com.
     """
-    sql = payload.get("sql")
-    if not sql or not re.match(r"\s*SELECT\s", str(sql), re.IGNORECASE):
-        raise SqlParseError("Expected a SELECT statement")
+    _check_sql(compile_statement, str(payload.get("sql") or ""))
     version = payload.get("awsIotSqlVersion")
     if version and version not in SQL_VERSIONS:
         raise InvalidRequestException(f"awsIotSqlVersion must be one of {', '.join(SQL_VERSIONS)}, got {version!r}")
@@ -86,6 +83,22 @@ def http_confirmation_urls(payload: Mapping[str, Any]) -> Iterator[str]:
                 yield url
 
 
+def _check_sql(compiled: Callable[[str], object], text: str) -> None:
+    try:
+        compiled(text)
+    except SqlError as error:
+        raise SqlParseError(str(error)) from error
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text within an action; in each there may be templates."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, Sequence)):
+        for member in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(member)
+
+
 def _check_action(action: Action, where: str, assumable: Callable[[str], bool]) -> None:
     given = {name: value for name, value in action.items() if value is not None}
     if len(given) != 1:
@@ -93,6 +106,8 @@ def _check_action(action: Action, where: str, assumable: Callable[[str], bool]) 
     (kind, value), *_ = given.items()
     if kind == "http":
         _check_http(value, where)
+    for text in _texts(value):
+        _check_sql(compile_template, text)
     role = value.get("roleArn") if isinstance(value, Mapping) else None
     if role and not assumable(role):
         raise InvalidRequestException(f"Unable to assume role, role ARN: {role}")

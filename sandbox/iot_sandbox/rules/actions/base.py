@@ -33,12 +33,18 @@ class Delivery:
 
 
 def delivery(context: Context, selected: Value) -> Delivery:
-    """The selected value as bytes: JSON, or the message's own payload where that is none."""
+    """The selected value as bytes: JSON, or the message's own payload where that is none.
+
+    Undefined "is converted to an empty string when serialized by itself":
+    https://docs.aws.amazon.com/iot/latest/developerguide/iot-sql-data-types.html
+    """
+    if selected is UNDEFINED:
+        return Delivery(context, b"", is_json=False)
     if isinstance(selected, bytes):
         return Delivery(context, selected, is_json=False)
     if selected is context.document:
         return Delivery(context, context.message.payload, is_json=True)
-    return Delivery(context, dumps(None if selected is UNDEFINED else selected), is_json=True)
+    return Delivery(context, dumps(selected), is_json=True)
 
 
 class Action(Protocol):

@@ -26,10 +26,13 @@ def single_payload(rule: str, message: Message, failures: Sequence[Failure]) -> 
 def batch_payload(rule: str, messages: Sequence[Message], failure: Failure, across_topics: bool) -> bytes:
     """The messages of one request that failed; their ids count from 1.
 
-    The topic stands once, or at each message if a batch may hold several.
+    The topic stands once, or at each message if a batch may hold several; only batches tell the source's address.
     """
     entries = [
-        {"id": number} | _metadata(message) | ({"topic": message.topic} if across_topics else {})
+        {"id": number}
+        | _metadata(message)
+        | ({"sourceIp": message.source_ip} if message.source_ip else {})
+        | ({"topic": message.topic} if across_topics else {})
         for number, message in enumerate(messages, 1)
     ]
     ids: dict[str, Value] = {"affectedIds": [entry["id"] for entry in entries]}
@@ -41,13 +44,11 @@ def batch_payload(rule: str, messages: Sequence[Message], failure: Failure, acro
 
 
 def _metadata(message: Message) -> dict[str, Value]:
-    known = {
+    return {
         "cloudwatchTraceId": message.trace_id,
         "clientId": message.client_id,
-        "sourceIp": message.source_ip,
         "base64OriginalPayload": base64.b64encode(message.payload).decode(),
     }
-    return {name: value for name, value in known.items() if value is not None}
 
 
 def _failure(failure: Failure) -> dict[str, Value]:

@@ -63,7 +63,7 @@ class HttpAction:
         if self._batcher is None:
             return self._settled(url, await self._sender.post(url, headers, delivery.payload), 1)
         if not _is_text(delivery):
-            return self._failure(url, "A payload that is not UTF-8 text cannot be batched")
+            return self._failure(url, "A payload that is empty or not UTF-8 text cannot be batched")
         await self._batcher.add(url, delivery.message.topic, delivery, len(delivery.payload))
         return None
 
@@ -115,10 +115,10 @@ class HttpAction:
 
 
 def _is_text(delivery: Delivery) -> bool:
+    """Whether it can stand in a batch: nothing between two commas would spoil the others there."""
     if delivery.is_json:
         return True
     try:
-        delivery.payload.decode()
+        return delivery.payload.decode() != ""
     except UnicodeDecodeError:
         return False
-    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any
 
 from lark import Token, Transformer, v_args
@@ -11,7 +10,7 @@ from lark import Token, Transformer, v_args
 from iot_sandbox.rules.sql import operators
 from iot_sandbox.rules.sql.evaluation import Context, Expression, Item, SecretRequest, Selection, SqlError
 from iot_sandbox.rules.sql.functions import CASTS, FUNCTIONS
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_boolean
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_boolean, to_number
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
@@ -41,7 +40,10 @@ class Compiler(Transformer[Token, Any]):
     # ---- literals and references
 
     def number(self, token: Token) -> Expression:
-        return constant(int(token) if token.isdigit() else Decimal(token))
+        number = to_number(str(token))
+        if number is UNDEFINED:
+            raise SqlError(f"Numbers go up to 9.99E999, {token} does not")
+        return constant(int(number) if token.isdigit() else number)
 
     def string(self, token: Token) -> Expression:
         return constant(unquote(token))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from decimal import Decimal, DecimalException
+from decimal import Decimal
 from typing import Any
 
 from iot_sandbox.rules.sql.values import (
+    ARITHMETIC,
     UNDEFINED,
     Value,
     is_number,
@@ -55,9 +56,9 @@ def calculate(sign: str, left: Value, right: Value) -> Value:
         return UNDEFINED
     try:
         if isinstance(left, int) and isinstance(right, int):
-            return _calculate_integers(sign, left, right)
-        return _DECIMAL[sign](Decimal(left), Decimal(right))
-    except (ZeroDivisionError, DecimalException):
+            return to_number(_calculate_integers(sign, left, right))
+        return _DECIMAL[sign](left, right)
+    except ArithmeticError:
         return UNDEFINED
 
 
@@ -70,7 +71,13 @@ def _calculate_integers(sign: str, left: int, right: int) -> int:
 
 
 _INTEGER: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
-_DECIMAL: dict[str, Callable[[Any, Any], Any]] = {**_INTEGER, "/": operator.truediv, "%": operator.mod}
+_DECIMAL: dict[str, Callable[[Any, Any], Any]] = {
+    "+": ARITHMETIC.add,
+    "-": ARITHMETIC.subtract,
+    "*": ARITHMETIC.multiply,
+    "/": ARITHMETIC.divide,
+    "%": ARITHMETIC.remainder,
+}
 
 
 def logical(sign: str, left: Value, right: Value) -> Value:
@@ -91,7 +98,9 @@ def signed(sign: str, value: Value) -> Value:
     """A number with its sign; Undefined for what is no number."""
     if not is_number(value):
         return UNDEFINED
-    return -value if sign == "-" else value
+    if sign == "+":
+        return value
+    return value.copy_negate() if isinstance(value, Decimal) else -value
 
 
 def member(value: Value, key: Value) -> Value:

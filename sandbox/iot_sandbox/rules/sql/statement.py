@@ -13,6 +13,7 @@ from lark.exceptions import UnexpectedInput, VisitError
 from iot_sandbox.rules.sql.compiler import Compiler, secret_request, unquote
 from iot_sandbox.rules.sql.evaluation import Context, Expression, SecretRequest, Selection, SqlError
 from iot_sandbox.rules.sql.values import Value, to_boolean
+from iot_sandbox.rules.topics import is_filter
 
 MAX_VARIABLES = 10
 
@@ -70,9 +71,12 @@ class _StatementCompiler(Compiler):
         variables = [a for a in assignments if isinstance(a, tuple)]
         if len(variables) > MAX_VARIABLES:
             raise SqlError(f"SET declares at most {MAX_VARIABLES} variables")
+        topic_filter = unquote(source) if isinstance(source, Token) else None
+        if topic_filter is not None and not is_filter(topic_filter):
+            raise SqlError(f"FROM {topic_filter!r} is no topic filter: + is a whole level, # the last one")
         return Statement(
             selection,  # type: ignore[arg-type]
-            unquote(source) if isinstance(source, Token) else None,
+            topic_filter,
             where if isinstance(where, Expression) else None,
             tuple(variables),
             tuple(self.secrets),

@@ -5,7 +5,7 @@ Types and conversions: https://docs.aws.amazon.com/iot/latest/developerguide/iot
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -23,6 +23,11 @@ class Undefined:
 UNDEFINED: Final = Undefined()
 Value: TypeAlias = Any  # Undefined | None | bool | int | Decimal | str | list[Value] | dict[str, Value]
 
+ARITHMETIC: Final = Context(prec=34, Emin=-999, Emax=999, traps=[DivisionByZero, InvalidOperation, Overflow])
+"""AWS's Decimal: 34 digits, up to 9.99…E999. Without its bounds one message could keep the engine busy for hours."""
+INT_LIMIT: Final = 10**ARITHMETIC.prec
+"""AWS's Int has 34 digits as well."""
+
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -31,8 +36,8 @@ def loads(text: bytes) -> Value:
     """JSON with exact numbers; raises ValueError for what is no JSON."""
     try:
         return _decoder.decode(text)
-    except RecursionError as error:
-        raise ValueError("JSON is nested too deeply") from error
+    except (RecursionError, InvalidOperation) as error:
+        raise ValueError("JSON is nested too deeply, or has a number without bounds") from error
 
 
 def dumps(value: Value) -> bytes:
@@ -46,16 +51,25 @@ def is_number(value: Value) -> bool:
 
 
 def to_number(value: Value) -> Value:
-    """A number, or the number that a string spells; otherwise Undefined."""
-    if is_number(value):
-        return value
+    """A number, or the number that a string spells, as AWS reckons with it; otherwise Undefined."""
     if isinstance(value, str):
-        try:
-            number = Decimal(value.strip())
-        except InvalidOperation:
-            return UNDEFINED
-        return number if number.is_finite() else UNDEFINED
-    return UNDEFINED
+        value = value.strip()
+    elif not is_number(value):
+        return UNDEFINED
+    elif isinstance(value, int) and -INT_LIMIT < value < INT_LIMIT:
+        return value
+    try:
+        number = ARITHMETIC.create_decimal(value)
+    except (InvalidOperation, Overflow):
+        return UNDEFINED
+    return number if number.is_finite() else UNDEFINED
+
+
+def to_int(number: Value) -> int:
+    """A number cut to an Int; raises OverflowError beyond AWS's."""
+    if not -INT_LIMIT < number < INT_LIMIT:
+        raise OverflowError("An Int has 34 digits at most")
+    return int(number)
 
 
 def to_boolean(value: Value) -> Value:

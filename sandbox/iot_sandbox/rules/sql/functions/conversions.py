@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,7 +11,7 @@ from typing import Final
 from iot_sandbox.rules.sql.evaluation import Context
 from iot_sandbox.rules.sql.functions.registry import function
 from iot_sandbox.rules.sql.operators import member
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, loads, to_boolean, to_number, to_text
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, loads, to_boolean, to_int, to_number, to_text
 
 
 @function("isnull", 1)
@@ -60,7 +59,10 @@ def _number(value: Value, whole: bool) -> Value:
     number = int(value) if isinstance(value, bool) else to_number(value)
     if number is UNDEFINED:
         return UNDEFINED
-    return int(number) if whole else Decimal(number)
+    try:
+        return to_int(number) if whole else Decimal(number)
+    except OverflowError:
+        return UNDEFINED
 
 
 def octets(value: Value) -> bytes:
@@ -78,11 +80,8 @@ def decode(context: Context, value: Value, scheme: Value) -> Value:
     """The decoded JSON or text; Undefined for what is no base64 or no text."""
     if scheme != "base64":
         return UNDEFINED
-    try:
-        decoded = base64.b64decode(octets(value), validate=True)
-        text = decoded.decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return UNDEFINED
+    decoded = base64.b64decode(octets(value), validate=True)
+    text = decoded.decode()
     try:
         return loads(decoded)
     except ValueError:

@@ -7,7 +7,7 @@ import uuid
 
 from iot_sandbox.rules.sql.evaluation import Context, EvaluationError, SecretRequest
 from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.values import UNDEFINED, Value
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_int, to_number
 
 
 @function("accountid", 0)
@@ -39,7 +39,7 @@ def get_secret(context: Context, *arguments: Value) -> Value:
     """Looked up before the evaluation; what could not be had fails the rule."""
     secret_id, secret_type, *key, role_arn = arguments
     request = SecretRequest(secret_id, secret_type, key[0] if key else None, role_arn)
-    if request not in context.secrets:
+    if not all(isinstance(argument, str) for argument in arguments) or request not in context.secrets:
         raise EvaluationError("The arguments of get_secret() must be strings")
     return context.secrets[request]
 
@@ -80,7 +80,7 @@ def topic(context: Context, segment: Value = None) -> Value:
     if segment is None:
         return name
     parts = name.split("/")
-    index = int(segment) if isinstance(segment, int) or str(segment).isdigit() else 0
+    index = to_int(to_number(segment))
     return parts[index - 1] if 1 <= index <= len(parts) else UNDEFINED
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, DecimalException
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import Context as DecimalContext
 
 from iot_sandbox.rules.sql.evaluation import Context
 from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.operators import calculate
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, to_number
+from iot_sandbox.rules.sql.operators import calculate, signed
+from iot_sandbox.rules.sql.values import ARITHMETIC, UNDEFINED, Value, is_number, to_int, to_number
+
+# Holds the longest Decimal with all of its digits: a quantity is never too long to be cut.
+_WRITTEN_OUT = DecimalContext(prec=ARITHMETIC.Emax + ARITHMETIC.prec + 1, rounding=ROUND_DOWN)
 
 
 def _numeric(name: str, count: int, work: Callable[..., Value]) -> None:
@@ -19,26 +23,23 @@ def _numeric(name: str, count: int, work: Callable[..., Value]) -> None:
         numbers = [to_number(argument) for argument in arguments]
         if UNDEFINED in numbers:
             return UNDEFINED
-        try:
-            result = work(*numbers)
-        except (ArithmeticError, ValueError, DecimalException):
-            return UNDEFINED
-        return Decimal(repr(result)) if isinstance(result, float) else result
+        result = work(*numbers)
+        return to_number(repr(result) if isinstance(result, float) else result)
 
 
 def _rounded(mode: str) -> Callable[[Value], int]:
-    return lambda value: int(Decimal(value).to_integral_value(mode))
+    return lambda value: to_int(Decimal(value).to_integral_value(mode))
 
 
-_numeric("abs", 1, abs)
+_numeric("abs", 1, lambda value: signed("-", value) if value < 0 else value)
 _numeric("ceil", 1, _rounded(ROUND_CEILING))
 _numeric("floor", 1, _rounded(ROUND_FLOOR))
 _numeric("round", 1, _rounded(ROUND_HALF_UP))
 _numeric("sign", 1, lambda value: (value > 0) - (value < 0))
 _numeric("mod", 2, lambda left, right: calculate("%", left, right))
 _numeric("remainder", 2, lambda left, right: calculate("%", left, right))
-_numeric("power", 2, lambda base, exponent: base**exponent if exponent >= 0 else Decimal(base) ** exponent)
-_numeric("sqrt", 1, lambda value: Decimal(value).sqrt())
+_numeric("power", 2, ARITHMETIC.power)
+_numeric("sqrt", 1, ARITHMETIC.sqrt)
 for _name, _work in {
     "acos": math.acos, "asin": math.asin, "atan": math.atan, "cos": math.cos,
     "cosh": math.cosh, "exp": math.exp, "ln": math.log, "log": math.log10, "sin": math.sin,
@@ -47,10 +48,10 @@ for _name, _work in {
     _numeric(_name, 1, _work)
 _numeric("atan2", 2, math.atan2)
 
-_numeric("bitand", 2, lambda left, right: int(left) & int(right))
-_numeric("bitor", 2, lambda left, right: int(left) | int(right))
-_numeric("bitxor", 2, lambda left, right: int(left) ^ int(right))
-_numeric("bitnot", 1, lambda value: ~int(value))
+_numeric("bitand", 2, lambda left, right: to_int(left) & to_int(right))
+_numeric("bitor", 2, lambda left, right: to_int(left) | to_int(right))
+_numeric("bitxor", 2, lambda left, right: to_int(left) ^ to_int(right))
+_numeric("bitnot", 1, lambda value: ~to_int(value))
 
 
 @function("rand", 0)
@@ -60,9 +61,11 @@ def rand(context: Context) -> Value:
 
 @function("trunc", 2)
 def trunc(context: Context, value: Value, places: Value) -> Value:
-    """The number cut, not rounded, to so many decimal places."""
+    """The number cut, not rounded, to so many decimal places: 0 to 34, and none that is but a trailing zero."""
     number = to_number(value)
-    if number is UNDEFINED or not is_number(places) or places < 0:
+    if number is UNDEFINED or not is_number(places):
         return UNDEFINED
-    step = Decimal(1).scaleb(-int(places))
-    return Decimal(number).quantize(step, "ROUND_DOWN")
+    if isinstance(number, int):
+        return number
+    step = Decimal(1).scaleb(-int(min(max(places, 0), ARITHMETIC.prec)))
+    return ARITHMETIC.normalize(_WRITTEN_OUT.quantize(number, step))

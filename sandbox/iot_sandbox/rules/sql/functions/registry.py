@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,8 @@ class Function:
     """Whether ``*`` as first argument means the payload's bytes, even if they are JSON."""
 
 
+_UNFIT = (ArithmeticError, RecursionError, TypeError, ValueError, re.error)
+
 FUNCTIONS: Final[dict[str, Function]] = {}
 """By lower-case name: AWS takes them in any case."""
 
@@ -27,14 +30,21 @@ FUNCTIONS: Final[dict[str, Function]] = {}
 def function(
     name: str, fewest: int, most: int | None = None, *, undefined: bool = False, raw_payload: bool = False
 ) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
-    """Registers a function; unless ``undefined``, it yields Undefined as soon as one argument is."""
+    """Registers a function; unless ``undefined``, it yields Undefined as soon as one argument is.
+
+    It also does for arguments that it cannot take and raises for, as on AWS: no message is lost by them.
+    """
 
     def register(run: Callable[..., Value]) -> Callable[..., Value]:
         def guarded(context: object, *arguments: Value) -> Value:
-            return UNDEFINED if any(a is UNDEFINED for a in arguments) else run(context, *arguments)
+            if not undefined and any(a is UNDEFINED for a in arguments):
+                return UNDEFINED
+            try:
+                return run(context, *arguments)
+            except _UNFIT:
+                return UNDEFINED
 
-        most_arguments = fewest if most is None else most
-        FUNCTIONS[name] = Function(run if undefined else guarded, fewest, most_arguments, raw_payload)
+        FUNCTIONS[name] = Function(guarded, fewest, fewest if most is None else most, raw_payload)
         return run
 
     return register

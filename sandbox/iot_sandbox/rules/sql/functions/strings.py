@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from iot_sandbox.rules.sql.evaluation import Context
 from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, to_text
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, to_int, to_text
 
 
 def _textual(name: str, count: int, work: Callable[..., Value]) -> None:
@@ -21,18 +21,6 @@ def _first(pattern: str, text: str) -> Value:
     return found[0] if found else UNDEFINED
 
 
-def _guarded(work: Callable[..., Value]) -> Callable[..., Value]:
-    """Undefined for what is no regular expression."""
-
-    def run(text: str, pattern: str, *more: str) -> Value:
-        try:
-            return work(text, pattern, *more)
-        except re.error:
-            return UNDEFINED
-
-    return run
-
-
 _textual("lower", 1, str.lower)
 _textual("upper", 1, str.upper)
 _textual("length", 1, len)
@@ -44,9 +32,9 @@ _textual("startswith", 2, str.startswith)
 _textual("endswith", 2, str.endswith)
 _textual("indexof", 2, str.find)
 _textual("replace", 3, str.replace)
-_textual("regexp_matches", 2, _guarded(lambda text, pattern: re.search(pattern, text) is not None))
-_textual("regexp_replace", 3, _guarded(lambda text, pattern, new: re.sub(pattern, _java_groups(new), text)))
-_textual("regexp_substr", 2, _guarded(lambda text, pattern: _first(pattern, text)))
+_textual("regexp_matches", 2, lambda text, pattern: re.search(pattern, text) is not None)
+_textual("regexp_replace", 3, lambda text, pattern, new: re.sub(pattern, _java_groups(new), text))
+_textual("regexp_substr", 2, lambda text, pattern: _first(pattern, text))
 
 
 def _java_groups(replacement: str) -> str:
@@ -65,7 +53,11 @@ def concat(context: Context, *values: Value) -> Value:
 
 @function("chr", 1)
 def chr_(context: Context, value: Value) -> Value:
-    return chr(int(value)) if is_number(value) and 0 <= value < 0x110000 else UNDEFINED
+    """The character of a number; half a surrogate pair is none."""
+    if not is_number(value):
+        return UNDEFINED
+    character = chr(to_int(value))
+    return UNDEFINED if "\ud800" <= character <= "\udfff" else character
 
 
 def _padding(name: str, left: bool) -> None:
@@ -73,7 +65,7 @@ def _padding(name: str, left: bool) -> None:
     def pad(context: Context, value: Value, count: Value) -> Value:
         if not is_number(count):
             return UNDEFINED
-        spaces = " " * min(max(int(count), 0), 1000)
+        spaces = " " * min(max(to_int(count), 0), 1000)
         return spaces + to_text(value) if left else to_text(value) + spaces
 
 
@@ -87,4 +79,4 @@ def substring(context: Context, value: Value, start: Value, end: Value = None) -
     text = to_text(value)
     if not is_number(start) or not (end is None or is_number(end)):
         return UNDEFINED
-    return text[max(int(start), 0) : None if end is None else max(int(end), 0)]
+    return text[max(to_int(start), 0) : None if end is None else max(to_int(end), 0)]

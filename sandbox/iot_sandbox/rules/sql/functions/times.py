@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from iot_sandbox.rules.sql.evaluation import Context
 from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_number
+from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_int, to_number
 
 _LETTERS = re.compile(r"'(?:[^']|'')*'|([a-zA-Z])\1*|.", re.DOTALL)
 _MONTHS = list(calendar.month_name)[1:]
@@ -63,7 +63,7 @@ def parse_time(context: Context, pattern: Value, epoch_ms: Value, zone_id: Value
     number, where = to_number(epoch_ms), zone(str(zone_id))
     if number is UNDEFINED or where is None:
         return UNDEFINED
-    at = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(number))).astimezone(where)
+    at = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=to_int(number))).astimezone(where)
     return "".join(_write(match[0], at) for match in _LETTERS.finditer(str(pattern)))
 
 
@@ -98,10 +98,7 @@ def _expression(pattern: str) -> str:
 @function("time_to_epoch", 2)
 def time_to_epoch(context: Context, text: Value, pattern: Value) -> Value:
     """A written time in ms since 1970; Undefined if it does not fit the pattern."""
-    try:
-        found = re.fullmatch(_expression(str(pattern)), str(text))
-    except re.error:
-        return UNDEFINED
+    found = re.fullmatch(_expression(str(pattern)), str(text))
     where = zone((found and found.groupdict().get("zone")) or "UTC")
     if not found or where is None:
         return UNDEFINED
@@ -111,11 +108,8 @@ def time_to_epoch(context: Context, text: Value, pattern: Value) -> Value:
         month = next(i for i, name in enumerate(_MONTHS, 1) if name.startswith(groups["M"]))
     numbers = {name: int(groups.get(name) or 0) for name in ("hour", "minute", "second")}
     micros = int((groups.get("fraction") or "0").ljust(6, "0")[:6])
-    try:
-        at = datetime(
-            int(groups.get("year") or 1970), month, int(groups.get("day") or 1), **numbers,
-            microsecond=micros, tzinfo=where,
-        )  # fmt: skip
-    except ValueError:
-        return UNDEFINED
+    at = datetime(
+        int(groups.get("year") or 1970), month, int(groups.get("day") or 1), **numbers,
+        microsecond=micros, tzinfo=where,
+    )  # fmt: skip
     return int(at.timestamp()) * 1000 + micros // 1000
