@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -157,6 +158,16 @@ def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict
     return found
 
 
+def misspelt(session: Any, region: str) -> str:
+    """What is wrong with a region whose name resolves to nothing; empty for one that there is."""
+    partitions = session.get_available_partitions()
+    regions = [name for partition in partitions for name in session.get_available_regions("sts", partition)]
+    if region in regions:
+        return ""
+    near = " or ".join(get_close_matches(region, regions, n=2))
+    return f"There is no region {region}{f'; is {near} meant?' if near else '.'}"
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -190,10 +201,13 @@ def main() -> None:
     ) as error:
         answer["faults"] = [f"There are no AWS credentials ({error}). {SIGN_IN}"]
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
-        answer["reachable"] = False
-        answer["faults"] = [
-            f"AWS does not answer: {error}. Check the network, and AWS_ENDPOINT_URL in aws_environment if it is set."
-        ]
+        if slip := misspelt(session, wanted["region"]):
+            answer["faults"] = [f"{slip} Correct aws_region in group_vars/all/aws.yml. (AWS does not answer: {error})"]
+        else:
+            answer["reachable"] = False
+            answer["faults"] = [
+                f"AWS does not answer: {error}. Check the network, and AWS_ENDPOINT_URL in aws_environment if it is set."
+            ]
     except (exceptions.BotoCoreError, exceptions.ClientError) as error:
         answer["faults"] = [f"AWS refuses the credentials: {error}. {SIGN_IN}"]
     else:
