@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import cast
 
 import uvloop
 from aiohttp import web
@@ -12,6 +13,7 @@ from iot_receiver import keys
 from iot_receiver.app import init_app
 from iot_receiver.logs import configure, event
 from iot_receiver.secrets import SecretsError
+from iot_receiver.server import listen
 from iot_receiver.settings import Settings, SettingsError
 
 CLOSING_SECONDS = 5.0  # for connections in use to end with an answer instead of by us
@@ -48,16 +50,10 @@ async def serve(app: web.Application) -> None:
     """Serve until told to stop, then until the load balancer has turned away, then finish."""
     settings, lifecycle = app[keys.SETTINGS], app[keys.LIFECYCLE]
     loop = asyncio.get_running_loop()
-    runner = web.AppRunner(
-        app,
-        access_log=None,  # costs as much as the handler
-        keepalive_timeout=settings.keepalive,
-        shutdown_timeout=FINISH_SECONDS,
-        auto_decompress=False,  # no encoded body is taken, so none is unpacked
-    )
+    runner = web.AppRunner(app, shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=4_096)
-    await site.start()
+    server = cast(web.Server, runner.server)
+    listener = await listen(server, settings.host, settings.port, settings.keepalive)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifecycle.stop)
     event("started", "the receiver listens", port=settings.port, table=settings.table_name)
@@ -67,9 +63,9 @@ async def serve(app: web.Application) -> None:
     await asyncio.sleep(settings.deregistration_delay)
 
     lifecycle.closing = True
-    await site.stop()
+    listener.close()
     deadline = loop.time() + CLOSING_SECONDS
-    while runner.server and runner.server.connections and loop.time() < deadline:  # noqa: ASYNC110 - aiohttp has no event for it
+    while server.connections and loop.time() < deadline:  # noqa: ASYNC110 - aiohttp has no event for it
         await asyncio.sleep(0.05)
     await runner.cleanup()
     event("stopped", "every request was answered")

@@ -2,6 +2,10 @@
 
 The request carries no secret: anybody can send one. So nothing in it is trusted but the token, which goes
 into one signed call to IoT Core under this process's own role; `enableUrl` is never fetched.
+
+Nor can a true token be told from a false one without asking, and asking is rationed. So whoever knows this
+account and region can hold up a confirmation with a flood of false tokens, for as long as the flood lasts; it
+ends in 429, and role iot_core has the challenge sent again while it is not answered.
 """
 
 import asyncio
@@ -11,14 +15,15 @@ from contextlib import AsyncExitStack
 from hashlib import sha256
 from time import monotonic
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from aiohttp import web
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from iot_receiver.bodies import read, too_slow
+from iot_receiver.bodies import Bodies, Unread
 from iot_receiver.logs import event, fault
 from iot_receiver.metrics import Metrics
 from iot_receiver.problems import problem, unavailable
@@ -29,6 +34,7 @@ DESTINATION_ARN = "x-amz-rules-engine-destination-arn"
 CONFIRMATION = "DestinationConfirmation"
 
 BODY_BYTES = 16_384
+BODIES_BYTES = 2 << 20  # of all together: apart from the messages' budget, which strangers must not use up
 BURST = 5.0  # calls to IoT Core at once
 PER_SECOND = 0.2  # and from then on
 REMEMBERED = 256
@@ -46,15 +52,16 @@ class _Body(msgspec.Struct):
 class Confirmation:
     """Answers destination confirmations; use within `async with`."""
 
-    def __init__(self, session: AioSession, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, session: AioSession, settings: Settings, partition: str, metrics: Metrics) -> None:
         self._session = session
         self._region = settings.aws_region
         self._metrics = metrics
         self._open = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._client: Any = None
+        self._bodies = Bodies(BODY_BYTES, BODIES_BYTES)
         self._arn = re.compile(
-            rf"arn:aws[a-z-]*:iot:{re.escape(settings.aws_region)}:{settings.aws_account_id}"
+            rf"arn:{re.escape(partition)}:iot:{re.escape(settings.aws_region)}:{settings.aws_account_id}"
             r":ruledestination/http/[A-Za-z0-9-]{1,64}"
         )
         self._allowance = BURST
@@ -70,11 +77,9 @@ class Confirmation:
     async def confirm(self, request: web.Request) -> web.Response:
         """Answer a request that says it is a confirmation."""
         try:
-            token = self._token(request, await read(request, BODY_BYTES))
-        except TimeoutError:
-            return self._count("refused", too_slow())
-        except web.HTTPRequestEntityTooLarge:
-            return self._count("refused", problem(413, f"a confirmation has at most {BODY_BYTES} bytes"))
+            token = self._token(request, await self._bodies.read(request))
+        except Unread as unread:
+            return self._count("limited" if unread.response.status == 503 else "refused", unread.response)
         except ValueError as error:
             return self._count("refused", problem(403, str(error)))
         return await self._answer(token)
@@ -99,13 +104,13 @@ class Confirmation:
             content = msgspec.json.decode(body, type=_Body) if body else _Body()
         except (ValueError, RecursionError):
             raise ValueError("the body is no confirmation") from None
-        tokens = {text for text in (request.query.get("confirmationToken"), content.token) if text}
+        tokens = {text for text in (*_query_tokens(request.rel_url.raw_query_string), content.token) if text}
         if len(tokens) != 1:
             raise ValueError("there must be one confirmationToken, and one only")
         token = tokens.pop()
         if not _TOKEN.fullmatch(token) or ".." in token:
             raise ValueError("confirmationToken is no token of IoT Core")
-        arns = {text for text in (request.headers.get(DESTINATION_ARN), content.arn) if text is not None}
+        arns = {text for text in (*request.headers.getall(DESTINATION_ARN, ()), content.arn) if text is not None}
         if not arns:
             raise ValueError("the destination's ARN is missing")
         if not all(self._arn.fullmatch(arn) for arn in arns):
@@ -123,7 +128,7 @@ class Confirmation:
                 return self._count("refused", problem(403, "IoT Core did not accept this token"))
             fault("confirmation_failed", "IoT Core could not be asked to confirm", code=code)
             return self._count("failed", unavailable("IoT Core could not be asked to confirm"))
-        except (BotoCoreError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - botocore can't parse every answer, and says so in many ways
             fault("confirmation_failed", "IoT Core could not be asked to confirm", error=error)
             return self._count("failed", unavailable("IoT Core could not be asked to confirm"))
         event("destination_confirmed", "a topic rule destination was confirmed")
@@ -161,3 +166,9 @@ class Confirmation:
     def _count(self, outcome: str, response: web.Response) -> web.Response:
         self._metrics.confirmations[outcome] += 1
         return response
+
+
+def _query_tokens(query: str) -> list[str]:
+    """The tokens of a URL as they are: read as a form's, a `+` in one would become a space."""
+    members = (member.partition("=") for member in query.split("&"))
+    return [unquote(value) for name, _, value in members if name == "confirmationToken"]

@@ -3,13 +3,13 @@
 import asyncio
 
 from aiobotocore.session import AioSession
-from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
 from iot_receiver.logs import event, fault
 
 POLL_SECONDS = 20.0  # botocore refreshes within the last 15 minutes of validity, so this is early enough
 RETRY_SECONDS = 1.0
+REFRESH_SECONDS = 10.0  # botocore itself would wait for STS for a minute
 
 
 class Credentials:
@@ -21,22 +21,30 @@ class Credentials:
 
     def __init__(self, session: AioSession) -> None:
         self._session = session
+        self._source: object = None
         self.current: ReadOnlyCredentials | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are credentials that have not expired, as far as is known."""
+        expired = isinstance(self._source, RefreshableCredentials) and self._source.refresh_needed(0)
+        return self.current is not None and not expired
 
     async def refresh(self) -> bool:
         """Have botocore refresh them when it is time; True when there are credentials."""
         try:
-            source = await self._session.get_credentials()
-            if source is None:
-                fault("credentials_missing", "no AWS credentials: is the service account's role set?")
-                return False
-            fresh = await source.get_frozen_credentials()
-        except (BotoCoreError, ClientError, OSError) as error:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                source = await self._session.get_credentials()
+                if source is None:
+                    fault("credentials_missing", "no AWS credentials: is the service account's role set?")
+                    return False
+                fresh = await source.get_frozen_credentials()
+        except Exception as error:  # noqa: BLE001 - STS may answer anything; whatever it is, it is tried again
             fault("credentials_failed", "AWS credentials can't be had", error=error)
             return False
         if self.current is None:
             event("credentials_loaded", "AWS credentials were had")
-        self.current = fresh
+        self._source, self.current = source, fresh
         return True
 
     async def keep_fresh(self) -> None:

@@ -1,4 +1,4 @@
-"""Puts what is no reading on the dead-letter queue, with the reason, so that nothing is dropped unseen."""
+"""Puts what is no reading on the dead-letter queue, with the reason, and counts what waits on such queues."""
 
 import asyncio
 from base64 import b64encode
@@ -13,9 +13,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from iot_receiver.logs import fault
 from iot_receiver.messages import Rejection
+from iot_receiver.metrics import Metrics
+from iot_receiver.redrive_queue import Queue
 
 BATCH_LETTERS = 10  # SendMessageBatch's limits
 BATCH_BYTES = 262_144
+COUNT_SECONDS = 30.0
 
 
 class NotQueued(Exception):  # noqa: N818
@@ -25,15 +28,16 @@ class NotQueued(Exception):  # noqa: N818
 class DeadLetters:
     """Sends to one SQS queue, or nowhere; use within `async with`."""
 
-    def __init__(self, session: AioSession, region: str, queue_url: str | None) -> None:
+    def __init__(self, session: AioSession, region: str, queue_url: str | None, rule_queue_url: str | None) -> None:
         self._session = session
         self._region = region
         self._queue_url = queue_url
+        self._counted = {name: url for name, url in (("receiver", queue_url), ("rule", rule_queue_url)) if url}
         self._open = AsyncExitStack()
         self._client: Any = None
 
     async def __aenter__(self) -> "DeadLetters":
-        if self._queue_url:
+        if self._counted:
             config = AioConfig(
                 connect_timeout=0.3, read_timeout=0.4, retries={"mode": "standard", "total_max_attempts": 2}
             )
@@ -46,7 +50,7 @@ class DeadLetters:
 
     def take(self, rejection: Rejection) -> bool:
         """Say whether a message can go to the queue: there is one, and it is not too large for it."""
-        return self._client is not None and len(rejection.message) * 4 // 3 + 1_000 < BATCH_BYTES
+        return self._queue_url is not None and len(rejection.message) * 4 // 3 + 1_000 < BATCH_BYTES
 
     async def send(self, rejections: Sequence[Rejection], received_at: str, deadline: float) -> None:
         """Put messages that `take` accepts on the queue by `deadline` (the event loop's time).
@@ -62,11 +66,28 @@ class DeadLetters:
             fault("dead_letter_failed", "the dead-letter queue can't be reached", error=error)
             raise NotQueued from error
 
+    async def watch(self, metrics: Metrics) -> None:
+        """Count what waits on the receiver's queue and on the rule's, again and again, for ever."""
+        told: set[str] = set()  # of which a fault is logged already
+        while self._counted:
+            for name, url in self._counted.items():
+                try:
+                    metrics.waiting_letters[name] = await Queue(self._client, url).count()
+                    told.discard(name)
+                except Exception as error:  # noqa: BLE001 - SQS may answer anything; it is asked again
+                    metrics.waiting_letters.pop(name, None)  # an old number would pass for the present one
+                    if name not in told:
+                        fault("dead_letters_uncounted", "a queue's letters can't be counted", error=error, queue=name)
+                    told.add(name)
+            await asyncio.sleep(COUNT_SECONDS)
+
     async def _send(self, batch: Sequence[str]) -> None:
         entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(batch)]
         answer = await self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
-        if answer.get("Failed"):
-            fault("dead_letter_failed", "SQS refused a message", code=answer["Failed"][0]["Code"])
+        taken = {result["Id"] for result in answer.get("Successful", ())}
+        if not taken.issuperset(entry["Id"] for entry in entries):
+            code = next((result.get("Code") for result in answer.get("Failed", ())), "")
+            fault("dead_letter_failed", "SQS did not take a message", code=code)
             raise NotQueued
 
 

@@ -6,6 +6,7 @@ it against the ordinary client.
 """
 
 import asyncio
+import re
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -37,6 +38,8 @@ REFUSALS = frozenset(
         "ItemCollectionSizeLimitExceededException",
     }
 )
+
+_CODE = re.compile(r"[A-Za-z0-9]{1,64}")  # it becomes a metric's label
 
 Key = tuple[str, str]
 
@@ -168,6 +171,7 @@ def _write_error(status: int, body: bytes) -> WriteError:
         fault = _decode_fault(body)
     except ValueError:
         fault = _Fault()
-    code = fault.type.rsplit("#", 1)[-1] or f"Http{status}"
+    code = fault.type.rsplit("#", 1)[-1]
     # what a proxy or an overloaded front end answers is never the item's fault
-    return WriteError(code if status == 400 else f"Http{status}", fault.message or fault.Message)
+    known = status == 400 and _CODE.fullmatch(code)
+    return WriteError(code if known else f"Http{status}", fault.message or fault.Message)

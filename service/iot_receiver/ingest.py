@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from iot_receiver import keys
-from iot_receiver.bodies import read, too_slow
+from iot_receiver.bodies import Bodies, Unread, too_large
 from iot_receiver.confirmation import CONFIRMATION, MESSAGE_TYPE
 from iot_receiver.dead_letters import NotQueued
 from iot_receiver.logs import fault
@@ -21,6 +21,7 @@ from iot_receiver.times import iso_from_ms
 
 SECRET = "X-Iot-Secret"  # noqa: S105 - a header's name
 MAX_BODY = 524_288  # bytes
+BODIES_BYTES = 48 << 20  # of slow and of large bodies together, in a pod of 256 MiB
 DEADLINE = 0.9  # seconds, so that IoT Core's three tries fit its timeout of 3 s
 LISTED = 100  # results in an answer: IoT Core gives up on answers above 16 KiB
 
@@ -34,6 +35,7 @@ class Ingest:
         self._parser = app[keys.PARSER]
         self._secrets = app[keys.SECRETS]
         self._lifecycle = app[keys.LIFECYCLE]
+        self._bodies = Bodies(MAX_BODY, BODIES_BYTES)
 
     async def post(self, request: web.Request) -> web.Response:
         """Answer one request, and count it."""
@@ -46,6 +48,7 @@ class Ingest:
             raise  # the caller has gone: nobody to answer
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is stored for sure: have it sent again
             fault("request_failed", "a request could not be handled", error=error)
+            self._metrics.unavailable += 1  # or more: who knows what was in it
             response = unavailable("the request could not be handled")
         status = response.status
         self._metrics.answers[status] = self._metrics.answers.get(status, 0) + 1
@@ -63,7 +66,7 @@ class Ingest:
         if not self._secrets.admits(given):
             return problem(403, f"the header {SECRET} holds no secret of this receiver")
         if (request.content_length or 0) > MAX_BODY:
-            return _too_large()
+            return too_large(MAX_BODY)
         if hdrs.CONTENT_ENCODING in headers:
             return problem(415, "the body must not be encoded")
         if not _is_json(headers.get(hdrs.CONTENT_TYPE, "application/json")):
@@ -72,11 +75,11 @@ class Ingest:
 
     async def _messages(self, request: web.Request) -> web.Response:
         try:
-            body = await read(request, MAX_BODY)
-        except TimeoutError:
-            return too_slow()
-        except web.HTTPRequestEntityTooLarge:
-            return _too_large()
+            body = await self._bodies.read(request)
+        except Unread as unread:
+            if unread.response.status == 503:
+                self._metrics.unavailable += 1  # or more: nobody knows what is in it
+            return unread.response
         deadline = asyncio.get_running_loop().time() + DEADLINE
         try:
             results = self._parser.parse(body)
@@ -110,8 +113,8 @@ class Ingest:
             messages = self._parser.split(body)
             for place, reason in refusals.items():
                 rejections[indices[place]] = Rejection(reason, messages[indices[place]])
-        self._metrics.stored += len(results) - len(rejections)
         if not rejections:
+            self._metrics.stored += len(results)
             return _stored(len(results))
         return await self._rejected(body, len(results), rejections, deadline)
 
@@ -132,8 +135,10 @@ class Ingest:
         if all(letters.take(rejection) for rejection in rejections.values()):
             received_at = iso_from_ms(time.time_ns() // 1_000_000)
             await letters.send(list(rejections.values()), received_at, deadline)
+            self._metrics.stored += count - len(rejections)  # not before: unsent letters have it all sent again
             self._metrics.dead_lettered += len(rejections)
             return web.Response(body=msgspec.json.encode(members), content_type="application/json")
+        self._metrics.stored += count - len(rejections)
         self._metrics.rejected += len(rejections)
         return problem(422, "some messages are no readings; the others are stored", **members)
 
@@ -146,10 +151,6 @@ class Ingest:
 
 def _stored(count: int) -> web.Response:
     return web.Response(body=b'{"stored":%d}' % count, content_type="application/json")
-
-
-def _too_large() -> web.Response:
-    return problem(413, f"the body is larger than {MAX_BODY} bytes")
 
 
 @lru_cache(maxsize=64)

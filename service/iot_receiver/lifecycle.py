@@ -9,7 +9,7 @@ from iot_receiver.problems import unavailable
 
 
 class Lifecycle:
-    """Ready means started, with credentials, and not stopping.
+    """Ready means started, with credentials that are valid, and not stopping.
 
     Attributes:
         stopping: SIGTERM has come; requests are still served until the load balancer has turned away.
@@ -26,7 +26,7 @@ class Lifecycle:
     @property
     def ready(self) -> bool:
         """Whether requests are welcome."""
-        return self.started and not self.stopping and self._credentials.current is not None
+        return self.started and not self.stopping and self._credentials.valid
 
     def stop(self) -> None:
         """Begin to stop (the handler of SIGTERM)."""
@@ -37,7 +37,7 @@ class Lifecycle:
         """GET /readyz."""
         if self.ready:
             return web.Response(text="ready\n")
-        return unavailable("stopping" if self.stopping else "starting: no AWS credentials yet")
+        return unavailable("stopping" if self.stopping else "no valid AWS credentials")
 
     async def livez(self, _: web.Request) -> web.Response:
         """GET /livez: the event loop turns."""

@@ -12,11 +12,10 @@ from platform import python_version
 from aiohttp import hdrs, web
 from aioprometheus.collectors import Counter, Gauge, Registry
 from aioprometheus.collectors import Histogram as HistogramCollector
-from aioprometheus.formats.text import TextFormatter
 from aioprometheus.histogram import Histogram
 
 from iot_receiver import __version__
-from iot_receiver.openmetrics import OpenMetricsFormatter, wants_openmetrics
+from iot_receiver.openmetrics import EscapingTextFormatter, OpenMetricsFormatter, wants_openmetrics
 
 LATENCY_BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
 BATCH_BOUNDS = (1, 2, 3, 5, 8, 12, 18, 24, 25)
@@ -60,6 +59,7 @@ class Metrics:
     request_seconds: Observations = field(default_factory=lambda: Observations(LATENCY_BOUNDS))
     write_seconds: Observations = field(default_factory=lambda: Observations(LATENCY_BOUNDS))
     batch_items: Observations = field(default_factory=lambda: Observations(BATCH_BOUNDS))
+    waiting_letters: dict[str, int] = field(default_factory=dict)  # now, by dead-letter queue
     queued: int = 0  # items now accepted and not yet settled
     writes_in_flight: int = 0  # now
 
@@ -75,7 +75,7 @@ class Exposition:
         """All metrics to who asks directly; health alone to who comes through the load balancer."""
         state = State.of(request)
         openmetrics = wants_openmetrics(request.headers.getall(hdrs.ACCEPT, []))
-        formatter = OpenMetricsFormatter() if openmetrics else TextFormatter()
+        formatter = OpenMetricsFormatter() if openmetrics else EscapingTextFormatter()
         forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
         registry = health(state) if forwarded and not self._public else everything(self._metrics, state)
         return web.Response(body=formatter.marshall(registry), headers=formatter.get_headers())
@@ -150,6 +150,9 @@ def everything(metrics: Metrics, state: State) -> Registry:
         ("writes_in_flight", "Calls to DynamoDB under way", metrics.writes_in_flight),
     ):
         Gauge(f"iot_receiver_{name}", doc, registry=registry).set({}, value)
+    waiting = Gauge("iot_receiver_dead_letters", "Messages that wait on a dead-letter queue", registry=registry)
+    for queue, count in metrics.waiting_letters.items():
+        waiting.set({"queue": queue}, count)
     _observe(registry, "request_seconds", "Time to answer /ingest", metrics.request_seconds)
     _observe(registry, "write_seconds", "Time of a call to DynamoDB", metrics.write_seconds)
     _observe(registry, "batch_items", "Items in a call to DynamoDB", metrics.batch_items)

@@ -1,12 +1,23 @@
-"""OpenMetrics 1.0 (https://prometheus.io/docs/specs/om/open_metrics_spec/) for aioprometheus."""
+"""What aioprometheus lacks: OpenMetrics 1.0 (https://prometheus.io/docs/specs/om/open_metrics_spec/), and
+Prometheus' own text with any label.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.formats.base import IFormatter
+from aioprometheus.formats.text import TextFormatter
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+class EscapingTextFormatter(TextFormatter):
+    """Prometheus' text; aioprometheus writes labels as they are, and one quote would spoil the whole scrape."""
+
+    def _format_line(self, name: str, labels: dict[str, str], value: Any, const_labels: dict[str, str]) -> str:
+        escaped = {label: _escaped(content) for label, content in labels.items()}
+        return super()._format_line(name, escaped, value, const_labels)
 
 
 class OpenMetricsFormatter(IFormatter):
@@ -83,7 +94,7 @@ def wants_openmetrics(accept: Sequence[str]) -> bool:
         except ValueError:
             continue
         if media == "application/openmetrics-text":
-            if parameters.get("version", "1.0.0") == "1.0.0":
+            if parameters.get("version", "1.0.0").strip('"') == "1.0.0":
                 openmetrics = max(openmetrics, quality)
         elif media in {"text/plain", "text/*", "*/*"}:
             text = max(text, quality)

@@ -6,6 +6,7 @@ folder holds two secrets, and both are taken.
 
 import asyncio
 import hmac
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Secrets:
         while True:
             version = self._version()
             found = [
-                (path.name, path.read_bytes().strip())
+                (os.fsencode(path.name).decode(errors="replace"), path.read_bytes().strip())
                 for path in sorted(version.iterdir())
                 if not path.name.startswith(".") and path.is_file()
             ]

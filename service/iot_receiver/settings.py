@@ -3,8 +3,11 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
+
+from iot_receiver.secrets import Secrets, SecretsError
 
 TableSchema = Literal["message_time", "receipt_time"]
 DeviceIdCheck = Literal["client_id", "off"]
@@ -51,6 +54,7 @@ class Settings(StoreSettings):
         aws_account_id: twelve digits; only this account's destinations are confirmed.
         secrets_dir: folder with one shared secret a file; any of them opens /ingest.
         dead_letter_queue_url: SQS queue for invalid elements of an array; None answers them with 422.
+        rule_dead_letter_queue_url: SQS queue of the rule's error action; what waits there is only counted.
         metrics_public: show every metric to callers that came through the load balancer.
         host, port: where to listen.
         deregistration_delay: seconds to go on serving after SIGTERM, until no load balancer sends any more.
@@ -62,6 +66,7 @@ class Settings(StoreSettings):
     aws_account_id: str
     secrets_dir: Path
     dead_letter_queue_url: str | None = None
+    rule_dead_letter_queue_url: str | None = None
     metrics_public: bool = False
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached on its own address
     port: int = 8080
@@ -82,8 +87,9 @@ class Settings(StoreSettings):
             aws_account_id=read("RECEIVER_AWS_ACCOUNT_ID", _matching(r"\d{12}", "twelve digits")),
             secrets_dir=read("RECEIVER_SECRETS_DIR", _folder),
             dead_letter_queue_url=read("RECEIVER_DEAD_LETTER_QUEUE_URL", _queue_url, "") or None,
+            rule_dead_letter_queue_url=read("RECEIVER_RULE_DEAD_LETTER_QUEUE_URL", _queue_url, "") or None,
             metrics_public=read("RECEIVER_METRICS_PUBLIC", _boolean, "false"),
-            host=read("RECEIVER_HOST", _matching(r"[0-9A-Fa-f.:]+", "an IP address"), "0.0.0.0"),  # noqa: S104
+            host=read("RECEIVER_HOST", _address, "0.0.0.0"),  # noqa: S104
             port=read("RECEIVER_PORT", _whole(1, 65_535), "8080"),
             deregistration_delay=read("RECEIVER_DEREGISTRATION_DELAY_SECONDS", _seconds(0, 3_600), "30"),
             keepalive=read("RECEIVER_KEEPALIVE_SECONDS", _seconds(1, 4_000), "75"),
@@ -127,7 +133,7 @@ class RedriveSettings(StoreSettings):
 
 def _store_settings(read: "_Reader") -> dict[str, Any]:
     return {
-        "aws_region": read("AWS_REGION", _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as us-east-2")),
+        "aws_region": read("AWS_REGION", _matching(r"[a-z]{2,4}(-[a-z]+)+-\d", "a region such as us-east-2")),
         "table_name": read(
             "RECEIVER_TABLE_NAME", _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, '_', '.' or '-'")
         ),
@@ -203,9 +209,18 @@ def _seconds(lowest: float, highest: float) -> Callable[[str], float]:
 
 def _folder(text: str) -> Path:
     path = Path(text)
-    if not path.is_dir():
-        raise ValueError("a folder with one secret a file; there is no such folder")
+    try:
+        Secrets(path).load()
+    except SecretsError as error:
+        raise ValueError(f"a folder with one secret a file; {error}") from None
     return path
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("an IP address") from None
 
 
 def _queue_url(text: str) -> str:

@@ -104,9 +104,19 @@ def test_wanted_receivers_are_those_of_the_variables() -> None:
     assert "< 1 " in missing(receiver_replicas=1)
 
 
-def test_variables_may_be_given_on_the_command_line() -> None:
-    given = {"receiver_replicas": 3, "receiver_autoscaling": False, "receiver_objective": 0.99,
-             "receiver_alert_silence_minutes": 5, "receiver_scrape_interval": 10}
+@pytest.mark.parametrize("autoscaling", [False, True])
+def test_variables_may_be_given_on_the_command_line(autoscaling: bool) -> None:
+    given = {"receiver_replicas": 3, "receiver_autoscaling": autoscaling, "receiver_objective": 0.99,
+             "receiver_alert_silence_minutes": 5, "receiver_alert_old_secret_minutes": 30,
+             "receiver_alert_rejected_share": 0.1, "receiver_alert_write_seconds": 0.5, "receiver_scrape_interval": 10}
+    text = {name: str(value).lower() for name, value in given.items()}
     for template in ("prometheus_rule", "service_monitor"):
-        text = {name: str(value).lower() for name, value in given.items()}
         assert render(template, **text) == render(template, **given)
+    for name in DASHBOARDS:
+        assert dashboard(name, **text) == dashboard(name, **given)
+
+
+def test_one_receiver_is_enough_where_one_is_wanted() -> None:
+    [panel] = [panel for panel in dashboard("overview", receiver_replicas=1)["panels"] if panel["title"] == "Receivers"]
+    colors = [step["color"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+    assert colors == ["red", "green"]

@@ -15,7 +15,7 @@ from objects import alerts, rules
 LABELS = 'namespace="apps",job="iot-receiver"'
 # Seconds between two values; days are looked at in longer strides, but within the five minutes that a value counts.
 STEP, LONG = 15, 240
-VISIBLE = "aws_sqs_approximate_number_of_messages_visible_average"  # as CloudWatch's exporter calls it
+SELDOM = 60  # the longest scrape interval that is allowed
 
 
 def series(name: str, values: str, pod: str = "a", **labels: str) -> dict[str, str]:
@@ -71,6 +71,9 @@ HEALTHY = [
     series("iot_receiver_requests_total", "0+15x160", status="200"),
     series("iot_receiver_secret_uses_total", "0+15x160", secret="current", fingerprint="aa"),
     series("iot_receiver_secret_uses_total", "0x160", secret="previous", fingerprint="bb"),
+    series("iot_receiver_secret_info", "1x160", secret="previous", fingerprint="bb"),
+    series("iot_receiver_dead_letters", "0x160", queue="rule"),
+    series("iot_receiver_dead_letters", "0x160", queue="receiver"),
 ]
 ALERTS = sorted({alert["alert"] for alert in alerts()})
 
@@ -91,6 +94,10 @@ CASES = [
     Case("one in two thousand for three days", "IotReceiverBudgetBurnsSlow",
          messages(stored="0+1999x1200", unavailable="0+1x1200"), "72h", False, step=LONG),
     Case("no traffic at all", "IotReceiverBudgetBurnsFast", messages(), "1h", False),
+    Case("one of a small fleet's", "IotReceiverBudgetBurnsFast",
+         messages(stored="0+1x240", unavailable="0x20 1x220"), "7m", False),
+    Case("all of a small fleet's", "IotReceiverBudgetBurnsFast",
+         messages(stored="0+1x240 240x40", unavailable="0x240 0+1x40"), "62m", True),
 
     Case("all pods gone", "IotReceiverDown", up("1x8 stale", "1x8 stale"), "3m30s", True,
          "Prometheus reaches no pod of iot-receiver in namespace apps: what IoT Core sends goes to the dead letters."),
@@ -134,6 +141,8 @@ CASES = [
     Case("a tenth, after ten minutes of health", "IotReceiverRejecting",
          messages(stored="0+300x80", rejected="0x40 0+33x40"), "12m", True),  # from 10m15s on
     Case("one in a hundred", "IotReceiverRejecting", messages(stored="0+99x40", rejected="0+1x40"), "8m", False),
+    Case("one of a small fleet's", "IotReceiverRejecting",
+         messages(stored="0+1x60", rejected="0x30 1x30"), "8m45s", False),
 
     Case("the rule's", "IotReceiverRefusing",
          [series("iot_receiver_requests_total", "0+10x20 200x20", status="200"),
@@ -141,33 +150,54 @@ CASES = [
     Case("a tenth, after ten minutes of health", "IotReceiverRefusing",
          [series("iot_receiver_requests_total", "0+300x80", status="200"),
           series("iot_receiver_requests_total", "0x40 0+33x40", status="403")], "12m", True),  # from 10m15s on
+    Case("a small fleet's", "IotReceiverRefusing",
+         [series("iot_receiver_requests_total", "0+1x40 40x20", status="200"),
+          series("iot_receiver_requests_total", "0x40 0+1x20", status="403")], "12m15s", True),
+    Case("a single one beside a small fleet's", "IotReceiverRefusing",
+         [series("iot_receiver_requests_total", "0+1x80", status="200"),
+          series("iot_receiver_requests_total", "0x40 1x40", status="403")], "11m", False),
     Case("a passer-by", "IotReceiverRefusing",
          [series("iot_receiver_requests_total", "0+100x40", status="200"),
           series("iot_receiver_requests_total", "0+1x40", status="403"),
           series("iot_receiver_requests_total", "0+20x40", status="401")], "8m", False),
 
-    Case("for 26 minutes", "IotReceiverOldSecret",
-         [series("iot_receiver_secret_uses_total", "0+1x120", secret="previous", fingerprint="abc")], "26m", True,
+    Case("after 22 minutes", "IotReceiverOldSecret",
+         [series("iot_receiver_secret_uses_total", "0+1x120", secret="previous", fingerprint="abc"),
+          series("iot_receiver_secret_info", "1x120", secret="previous", fingerprint="abc")], "22m", True,
          "Requests give the secret abc, which was replaced more than 20 minutes ago.", {"fingerprint": "abc"}),
+    Case("every quarter of an hour", "IotReceiverOldSecret",
+         [series("iot_receiver_secret_uses_total", "0x59 1x59 2x59 3x59", secret="previous", fingerprint="abc"),
+          series("iot_receiver_secret_info", "1x240", secret="previous", fingerprint="abc")], "58m", True),
     Case("during a rotation", "IotReceiverOldSecret",
-         [series("iot_receiver_secret_uses_total", "0+1x60 60x100", secret="previous", fingerprint="abc")],
-         "22m", False),
+         [series("iot_receiver_secret_uses_total", "0+1x60 60x100", secret="previous", fingerprint="abc"),
+          series("iot_receiver_secret_info", "1x160", secret="previous", fingerprint="abc")], "22m", False),
+    Case("it was dropped", "IotReceiverOldSecret",
+         [series("iot_receiver_secret_uses_total", "0+1x81 81x100", secret="previous", fingerprint="abc"),
+          series("iot_receiver_secret_info", "1x64 stale", secret="previous", fingerprint="abc")], "21m", False),
 
-    Case("one in a batch", "IotDeadLetters", messages(stored="0+90x60", dead_lettered="0x20 1x40"), "5m30s", True),
     Case("on the rule's queue", "IotDeadLetters",
-         [{"series": f'{VISIBLE}{{queue_name="iot-receiver-rule-dead-letters"}}', "values": "0x8 7x20"}],
-         "2m15s", True, "7 messages wait to be looked at and redriven.",
-         {"queue_name": "iot-receiver-rule-dead-letters"}),
-    Case("another's queue", "IotDeadLetters",
-         [{"series": f'{VISIBLE}{{queue_name="orders"}}', "values": "7x40"}], "5m", False),
-    Case("long ago", "IotDeadLetters", messages(stored="0+90x100", dead_lettered="0x20 1x80"), "17m", False),
+         [series("iot_receiver_dead_letters", "0x8 7x20", pod=pod, queue="rule") for pod in "ab"],
+         "2m15s", True, "7 wait on the queue of the rule to be looked at and redriven; after 14 days they are gone.",
+         {"queue": "rule"}),
+    Case("for a day", "IotDeadLetters", [series("iot_receiver_dead_letters", "1x400", queue="receiver")],
+         "24h", True, step=LONG),
+    Case("redriven", "IotDeadLetters", [series("iot_receiver_dead_letters", "7x20 0x20", queue="rule")], "6m", False),
 
     Case("after traffic", "IotDevicesSilent", messages(stored="0+10x40 400x80"), "27m", True,
-         "Nothing has come for 15 minutes, and readings had come in the hour before: devices, IoT Core, the rule or the"
+         "Nothing has come for 15 minutes, and readings had come in the day before: devices, IoT Core, the rule or the"
          " way to the load balancer is broken."),
+    Case("for eight hours", "IotDevicesSilent", messages(stored="0+10x40 400x120"), "10h", True, step=LONG),
     Case("never any", "IotDevicesSilent", messages(), "1h", False),
     Case("bad messages only", "IotDevicesSilent",
          messages(stored="0+10x40 400x80", rejected="0x40 0+1x80"), "27m", False),
+    Case("half of it, scraped seldom", "IotReceiverRejecting", messages(stored="0+60x20", rejected="0+60x20"), "10m",
+         True, step=SELDOM),
+    Case("the rule's, scraped seldom", "IotReceiverRefusing",
+         [series("iot_receiver_requests_total", "0+60x20", status="403")], "10m", True, step=SELDOM),
+    Case("0.9 seconds, scraped seldom", "IotReceiverQueueing",
+         [*messages(unavailable="0+600x20"), series("iot_receiver_queue_items", "9x20")], "10m", True, step=SELDOM),
+    Case("half a second, scraped seldom", "IotReceiverWritesSlow",
+         buckets("iot_receiver_write_seconds", {"0.25": 10, "0.5": 20, "+Inf": 20}, 20), "10m", True, step=SELDOM),
     *(Case("healthy", alert, HEALTHY, at, False) for alert in ALERTS for at in ("2m", "38m")),
 ]
 
@@ -206,10 +236,10 @@ def test_all_alerts_have_cases_of_both_kinds() -> None:
     assert {case.alert for case in CASES if not case.fires and case.name != "healthy"} == set(ALERTS)
 
 
-@pytest.mark.parametrize("step", [STEP, LONG])
+@pytest.mark.parametrize("step", [STEP, SELDOM, LONG])
 def test_alerts_fire_for_their_causes_alone(promtool: Promtool, written: Path, step: int) -> None:
     """All cases of a stride in one run of promtool, which names those that fail."""
-    groups = [group | {"interval": f"{step}s"} for group in rules()]
+    groups = [group | {"interval": f"{step}s"} for group in rules(receiver_scrape_interval=min(step, SELDOM))]
     (written / f"rules-{step}.yml").write_text(yaml.safe_dump({"groups": groups}))
     tests = [promtool_test(case) for case in CASES if case.step == step]
     file = written / f"test-{step}.yml"

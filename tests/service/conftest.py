@@ -7,7 +7,7 @@ from typing import Any
 
 import botocore.session
 import pytest
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from botocore.loaders import Loader
 from dynamodb_local import dynamodb_local
 from faults import Faults, faulty_dynamodb
@@ -85,6 +85,11 @@ def secrets_dir(tmp_path: Path) -> Path:
 async def make_receiver(aiohttp_client: Any, aws: None, table: Table, secrets_dir: Path, models: Loader) -> Make:
     """Makes a receiver with given settings."""
 
+    def new_session() -> AioSession:
+        session = get_session()
+        session.register_component("data_loader", models)
+        return session
+
     async def make(**settings: Any) -> Receiver:
         known: dict[str, Any] = {
             "aws_region": REGION,
@@ -92,9 +97,7 @@ async def make_receiver(aiohttp_client: Any, aws: None, table: Table, secrets_di
             "table_name": table.name,
             "secrets_dir": secrets_dir,
         }
-        session = get_session()
-        session.register_component("data_loader", models)
-        app = init_app(Settings(**(known | settings)), session)
+        app = init_app(Settings(**(known | settings)), new_session)
         client = await aiohttp_client(app, server_kwargs={"auto_decompress": False})
         return Receiver(app, client)
 

@@ -1,5 +1,6 @@
 """Destination confirmations: nothing in them leads anywhere but to the one signed call."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestServer
+from botocore.parsers import ResponseParserError
 from harness import ACCOUNT, REGION, Make, Receiver
+from iot_receiver import keys
+from yarl import URL
 
 ARN = f"arn:aws:iot:{REGION}:{ACCOUNT}:ruledestination/http/1b3f2c1e-0000-4000-8000-123456789abc"
 
@@ -20,11 +24,14 @@ class Listener:
     heard: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Authorization
     true_tokens: set[str] = field(default_factory=set)
     failing: bool = False
+    garbled: bool = False
 
     async def answer(self, request: web.Request) -> web.Response:
         self.heard.append((request.method, request.raw_path, request.headers.get("Authorization", "")))
         if self.failing:
             return web.Response(status=500)
+        if self.garbled:
+            return web.Response(status=400, body=b"{", content_type="application/json")
         if request.path.removeprefix("/confirmdestination/") in self.true_tokens:
             return web.json_response({})
         headers = {"x-amzn-errortype": "InvalidRequestException"}
@@ -100,6 +107,8 @@ async def test_no_url_of_a_request_is_fetched(confirming: Receiver, listener: Li
         ARN + "/..",
         "x" + ARN,
         ARN.replace(":iot:", ":sqs:"),
+        ARN.replace("arn:aws:", "arn:aws-cn:"),
+        ARN.replace("arn:aws:", "arn:awsfoo:"),
     ],
 )
 async def test_another_accounts_destination_causes_no_call(
@@ -142,6 +151,48 @@ async def test_a_false_token_is_asked_about_once(confirming: Receiver, listener:
     statuses = [(await challenge(confirming, "false")).status for _ in range(50)]
     assert statuses == [403] * 50
     assert len(listener.heard) == 1
+
+
+async def test_a_token_is_taken_from_the_url_as_it_is(confirming: Receiver, listener: Listener) -> None:
+    listener.true_tokens = {"a+b="}
+    headers = {
+        "x-amz-rules-engine-message-type": "DestinationConfirmation",
+        "x-amz-rules-engine-destination-arn": ARN,
+    }
+    for query in ("a+b=", "a%2Bb%3D"):
+        url = URL(f"/ingest/?confirmationToken={query}", encoded=True)
+        assert (await confirming.client.post(url, headers=headers)).status == 200
+    assert {path for _, path, _ in listener.heard} == {"/confirmdestination/a%2Bb%3D"}
+    url = URL("/ingest/?confirmationToken=a%2Bb%3D&confirmationToken=other", encoded=True)
+    assert (await confirming.client.post(url, headers=headers)).status == 403
+    assert len(listener.heard) == 2
+
+
+async def test_an_answer_that_can_not_be_read_is_503(
+    confirming: Receiver, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener.garbled = True
+    assert (await challenge(confirming, "token")).status == 503
+
+    async def unreadable() -> None:
+        raise ResponseParserError("STS answered something else")
+
+    monkeypatch.setattr(confirming.app[keys.CONFIRMATION], "_iot", unreadable)
+    response = await challenge(confirming, "token")
+    assert (response.status, response.content_type) == (503, "application/problem+json")
+    assert await confirming.metric('iot_receiver_confirmations_total{outcome="failed"}') == 2
+
+
+async def test_a_large_confirmation_is_not_read_to_its_end(confirming: Receiver, listener: Listener) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 4_096
+            await asyncio.sleep(0)
+
+    headers = {"x-amz-rules-engine-message-type": "DestinationConfirmation"}
+    response = await confirming.client.post("/ingest", data=endless(), headers=headers)
+    assert response.status == 413
+    assert listener.heard == []
 
 
 async def test_trouble_at_iot_core_is_503(confirming: Receiver, listener: Listener) -> None:

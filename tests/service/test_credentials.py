@@ -1,15 +1,24 @@
 """Credentials as EKS gives them to a service account, and their refresh beside the requests."""
 
 import asyncio
+import gc
+import weakref
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiobotocore.session import get_session
+from aiobotocore.credentials import AioRefreshableCredentials
+from aiobotocore.session import AioSession, get_session
+from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
-from harness import ACCOUNT, Make
+from botocore.parsers import ResponseParserError
+from harness import ACCOUNT, Make, Receiver
+from iot_receiver import credentials as module
 from iot_receiver import keys
+from iot_receiver.app import init_app
 from iot_receiver.credentials import Credentials
+from iot_receiver.settings import Settings
 
 
 @pytest.fixture
@@ -46,23 +55,26 @@ async def test_a_role_that_can_not_be_had(
     assert credentials.current is None
 
 
+class Session:
+    """A session whose credentials come, or not, as a script says."""
+
+    def __init__(self, *script: Any) -> None:
+        self.script = list(script)
+
+    async def get_credentials(self) -> "Session":
+        return self
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        if step is None:
+            await asyncio.Event().wait()
+        return ReadOnlyCredentials(step, "secret", None)
+
+
 async def test_a_failing_refresh_keeps_what_there_is() -> None:
-    class Source:
-        keys = iter(["one", "", "two"])
-
-        async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-            key = next(self.keys)
-            if not key:
-                raise OSError
-            return ReadOnlyCredentials(key, "secret", None)
-
-    class Session:
-        source = Source()
-
-        async def get_credentials(self) -> Source:
-            return self.source
-
-    session: Any = Session()
+    session: Any = Session("one", OSError(), "two")
     credentials = Credentials(session)
     known = []
     for _ in range(3):
@@ -70,3 +82,58 @@ async def test_a_failing_refresh_keeps_what_there_is() -> None:
         assert credentials.current is not None
         known.append(credentials.current.access_key)
     assert known == ["one", "one", "two"]
+
+
+async def test_no_answer_of_sts_ends_the_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.05)
+    session: Any = Session(ResponseParserError("no XML"), KeyError("Credentials"), None, RuntimeError(), "at last")
+    credentials = Credentials(session)
+    refresh = asyncio.create_task(credentials.keep_fresh())
+    for _ in range(100):
+        if credentials.valid:
+            break
+        await asyncio.sleep(0.02)
+    assert not refresh.done()
+    refresh.cancel()
+    assert credentials.current is not None
+    assert credentials.current.access_key == "at last"
+
+
+async def test_not_ready_once_the_credentials_have_expired(receiver: Receiver) -> None:
+    async def refresh() -> dict[str, str]:
+        raise OSError
+
+    expiry = datetime.now(UTC) + timedelta(minutes=12)  # not yet so near that a failed refresh is an error
+    source = AioRefreshableCredentials("key", "secret", "token", expiry, refresh, "test")
+
+    class Source:
+        async def get_credentials(self) -> AioRefreshableCredentials:
+            return source
+
+    credentials = receiver.app[keys.CREDENTIALS]
+    credentials._session = Source()
+    assert await credentials.refresh()
+    assert (await receiver.client.get("/readyz")).status == 200
+    source._expiry_time = datetime.now(UTC) - timedelta(seconds=1)
+    response = await receiver.client.get("/readyz")
+    assert response.status == 503
+    assert "no valid AWS credentials" in await response.text()
+
+
+async def test_what_tells_the_endpoint_does_not_stay(aws: None, secrets_dir: Path) -> None:
+    """DynamoDB's model takes 10 MiB."""
+    sessions: list[weakref.ref[AioSession]] = []
+
+    def new_session() -> AioSession:
+        session = get_session()
+        sessions.append(weakref.ref(session))
+        return session
+
+    settings = Settings(aws_region="us-east-2", aws_account_id=ACCOUNT, table_name="telemetry", secrets_dir=secrets_dir)
+    runner = web.AppRunner(init_app(settings, new_session))
+    gc.disable()
+    await runner.setup()
+    gc.enable()
+    assert [session() is None for session in sessions] == [False, True]
+    await runner.cleanup()

@@ -1,5 +1,6 @@
 """Elements that are no readings go to the dead-letter queue; their neighbours are stored."""
 
+import asyncio
 import json
 import uuid
 from base64 import b64decode
@@ -7,7 +8,14 @@ from typing import Any
 
 import botocore.session
 import pytest
-from harness import REGION, Make, Table
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+from harness import REGION, Make, Receiver, Table
+from iot_receiver import keys
+from iot_receiver.metrics import Metrics
+from iot_receiver.redrive_queue import Queue
 
 
 @pytest.fixture
@@ -74,3 +82,88 @@ async def test_no_queue_to_be_reached_is_503(make_receiver: Make, queue: Any) ->
     response = await receiver.send([{"deviceId": "d", "temp": 1}, {"deviceId": "d"}])
     assert response.status == 503
     assert response.headers["Retry-After"] == "1"
+
+
+async def test_what_sqs_does_not_confirm_is_503_and_not_counted_as_stored(
+    make_receiver: Make, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [{}, {"Successful": [{"Id": "0", "MessageId": "m", "MD5OfMessageBody": "x"}]}]
+
+    async def answer(request: web.Request) -> web.Response:
+        if not request.headers["X-Amz-Target"].endswith("SendMessageBatch"):
+            return web.json_response({"Attributes": {}})
+        return web.json_response(answers.pop(0), content_type="application/x-amz-json-1.0")
+
+    app = web.Application()
+    app.router.add_post("/{any:.*}", answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", str(server.make_url("/")))
+        receiver = await make_receiver(dead_letter_queue_url=str(server.make_url("/queue")))
+        for _ in range(2):
+            response = await receiver.send([{"deviceId": "d", "temp": 1}, {"deviceId": "d"}, {"deviceId": "e"}])
+            assert response.status == 503
+    assert await receiver.metric('iot_receiver_messages_total{outcome="stored"}') == 0
+    assert await receiver.metric('iot_receiver_messages_total{outcome="unavailable"}') == 6
+
+
+async def counted(receiver: Receiver, queues: int = 1) -> dict[str, float]:
+    """What the receiver tells of the queues, by their names, once it has looked at so many."""
+    for _ in range(100):
+        text = await (await receiver.client.get("/metrics")).text()
+        lines = [line.split() for line in text.splitlines() if line.startswith("iot_receiver_dead_letters{")]
+        if len(lines) >= queues:
+            return {labels.split('"')[1]: float(value) for labels, value in lines}
+        await asyncio.sleep(0.05)
+    return {}
+
+
+async def test_what_waits_is_counted(make_receiver: Make, queue: Any) -> None:
+    client, url = queue
+    rules = client.create_queue(QueueName=f"rules-{uuid.uuid4()}")["QueueUrl"]
+    for _ in range(3):
+        client.send_message(QueueUrl=rules, MessageBody="{}")
+    receiver = await make_receiver(dead_letter_queue_url=url, rule_dead_letter_queue_url=rules)
+    assert await counted(receiver, 2) == {"receiver": 0, "rule": 3}
+
+
+async def test_a_queue_that_can_not_be_counted_has_no_number(
+    make_receiver: Make, queue: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = queue[1].replace("letters", "none")
+    with pytest.raises(ClientError):
+        queue[0].get_queue_attributes(QueueUrl=missing)
+    receiver = await make_receiver(dead_letter_queue_url=queue[1], rule_dead_letter_queue_url=missing)
+    assert await counted(receiver) == {"receiver": 0}
+    faults: list[Any] = []
+    for _ in range(100):
+        faults = [
+            getattr(record, "fields", {}).get("queue") for record in caplog.records if record.levelname == "ERROR"
+        ]
+        if faults:
+            break
+        await asyncio.sleep(0.05)
+    assert faults == ["rule"]
+
+
+async def test_an_answer_that_can_not_be_read_does_not_end_the_counting(
+    make_receiver: Make, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = await make_receiver(dead_letter_queue_url=queue[1])
+    assert await counted(receiver) == {"receiver": 0}
+    monkeypatch.setattr("iot_receiver.dead_letters.COUNT_SECONDS", 0.01)
+    script: list[Exception] = [ResponseParserError("no JSON"), KeyError("Attributes")]
+
+    async def count(_: Queue) -> int:
+        if script:
+            raise script.pop()
+        return 7
+
+    monkeypatch.setattr(Queue, "count", count)
+    metrics = Metrics()
+    watch = asyncio.create_task(receiver.app[keys.DEAD_LETTERS].watch(metrics))
+    for _ in range(100):
+        if metrics.waiting_letters:
+            break
+        await asyncio.sleep(0.01)
+    watch.cancel()
+    assert metrics.waiting_letters == {"receiver": 7}

@@ -15,11 +15,30 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 from faults import Faults
-from harness import SECRET, Table
+from harness import ACCOUNT, REGION, SECRET, Table
 from process import Process, receiver_process
 
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "2000"))
-DOCUMENTED = {"100", "200", "400", "401", "403", "404", "405", "408", "413", "415", "417", "422", "429", "503"}
+DOCUMENTED = {
+    "100",
+    "200",
+    "400",
+    "401",
+    "403",
+    "404",
+    "405",
+    "408",
+    "413",
+    "414",
+    "415",
+    "417",
+    "422",
+    "429",
+    "431",
+    "503",
+}
+
+ARN = f"arn:aws:iot:{REGION}:{ACCOUNT}:ruledestination/http/1b3f2c1e".encode()
 
 STRANGE_HEADERS = (
     b"Content-Encoding: gzip",
@@ -87,9 +106,32 @@ class Hostile:
             b"Content-Type: " + content_type,
         ]
         lines += (header for header in STRANGE_HEADERS if self.random.random() < 0.04)
-        length = b"%d" % len(body)
-        lines.append(b"Content-Length: " + self._often(length, b"-1", b"9" * 30, b"x", b"%d" % (len(body) + 9), b"1"))
+        manner = self.random.random()
+        if manner < 0.05:
+            return self.random.choice(
+                [self.random.randbytes(99), b"GET /livez\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+            )
+        if manner < 0.15:
+            lines.append(b"x-amz-rules-engine-message-type: DestinationConfirmation")
+            body = self._often(
+                body, b'{"arn":"%b","confirmationToken":"%b"}' % (ARN, self.random.randbytes(9).hex().encode())
+            )
+        if manner < 0.3:
+            lines.append(b"Transfer-Encoding: chunked")
+            body = self._chunked(body)
+        else:
+            length = b"%d" % len(body)
+            lines.append(
+                b"Content-Length: " + self._often(length, b"-1", b"9" * 30, b"x", b"%d" % (len(body) + 9), b"1")
+            )
         return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+    def _chunked(self, body: bytes) -> bytes:
+        """A body without a length: whole, without its end, or with a chunk that is none."""
+        size = self.random.choice([1_000, 100_000])
+        chunks = [body[start : start + size] for start in range(0, len(body), size)]
+        end = self._often(b"0\r\n\r\n", b"", b"zz\r\n", b"-1\r\n", b"0\r\nX: y\r\n\r\n", b"f" * 40)
+        return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
     async def send(self, process: Process, seen: Counter[str]) -> None:
         """Send one of them, some of them slowly or in part, and count what is answered."""
@@ -149,3 +191,28 @@ async def test_hostile_requests(faults: Faults, secrets_dir: Path, table: Table,
     assert b"request_failed" not in logged
     assert all(json.loads(line) for line in logged.splitlines())
     assert "survivor" in {device for device, _ in faults.rows}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"X-Iot-Secret: {SECRET}\r\nContent-Length: 524288\r\n\r\n",
+        f"X-Iot-Secret: {SECRET}\r\nTransfer-Encoding: chunked\r\n\r\n7f000\r\n",
+        "x-amz-rules-engine-message-type: DestinationConfirmation\r\nTransfer-Encoding: chunked\r\n\r\n7f000\r\n",
+        "Content-Length: 524288\r\n\r\n",
+    ],
+)
+async def test_bodies_without_an_end_take_little_memory(
+    faults: Faults, secrets_dir: Path, table: Table, headers: str
+) -> None:
+    async with receiver_process(secrets_dir, table.name, {}) as process:
+        before = resident(process)
+        writers = []
+        for _ in range(250):
+            _, writer = await asyncio.open_connection("127.0.0.1", int(process.url.rsplit(":", 1)[1]))
+            writer.write(b"POST /ingest HTTP/1.1\r\nHost: h\r\n" + headers.encode() + b" " * 520_000)
+            writers.append(writer)
+        await asyncio.sleep(2)
+        assert resident(process) < before + 80
+        for writer in writers:
+            writer.transport.abort()

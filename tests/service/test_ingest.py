@@ -219,9 +219,21 @@ async def test_the_publisher_must_be_the_device(make_receiver: Make, table: Tabl
         assert response.status == 422
         assert "client id" in (await response.json(content_type=None))["detail"]
     assert len(table.rows()) == 1
+    for nobody in ("n/a", ["thing-1"], 5):
+        named = {"deviceId": "n/a", "temp": 5, "iot_client_id": nobody}
+        assert (await receiver.send(named)).status == 422
+    assert len(table.rows()) == 1
     gateway = await make_receiver(device_id_check="off")
     assert (await gateway.send(GOOD | {"messageId": "m2", "iot_client_id": "gateway"})).status == 200
     assert len(table.rows()) == 2
+
+
+@pytest.mark.parametrize("members", [{}, {"iot_client_id": None}])
+async def test_what_no_rule_sent_is_believed_for_its_secret(
+    receiver: Receiver, table: Table, members: dict[str, Any]
+) -> None:
+    assert (await receiver.send(GOOD | members)).status == 200
+    assert len(table.rows()) == 1
 
 
 async def test_without_the_rule_its_members_are_only_a_devices_words(make_receiver: Make, table: Table) -> None:

@@ -1,6 +1,7 @@
 """Properties of messages and rows, for whatever Hypothesis thinks of."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -163,7 +164,56 @@ def test_bad_elements_stay_by_themselves(kinds: list[str], space: str) -> None:
             assert result.message.decode() == elements[kind]
 
 
-@pytest.mark.parametrize("text", ["[1 2]", "[1,]", "[,1]", "[1]]", "[1", "[NaN", "[NaN,]", "[NaN]x", "[NaN NaN]"])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"]":', "}]")])
+@pytest.mark.parametrize("depth", [10, 500, 990, 1_000, 10_000, 30_000])
+def test_however_deep_an_element_is_its_neighbours_are_rows(opening: str, closing: str, depth: int) -> None:
+    good = ",".join(f'{{"deviceId":"d{number}","temp":1}}' for number in range(9))
+    deep = f'{{"deviceId":"z","temp":{opening * depth}1{closing * depth}}}'
+    results = PARSER.parse(f"[{good},{deep}]".encode())
+    assert [isinstance(result, Row) for result in results] == [True] * 9 + [False]
+    assert isinstance(results[9], Rejection)
+    assert results[9].message.decode() == deep
+
+
+def test_no_more_elements_are_told_apart_than_are_taken() -> None:
+    body = b"[" + b"NaN," * 130_000 + b"1]"
+    assert len(PARSER.split(body, 1_001)) == 1_001
+    assert len(PARSER.split(body)) == 130_001
+    with pytest.raises(BodyError, match="more than 1000 messages"):
+        PARSER.parse(body)
+
+
+@pytest.mark.parametrize("text", ["[" + " " * 500_000, '[NaN,"' + "\\u0041" * 80_000, "[NaN," + "[" * 500_000])
+def test_what_does_not_end_is_seen_soon(text: str) -> None:
+    started = time.process_time()
+    with pytest.raises(BodyError, match="not JSON"):
+        PARSER.parse(text.encode())
+    assert time.process_time() - started < 0.05
+
+
+def test_an_element_that_is_not_utf_8_stays_by_itself() -> None:
+    results = PARSER.parse(b'[{"deviceId":"d","temp":1},{"deviceId":"\xff","temp":NaN}]')
+    assert [isinstance(result, Row) for result in results] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1 2]",
+        "[1,]",
+        "[,1]",
+        "[1]]",
+        "[1",
+        "[NaN",
+        "[NaN,]",
+        "[NaN]x",
+        "[NaN NaN]",
+        '["a"NaN]',
+        "[NaN}",
+        "[[NaN]",
+        '[NaN,"]',
+    ],
+)
 def test_what_is_no_array_at_all(text: str) -> None:
     with pytest.raises(BodyError, match="not JSON"):
         PARSER.parse(text.encode())

@@ -1,10 +1,13 @@
 """/metrics: valid in both formats, counted right, and discreet."""
 
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import Faults, error
 from harness import Make, Receiver
 from iot_receiver.openmetrics import wants_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -55,6 +58,27 @@ async def test_both_formats_say_the_same(receiver: Receiver) -> None:
     assert all(math.isfinite(value) for value in ours.values())
 
 
+async def test_any_label_is_valid_in_both_formats(make_receiver: Make, secrets_dir: Path) -> None:
+    strange = 'cur"x\\y\nz'
+    (secrets_dir / strange).write_text("another")
+    (secrets_dir / os.fsdecode(b"\xff")).write_text("a third")
+    receiver = await make_receiver()
+    found = [samples(PARSERS[accept]((await scrape(receiver, accept))[1])) for accept in ("", PROMETHEUS)]
+    assert found[0] == found[1]
+    named = {labels[-1] for labels in found[0] if labels[0] == "iot_receiver_secret_info"}
+    assert named == {"secret=current", f"secret={strange}", "secret=\ufffd"}
+
+
+async def test_errors_of_dynamodb_have_names_or_none(faults: Faults, make_receiver: Make) -> None:
+    receiver = await make_receiver()
+    faults.script = [error(code) for code in ('a"b', "a\nb", "a\\b", "x" * 65, "", "InternalFailure")]
+    for _ in range(6):
+        await receiver.send({"deviceId": "d", "temp": 1})
+    found = samples(PARSERS[""]((await scrape(receiver))[1]))
+    codes = {labels[1] for labels in found if labels[0] == "iot_receiver_write_failures_total"}
+    assert codes == {"error=Http400", "error=InternalFailure"}
+
+
 async def test_through_the_load_balancer_only_health(make_receiver: Make) -> None:
     receiver = await make_receiver()
     for header in ("X-Forwarded-For", "Forwarded"):
@@ -75,6 +99,7 @@ async def test_through_the_load_balancer_only_health(make_receiver: Make) -> Non
         ([PROMETHEUS], True),
         (["application/openmetrics-text"], True),
         (["application/openmetrics-text;version=1.0.0"], True),
+        (['application/openmetrics-text;version="1.0.0"'], True),
         (["application/openmetrics-text; version=2.0.0, text/plain"], False),
         (["application/openmetrics-text;q=0"], False),
         (["application/openmetrics-text;q=0.1", "text/plain;q=0.9"], False),

@@ -13,6 +13,7 @@ REQUIRED = {
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
+    (folder / "current").write_text("secret")
     return {**REQUIRED, "RECEIVER_SECRETS_DIR": str(folder), **more}
 
 
@@ -45,6 +46,7 @@ def test_everything_set(tmp_path: Path) -> None:
             RECEIVER_RULE_ADDS_METADATA="False",
             RECEIVER_DEVICE_ID_CHECK="off",
             RECEIVER_DEAD_LETTER_QUEUE_URL="https://sqs.us-east-2.amazonaws.com/123456789012/letters",
+            RECEIVER_RULE_DEAD_LETTER_QUEUE_URL="https://sqs.us-east-2.amazonaws.com/123456789012/rule-letters",
             RECEIVER_RETENTION_DAYS="7",
             RECEIVER_METRICS_PUBLIC="yes",
             RECEIVER_PORT="9090",
@@ -55,6 +57,8 @@ def test_everything_set(tmp_path: Path) -> None:
     )
     assert settings.table_schema == "receipt_time"
     assert settings.rule_adds_metadata is False
+    assert (settings.dead_letter_queue_url or "").endswith("/letters")
+    assert (settings.rule_dead_letter_queue_url or "").endswith("/rule-letters")
     assert settings.metrics_public is True
     assert settings.retention_days == 7
     assert (settings.deregistration_delay, settings.keepalive) == (0.5, 120)
@@ -70,9 +74,11 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
                 "RECEIVER_TABLE_SCHEMA": "lunar",
                 "RECEIVER_RULE_ADDS_METADATA": "maybe",
                 "RECEIVER_RETENTION_DAYS": "-1",
+                "RECEIVER_HOST": "999.1.1.1",
                 "RECEIVER_PORT": "http",
                 "RECEIVER_KEEPALIVE_SECONDS": "0",
                 "RECEIVER_DEAD_LETTER_QUEUE_URL": "letters",
+                "RECEIVER_RULE_DEAD_LETTER_QUEUE_URL": "rule-letters",
             }
         )
     named = [fault.split()[0] for fault in raised.value.faults]
@@ -85,7 +91,23 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         "RECEIVER_AWS_ACCOUNT_ID",
         "RECEIVER_SECRETS_DIR",
         "RECEIVER_DEAD_LETTER_QUEUE_URL",
+        "RECEIVER_RULE_DEAD_LETTER_QUEUE_URL",
+        "RECEIVER_HOST",
         "RECEIVER_PORT",
         "RECEIVER_KEEPALIVE_SECONDS",
     ]
     assert "expected message_time or receipt_time" in str(raised.value)
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "eusc-de-east-1", "us-isob-east-1", "ap-southeast-2"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])  # noqa: S104
+def test_regions_and_addresses(tmp_path: Path, region: str, host: str) -> None:
+    settings = Settings.from_environment(environment(tmp_path, AWS_REGION=region, RECEIVER_HOST=host))
+    assert (settings.aws_region, settings.host) == (region, host)
+
+
+def test_a_folder_without_a_secret_is_one_of_the_faults(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_environment({"RECEIVER_SECRETS_DIR": str(tmp_path)})
+    assert "holds no secret" in str(raised.value)
+    assert "AWS_REGION is not set" in str(raised.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -156,3 +157,13 @@ def test_base_comes_from_the_tools_own_mirror_where_the_machine_has_another_rele
 def test_proxies_of_apt_are_kept() -> None:
     dump = 'Acquire "";\nAcquire::http "";\nAcquire::http::Proxy "http://p:3142";\nAcquire::Languages "en";\n'
     assert debian.proxies(dump) == ['Acquire::http::Proxy "http://p:3142";']
+
+
+def test_image_takes_nothing_that_is_not_locked() -> None:
+    installs = re.findall(r"pip install ([^&\\\n]*)", (ROOT / "Dockerfile").read_text())
+    assert [install.split()[0] for install in installs] == ["--require-hashes", "--no-index"]
+    assert "--no-build-isolation" in installs[1]
+    lock = (ROOT / "requirements/service.txt").read_text()
+    major = re.search(r"^setuptools==([0-9]+)[0-9.]* \\\n    --hash=sha256:", lock, re.MULTILINE)
+    assert major is not None
+    assert int(major[1]) >= 77

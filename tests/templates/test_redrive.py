@@ -47,7 +47,7 @@ def test_it_stores_as_the_receiver_does() -> None:
         "spec"]["containers"]
     settings = {each["name"]: each["value"] for each in own["env"]}
     assert container["image"] == own["image"]
-    assert told.pop("RECEIVER_RULE_DEAD_LETTER_QUEUE_URL") == PLACE["infrastructure_rule_dead_letter_queue_url"]
+    assert told["RECEIVER_RULE_DEAD_LETTER_QUEUE_URL"] == PLACE["infrastructure_rule_dead_letter_queue_url"]
     assert told.items() <= settings.items()
     assert told["RECEIVER_RETENTION_DAYS"] == "30"
 

@@ -206,7 +206,7 @@ def main() -> None:
         else:
             answer["reachable"] = False
             answer["faults"] = [
-                f"AWS does not answer: {error}. Check the network, and AWS_ENDPOINT_URL in aws_environment if it is set."
+                f"AWS does not answer: {error}. Check the network, and aws_environment's AWS_ENDPOINT_URL if set."
             ]
     except (exceptions.BotoCoreError, exceptions.ClientError) as error:
         answer["faults"] = [f"AWS refuses the credentials: {error}. {SIGN_IN}"]

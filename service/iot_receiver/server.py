@@ -1,0 +1,77 @@
+"""The HTTP server: aiohttp's, with bounds on what a connection may hold and errors as problem+json."""
+
+import asyncio
+from functools import partial
+from http import HTTPStatus
+from logging import Logger
+from typing import cast
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http_exceptions import LineTooLong
+
+from iot_receiver.logs import fault
+from iot_receiver.problems import problem
+
+URL_BYTES = 8_190
+# Headers of a request that is sent slowly, or never to its end, are kept until the connection is given up:
+# these bounds, times the connections, are what strangers may have us keep.
+HEADER_BYTES = 4_096
+HEADERS = 128  # IoT Core sends up to 100 of a rule, the load balancer some of its own
+READ_AHEAD = 32_768  # half of what aiohttp buffers of a body that nobody reads yet
+
+
+class Protocol(web.RequestHandler):
+    """aiohttp's protocol; what goes wrong in it is answered as any other error, and without the sender's bytes."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer a request that is no HTTP, or that its handler failed on."""
+        del message  # holds what was sent
+        if request.writer.output_size:
+            raise ConnectionError("half of an answer is sent already")
+        if isinstance(exc, LineTooLong):
+            status = 414 if exc.args[1] == URL_BYTES else 431
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, ConnectionError):
+            fault("handler_failed", "a request could not be handled", error=exc)
+        response = problem(status, _DETAILS.get(status, "the request could not be handled"))
+        response.force_close()
+        return response
+
+
+_DETAILS = {
+    400: "this is no valid HTTP request",
+    414: f"a URL has at most {URL_BYTES} bytes",
+    431: f"a header has at most {HEADER_BYTES} bytes",
+}
+
+
+async def listen(server: web.Server, host: str, port: int, keepalive: float) -> asyncio.Server:
+    """Take connections for an application's server."""
+    loop = asyncio.get_running_loop()
+    connection = partial(
+        Protocol,
+        server,
+        loop=loop,
+        access_log=cast(Logger, None),  # costs as much as the handler; None is what switches it off
+        keepalive_timeout=keepalive,
+        auto_decompress=False,  # no encoded body is taken, so none is unpacked
+        max_line_size=URL_BYTES,
+        max_field_size=HEADER_BYTES,
+        max_headers=HEADERS,
+        read_bufsize=READ_AHEAD,
+    )
+    return await loop.create_server(connection, host, port, backlog=4_096)
+
+
+async def expected(request: web.Request) -> web.Response | None:
+    """Answer the header Expect; None lets the handler go on (RFC 9110, 10.1.1)."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return problem(417, "nothing but 100-continue can be expected here")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # this was not the answer yet
+    return None

@@ -1,0 +1,98 @@
+"""What is no HTTP, or no HTTP that is served here, is answered as every other error is."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from harness import SECRET, Receiver, Table
+from iot_receiver.server import HEADER_BYTES, HEADERS, URL_BYTES, listen
+
+HEAD = f"Host: h\r\nX-Iot-Secret: {SECRET}\r\nContent-Type: application/json\r\n".encode()
+GOOD = b'{"deviceId":"d","temp":1}'
+
+
+@pytest.fixture
+async def port(receiver: Receiver) -> AsyncIterator[int]:
+    """Where the receiver's own server listens."""
+    runner = receiver.client.server.runner
+    assert isinstance(runner, web.AppRunner)
+    assert runner.server is not None
+    listener = await listen(runner.server, "127.0.0.1", 0, 75)
+    yield listener.sockets[0].getsockname()[1]
+    listener.close()
+
+
+async def answer(port: int, request: bytes) -> tuple[int, str, bytes]:
+    """Status, content type and body of the answer to some bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head.decode().splitlines()[1:] if line)
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+    writer.close()
+    return int(head.split()[1]), headers.get("content-type", ""), body
+
+
+def post(headers: bytes = b"", path: bytes = b"/ingest", body: bytes = GOOD) -> bytes:
+    return b"POST %b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n%b" % (path, HEAD, headers, len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"\x16\x03\x01 echoed\r\n\r\n", 400),
+        (b"ECHOED /ingest HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+        (post(b"echoed header\r\n"), 400),
+        (post(b"X: echoed\0\r\n"), 400),
+        (post(b"X: echoed\r\n" * (HEADERS + 1)), 400),
+        (post(b"Content-Length: 1\r\n"), 400),
+        (post(b"Transfer-Encoding: chunked\r\n"), 400),
+        (b"POST /ingest HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\nechoed\r\n" % HEAD, 400),
+        (post(path=b"/ingest?" + b"echoed" * URL_BYTES), 414),
+        (post(b"X: " + b"echoed" * HEADER_BYTES + b"\r\n"), 431),
+        (post(b"Expect: echoed\r\n"), 417),
+        (post(b"Expect: echoed\r\n", path=b"/metrics"), 417),
+        (post(b"Expect: echoed\r\n", path=b"/nowhere"), 417),
+    ],
+)
+async def test_errors_of_http(port: int, request_bytes: bytes, status: int) -> None:
+    got, content_type, body = await answer(port, request_bytes)
+    assert (got, content_type) == (status, "application/problem+json")
+    assert json.loads(body)["status"] == status
+    assert b"echoed" not in body.lower()
+
+
+async def test_whoever_expects_to_go_on_may(port: int, table: Table) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head, _, body = post(b"Expect: 100-continue\r\n").partition(b"\r\n\r\n")
+    writer.write(head + b"\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
+    assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
+    old = post(b"Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert (await answer(port, old))[0] == 200
+
+
+async def test_a_handler_that_fails_is_told_without_its_words(
+    port: int, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("echoed")
+
+    monkeypatch.setattr("iot_receiver.metrics.State.of", fail)
+    status, content_type, body = await answer(port, b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert (status, content_type) == (500, "application/problem+json")
+    assert b"echoed" not in body
+    assert "a request could not be handled" in caplog.messages
+    assert "echoed" not in caplog.text
+
+
+async def test_bodies_larger_than_what_is_read_ahead(port: int, table: Table) -> None:
+    for size in (30_000, 70_000, 300_000, 524_288):
+        assert (await answer(port, post(body=GOOD.ljust(size))))[0] == 200
+    assert len(table.rows()) == 4
