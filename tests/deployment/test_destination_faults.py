@@ -91,7 +91,8 @@ def test_each_fault_is_named_with_what_to_do(
         "target": ("answers 503", "the load balancer has no healthy target", "--tags receiver"),
         "path": ("the path /ingest/ is not routed to the receiver", "Prefix", "--tags receiver"),
         "unrouted": ("the path /elsewhere is not routed to the receiver", "--tags receiver"),
-        "never": ("IN_PROGRESS", "The confirmation never arrived at the receiver", "receiver_inbound_ranges"),
+        "never": ("IN_PROGRESS", "The confirmation never arrived at the receiver", "receiver_inbound_ranges",
+                  "What answers at /ingest and /ingest/ takes a post without the secret, so it is not this receiver"),
     }.items():
         for word in words:
             assert word in reasons[fault], (fault, reasons[fault])

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,29 @@ from typing import Any
 from a_broker import TOPIC
 from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
+from iot_device.ledger import Ledger
 from iot_device.publisher import bootstrap
+from iot_device.publishing import Device
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def running(settings: Settings, ledger: Ledger | None = None, every: float | None = None) -> Iterator[Device]:
+    """A device that runs as `iot-device run` does, and keeps house every so many seconds."""
+    device, stop = Device(settings, ledger or Ledger()), threading.Event()
+    if every is not None:
+        device.engine._every = every
+    thread = threading.Thread(target=device.run, args=(stop,))
+    thread.start()
+    try:
+        yield device
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 class Answers(list[Refusal | None]):

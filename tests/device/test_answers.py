@@ -3,34 +3,19 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from a_scripted_broker import INVALID, NOT_AUTHORIZED, QUOTA_EXCEEDED, TOO_LARGE, Cut, ScriptedBroker
-from harness import ask, flags
+from harness import ask, flags, running
 from iot_device.ledger import Ledger
 from iot_device.publishing import Device
 from iot_device.reading import Reading
 from iot_device.settings import Settings
 
 MakeSettings = Callable[..., Settings]
-
-
-@contextmanager
-def running(settings: Settings, path: Path) -> Iterator[Device]:
-    """A device that runs as `iot-device run` does."""
-    device, stop = Device(settings, Ledger.at(path)), threading.Event()
-    thread = threading.Thread(target=device.run, args=(stop,))
-    thread.start()
-    try:
-        yield device
-    finally:
-        stop.set()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 def wait(condition: Callable[[], Any], seconds: float = 15.0) -> bool:
@@ -47,7 +32,7 @@ def ids(path: Path) -> list[str]:
 def test_every_reading_is_published_once(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    with running(scripted_settings(interval=0.02), tmp_path / "ledger") as device:
+    with running(scripted_settings(interval=0.02), Ledger.at(tmp_path / "ledger")) as device:
         scripted.wait(100)
     sent = [one.message["messageId"] for one in scripted.arrived]
     assert len(sent) >= 100
@@ -60,7 +45,7 @@ def test_quota_exceeded_slows_the_device_down(
 ) -> None:
     refusals = iter([QUOTA_EXCEEDED] * 5)
     scripted.on_publish = lambda message: next(refusals, 0)
-    with running(scripted_settings(interval=0.05), tmp_path / "ledger") as device:
+    with running(scripted_settings(interval=0.05), Ledger.at(tmp_path / "ledger")) as device:
         assert wait(lambda: device.delivery.ledger.acknowledged >= 20)
         assert device.delivery.pace.rate < 97
     assert "slowed down" in caplog.text
@@ -75,7 +60,7 @@ def test_a_reading_that_is_never_taken_is_set_aside(
 ) -> None:  # fmt: skip
     scripted.on_publish = lambda message: answer if message["temp"] == 99.5 else 0
     settings = scripted_settings(interval=0.2)
-    with running(settings, tmp_path / "ledger") as device:
+    with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         scripted.wait(2)
         device.spool.take("sensor-1", [Reading("sensor-1", 99.5)])
         assert wait(lambda: device.spool.counters()["set_aside"] == 1)
@@ -92,7 +77,7 @@ def test_not_authorized_is_said_keeps_the_readings_and_ends_when_it_is_mended(
 ) -> None:
     scripted.on_publish = lambda message: NOT_AUTHORIZED
     settings = scripted_settings(interval=0.1)
-    with running(settings, tmp_path / "ledger") as device:
+    with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         assert wait(lambda: device.delivery.fault)
         device.engine._every = 0.1
         time.sleep(2)
@@ -116,7 +101,7 @@ def test_a_device_that_may_not_connect_is_told_by_doctor(
     assert "is the certificate revoked or inactive?" in said
     assert "--tags device" in said
     settings = scripted_settings(interval=0.1)
-    with running(settings, tmp_path / "ledger") as device:
+    with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         device.engine._every = 0.1
         assert wait(lambda: device.publisher.refusal)
         assert wait(lambda: "NOT_AUTHORIZED" in ask("doctor", *flags(settings))[1])
@@ -147,7 +132,7 @@ def test_what_waits_is_sent_on_the_way_out(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:
     scripted.on_publish = lambda message: time.sleep(0.2) or 0  # type: ignore[func-returns-value]  # a slow broker
-    with running(scripted_settings(interval=0.05), tmp_path / "ledger") as device:
+    with running(scripted_settings(interval=0.05), Ledger.at(tmp_path / "ledger")) as device:
         scripted.wait(3)
     assert len(ids(tmp_path / "ledger")) == device.delivery.ledger.acknowledged == len(scripted.arrived)
     count = json.loads((tmp_path / "state" / "state.json").read_text())
@@ -160,7 +145,7 @@ def test_a_silent_broker_costs_no_reading(
     """It hangs up without an answer; what it got is sent again, under the same id."""
     hang_ups = iter([Cut()] * 3)
     scripted.on_publish = lambda message: next(hang_ups, 0)
-    with running(scripted_settings(interval=0.1), tmp_path / "ledger") as device:
+    with running(scripted_settings(interval=0.1), Ledger.at(tmp_path / "ledger")) as device:
         assert wait(lambda: device.delivery.ledger.acknowledged >= 10)
     sent = [one.message["messageId"] for one in scripted.arrived]
     assert len(sent) == len(set(sent)) + 3
@@ -172,7 +157,7 @@ def test_a_reason_that_nobody_knows_is_no_acknowledgement(
 ) -> None:
     strange = iter([0x95])  # no PUBACK may carry it
     scripted.on_publish = lambda message: next(strange, 0)
-    with running(scripted_settings(interval=0.1), tmp_path / "ledger") as device:
+    with running(scripted_settings(interval=0.1), Ledger.at(tmp_path / "ledger")) as device:
         assert wait(lambda: device.delivery.ledger.acknowledged >= 3)
     sent = [one.message["messageId"] for one in scripted.arrived]
     assert sent.count(sent[0]) == 2

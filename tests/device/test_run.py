@@ -15,13 +15,11 @@ from pathlib import Path
 
 import pytest
 from a_scripted_broker import Cut, ScriptedBroker
-from harness import Answers, ask, flags, start
+from harness import Answers, ask, flags, running, start
 from iot_device import publishing
 from iot_device.delivery import Delivery
 from iot_device.engine import EXPIRE_S, Engine
-from iot_device.ledger import Ledger
 from iot_device.publisher import Publisher
-from iot_device.publishing import Device
 from iot_device.reading import Reading, now
 from iot_device.settings import Settings
 from iot_device.spool import DAY_MS, Spool
@@ -45,20 +43,6 @@ def preload(settings: Settings, count: int) -> Path:
     spool.take("sensor-1", [Reading("sensor-1", float(number)) for number in range(count)])
     spool.close()
     return path
-
-
-@contextmanager
-def running(settings: Settings) -> Iterator[Device]:
-    device, stop = Device(settings, Ledger()), threading.Event()
-    device.engine._every = 0.1
-    thread = threading.Thread(target=device.run, args=(stop,))
-    thread.start()
-    try:
-        yield device
-    finally:
-        stop.set()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 def test_a_backlog_drains_after_the_broker_hung_up(
@@ -122,7 +106,7 @@ def test_a_full_disk_leaves_the_watchdog_alone(
     for name in ("settle", "expire", "_store", "counters"):
         monkeypatch.setattr(Spool, name, full)
     monkeypatch.setattr("iot_device.engine.SETTLE_S", 0.0)
-    with systemd(tmp_path, monkeypatch) as listener, running(scripted_settings(interval=600)) as device:
+    with systemd(tmp_path, monkeypatch) as listener, running(scripted_settings(interval=600), every=0.1) as device:
         heard = [listener.recv(1000).decode() for _ in range(4)]
         assert wait(lambda: device.publisher.connected)
         monkeypatch.undo()
@@ -137,7 +121,7 @@ def test_metrics_are_for_everybody_to_read_and_the_state_is_not(
 ) -> None:
     metrics, before = tmp_path / "metrics.prom", os.umask(0o077)
     try:
-        with running(scripted_settings(metrics_file=metrics)) as device:
+        with running(scripted_settings(metrics_file=metrics), every=0.1) as device:
             assert wait(metrics.exists)
         assert stat.S_IMODE(metrics.stat().st_mode) == 0o644
         assert stat.S_IMODE((device.settings.state_dir / "state.json").stat().st_mode) == 0o600
@@ -153,7 +137,7 @@ def test_a_torn_spool_is_told_and_got_over(scripted: ScriptedBroker, scripted_se
         file.seek(size // 3)
         file.write(b"\xff" * 65536)
     _, out = ask("status", *flags(settings))
-    with running(settings) as device:
+    with running(settings, every=0.1) as device:
         assert wait(lambda: device.delivery.last_acknowledged and device.spool.waiting < 5)
         assert device.spool.counters()["acknowledged"] > 2000
         assert wait(lambda: "iot_device_spool_torn_total 1" in (settings.state_dir / "metrics.prom").read_text())

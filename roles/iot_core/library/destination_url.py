@@ -8,8 +8,8 @@ description:
     readings and of the confirmation, at every address of the name.
   - Fails with the first thing that AWS would stumble over, and what to do about it. In check mode this is a warning.
   - Sends no secret and no true token, and changes nothing. Proxies of the environment are not used.
-  - A post without the secret must be refused as the receiver does it (C(application/problem+json)); whatever answers
-    otherwise is not the receiver.
+  - Ours refuses a post without the secret, as C(application/problem+json). One that takes it is another receiver,
+    another backend or a fixed response; it is told of in RV(taken), in case the confirmation never arrives.
   - "Source: AWS IoT Core Developer Guide, HTTP action destinations."
 options:
   url:
@@ -27,10 +27,6 @@ options:
     description: Whether the name may have an address that cannot be reached from the internet.
     type: bool
     default: false
-  foreign_receiver:
-    description: Whether the URL is a receiver's that is not this project's, and that may take any post.
-    type: bool
-    default: false
   wait_timeout:
     description: How long to look again before giving up, in seconds; DNS and load balancers take a while.
     type: float
@@ -44,6 +40,11 @@ options:
 RETURN = r"""
 addresses:
   description: The name's IPv4 addresses.
+  type: list
+  elements: str
+  returned: success
+taken:
+  description: Paths at which somebody takes a post without the secret, and so is not this project's receiver.
   type: list
   elements: str
   returned: success
@@ -140,11 +141,9 @@ def read(url: str) -> SplitResult:
 class Look:
     """One look at a URL. Every method raises Fault."""
 
-    def __init__(
-        self, url: str, health_path: str, ca_file: str | None, private_addresses: bool, foreign_receiver: bool
-    ) -> None:
-        self.url, self.health_path = read(url), health_path
-        self.private_addresses, self.foreign_receiver = private_addresses, foreign_receiver
+    def __init__(self, url: str, health_path: str, ca_file: str | None, private_addresses: bool) -> None:
+        self.url, self.health_path, self.private_addresses = read(url), health_path, private_addresses
+        self.taken: list[str] = []  # paths at which somebody takes a post without the secret
         self.host = self.url.hostname or ""
         self.context = ssl.create_default_context()
         if ca_file:
@@ -152,7 +151,7 @@ class Look:
 
     def all(self) -> list[str]:
         """Look at everything, in the order in which AWS meets it; the addresses."""
-        found = self.addresses()
+        found, self.taken = self.addresses(), []
         path = self.url.path.rstrip("/")
         for address in found:
             self.health(address)
@@ -195,13 +194,14 @@ class Look:
             raise Fault(f"GET {self.health_path} at {address} {self.failure(answer, self.health_path)}")
 
     def routed(self, address: str, target: str, purpose: str, headers: dict[str, str]) -> None:
-        """What is posted to a path arrives at the receiver, which then refuses it; a foreign one may take it."""
+        """What is posted to a path arrives at the receiver, which then refuses it, or at one that takes all."""
         body = json.dumps({"messageType": "DestinationConfirmation", "confirmationToken": "none"}) if headers else "{}"
         answer = self.ask(address, "POST", target, body, {"Content-Type": "application/json", **headers})
         refused = answer.problem and answer.status not in (404, 405) and 400 <= answer.status < 500
-        taken = self.foreign_receiver and 200 <= answer.status < 300
-        if not refused and not taken:
-            path = target.partition("?")[0]
+        path = target.partition("?")[0]
+        if 200 <= answer.status < 300:
+            self.taken.append(path)
+        elif not refused:
             raise Fault(f"POST {path}, where {purpose}, at {address} {self.failure(answer, path)}")
 
     def failure(self, answer: Answer, path: str) -> str:
@@ -219,12 +219,6 @@ class Look:
                 f"{status}: the path {path} is not routed to the receiver. The Ingress must route {self.host} with"
                 f" {self.url.path.rstrip('/') or '/'} as Prefix, since AWS confirms with a slash at the end, and"
                 f" {self.health_path}. To mend it: {DEPLOY}"
-            )
-        if 200 <= answer.status < 300:
-            return (
-                f"{status} to a post without the secret, so that it is not the receiver that answers: {path} is routed"
-                f" to another backend or to a fixed response. To mend it: {DEPLOY}. Where another receiver than ours is"
-                " meant, set iot_core_foreign_receiver: true"
             )
         if 300 <= answer.status < 400:
             return f"{status}: it redirects to {answer.location}, and AWS follows no redirect. Give the final URL"
@@ -265,19 +259,13 @@ class Look:
         return Answer(answer.status, answer.headers.get_content_type(), answer.headers.get("Location", ""))
 
 
-def addresses(wanted: dict[str, Any], timeout: float) -> list[str]:
-    """The name's addresses, once AWS can use the URL. Raises Fault when that does not come, OSError for ca_file."""
-    look = Look(
-        wanted["url"],
-        wanted["health_path"],
-        wanted["ca_file"],
-        wanted["private_addresses"],
-        wanted["foreign_receiver"],
-    )
+def usable(wanted: dict[str, Any], timeout: float) -> dict[str, list[str]]:
+    """What was found once AWS can use the URL. Raises Fault when that does not come, OSError for ca_file."""
+    look = Look(wanted["url"], wanted["health_path"], wanted["ca_file"], wanted["private_addresses"])
     until = time.monotonic() + timeout
     while True:
         try:
-            return look.all()
+            return {"addresses": look.all(), "taken": sorted(set(look.taken))}
         except Fault:
             if time.monotonic() >= until:
                 raise
@@ -292,7 +280,6 @@ def main() -> None:
             "health_path": {"type": "str", "default": "/metrics"},
             "ca_file": {"type": "path"},
             "private_addresses": {"type": "bool", "default": False},
-            "foreign_receiver": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 30},
             "wait_delay": {"type": "float", "default": 3},
         },
@@ -300,7 +287,7 @@ def main() -> None:
     )
     wanted = module.params
     try:
-        module.exit_json(changed=False, addresses=addresses(wanted, 0 if module.check_mode else wanted["wait_timeout"]))
+        module.exit_json(changed=False, **usable(wanted, 0 if module.check_mode else wanted["wait_timeout"]))
     except OSError as error:
         module.fail_json(msg=f"iot_core_ca_file {wanted['ca_file']} can't be read as PEM: {error}.")
     except Fault as fault:

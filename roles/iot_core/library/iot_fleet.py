@@ -38,11 +38,13 @@ things:
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import of_all_pages
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
     from botocore.exceptions import BotoCoreError, ClientError
@@ -75,17 +77,8 @@ class Fleet:
         return answer
 
     def all(self, operation: str, member: str, **arguments: Any) -> list[Any]:
-        """The named member of all pages. IoT Core pages by nextToken or by marker, one kind a call."""
-        found: list[Any] = []
-        while True:
-            page = self.call(operation, **arguments)
-            found += page.get(member, [])
-            if page.get("nextToken"):
-                arguments["nextToken"] = page["nextToken"]
-            elif page.get("nextMarker"):
-                arguments["marker"] = page["nextMarker"]
-            else:
-                return found
+        """The named member of all pages."""
+        return of_all_pages(partial(self.call, operation), member, arguments)
 
     def certificates(self, policy: str) -> list[str]:
         """ARNs of the certificates that the policy is attached to."""

@@ -66,6 +66,20 @@ def instant(moment: Any) -> str:
     return moment.astimezone(timezone.utc).isoformat() if moment else ""  # noqa: UP017 - Python 3.9 has no datetime.UTC
 
 
+def of_all_pages(ask: Callable[..., dict[str, Any]], member: str, arguments: dict[str, Any]) -> list[Any]:
+    """Return the named member of all pages that ask gives. IoT pages by nextToken or by marker, one kind a call."""
+    found: list[Any] = []
+    while True:
+        page = ask(**arguments)
+        found += page.get(member, [])
+        if page.get("nextToken"):
+            arguments = arguments | {"nextToken": page["nextToken"]}
+        elif page.get("nextMarker"):
+            arguments = arguments | {"marker": page["nextMarker"]}
+        else:
+            return found
+
+
 class IoT:
     """AWS IoT's control plane as a module sees it.
 
@@ -120,20 +134,8 @@ class IoT:
             return None
 
     def list(self, operation: str, member: str, **arguments: Any) -> list[Any]:
-        """Return the named member of all pages; a resource that isn't there has none.
-
-        IoT pages by nextToken or by marker, one kind a call.
-        """
-        found: list[Any] = []
-        while True:
-            page = self.find(operation, **arguments) or {}
-            found += page.get(member, [])
-            if page.get("nextToken"):
-                arguments["nextToken"] = page["nextToken"]
-            elif page.get("nextMarker"):
-                arguments["marker"] = page["nextMarker"]
-            else:
-                return found
+        """Return the named member of all pages; a resource that isn't there has none."""
+        return of_all_pages(lambda **given: self.find(operation, **given) or {}, member, arguments)
 
     def write(self, operation: str, expected: tuple[str, ...] = (), **arguments: Any) -> dict[str, Any]:
         """Do a call that changes something and return its answer. Check mode only notes the change."""
