@@ -84,6 +84,6 @@ python:
 define make_venv
 	echo "Installing $(2) into $(1)"; \
 	$(PYTHON) -m venv --clear $(1); \
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2); \
+	$(1)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r $(2); \
 	touch $(1)/installed
 endef

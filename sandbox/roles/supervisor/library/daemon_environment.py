@@ -71,6 +71,7 @@ def install_lock(path: Path, lock: Path) -> None:
         str(path / "bin/pip"),
         "install",
         "--quiet",
+        "--no-compile",  # what is imported is compiled then, which is little of it
         "--disable-pip-version-check",
         "--require-hashes",
         "-r",
