@@ -137,7 +137,6 @@ def units() -> tuple[list[Lane], list[Lane]]:
     """What needs no sandbox, but the programs that its roles install: for two phases, the long ones first."""
     return [
         [pytest("emulation", "unit", "sandbox-test", "tests/sandbox")],
-        [pytest("collection", "unit", "controller", "tests/collection", needs=("environments-tests",))],
         [pytest("machine", "unit", "controller", "tests/machine", needs=("environments-tests",))],
         [pytest("monitoring", "unit", "controller", "tests/monitoring")],
     ], [
@@ -171,7 +170,9 @@ def plan() -> list[Phase]:
         [[environments("environments", ".venv")]],
         [
             [Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)],
-            [environments("environments-tests", *others), *types()],
+            # What needs none of the sandbox's programs, either: it is made by one task after another, so there is room.
+            [environments("environments-tests", *others), *types(),
+             pytest("collection", "unit", "controller", "tests/collection", needs=("environments-tests",))],
             *([stage] for stage in style()),
             [pytest("templates", "unit", "controller", "tests/templates")],
         ],
