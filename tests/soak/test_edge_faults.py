@@ -28,7 +28,7 @@ DOWN_SECONDS = float(os.environ.get("EDGE_LINK_DOWN_SECONDS", "600"))
 SPOOLED = int(os.environ.get("EDGE_SPOOLED", "50000"))
 LEDGER = "/var/lib/iot-device/soak.jsonl"
 DROP_IN = "/etc/systemd/system/iot-device.service.d/soak.conf"
-CONNECTIONS, RATE, SECONDS = 21, 2000, 20
+CONNECTIONS, RATE, SECONDS = 25, 2000, 20
 DEAD_LINK = """table inet soak {
   chain out { type filter hook output priority 0; tcp sport 22 accept; drop; }
   chain in { type filter hook input priority 0; tcp dport 22 accept; drop; }
