@@ -105,13 +105,13 @@ class Device:
         try:
             reading = Reading(self.settings.thing, self.sensor())
         except OSError as error:
-            log.error("sensor %s gave no reading: %s", self.settings.sensor, error)  # noqa: TRY400 - the sensor's fault
+            log.error("sensor %s gave no reading: %s", self.settings.sensor, error)  # noqa: TRY400 - no traceback: the fault is the sensor's
             return
         try:
             self.spool.take(self.settings.thing, [reading])
         except sqlite3.Error as error:
             self.lost += 1
-            log.error("dropped reading %s: it could not be stored: %s", reading.message, error)  # noqa: TRY400 - the disk's fault
+            log.error("dropped reading %s: it could not be stored: %s", reading.message, error)  # noqa: TRY400 - no traceback: the fault is the disk's
         self.engine.wake()
 
     def _on_change(self, connected: bool, refusal: Refusal | None) -> None:

@@ -96,7 +96,7 @@ class Spool:
         try:
             self._save(spoilt, database)
         except sqlite3.Error as other:
-            log.error("no reading could be saved from it (%s): %s", other, torn.fix(other))  # noqa: TRY400 - the disk's fault
+            log.error("no reading could be saved from it (%s): %s", other, torn.fix(other))  # noqa: TRY400 - no traceback: the fault is the disk's
         self._look(database)
         return database
 

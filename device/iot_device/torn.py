@@ -83,8 +83,10 @@ def readings(database: sqlite3.Connection) -> Iterator[Row]:
 
 
 def _whole(database: sqlite3.Connection, order: str) -> Iterator[Row]:
-    with suppress(sqlite3.Error):  # without an index, which may be what is torn
-        for row in database.execute(f"SELECT seq, thing, taken, payload FROM readings NOT INDEXED ORDER BY seq {order}"):  # noqa: S608, E501 - one of two words
+    # without an index, which may be what is torn
+    query = f"SELECT seq, thing, taken, payload FROM readings NOT INDEXED ORDER BY seq {order}"  # noqa: S608 - `order` is one of two words of ours
+    with suppress(sqlite3.Error):
+        for row in database.execute(query):
             if _is_whole(*row):
                 yield row
 

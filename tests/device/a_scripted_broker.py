@@ -63,6 +63,11 @@ class ScriptedBroker:
         for link in self._links:
             link.close()
 
+    @property
+    def ids(self) -> set[str]:
+        """Of the messages that arrived: what was on its way when a connection broke is sent twice under the same."""
+        return {one.message["messageId"] for one in self.arrived}
+
     def wait(self, count: int, seconds: float = 10.0) -> list[dict[str, Any]]:
         """Return the messages once so many have arrived."""
         until = time.monotonic() + seconds

@@ -50,7 +50,7 @@ def test_quota_exceeded_slows_the_device_down(
         assert device.delivery.pace.rate < 97
     assert "slowed down" in caplog.text
     assert device.spool.limit > 0
-    assert set(ids(tmp_path / "ledger")) == {one.message["messageId"] for one in scripted.arrived}
+    assert set(ids(tmp_path / "ledger")) == scripted.ids
 
 
 @pytest.mark.parametrize("answer", [INVALID, Cut(TOO_LARGE)])
@@ -82,7 +82,7 @@ def test_not_authorized_is_said_keeps_the_readings_and_ends_when_it_is_mended(
         device.engine._every = 0.1
         time.sleep(2)
         assert len(scripted.arrived) < 10, "it backs off"
-        assert wait(lambda: device.spool.waiting >= 15)
+        assert device.spool.waiting >= 15
         assert wait(lambda: "NOT_AUTHORIZED" in ask("status", *flags(settings))[1])
         scripted.on_publish = lambda message: 0
         assert wait(lambda: device.spool.waiting < 3, 20)
@@ -121,7 +121,7 @@ def test_a_backlog_drains_below_the_limit_and_fresh_readings_do_not_wait_for_it(
     stop.set()
     thread.join(30)
     instants = [one.at for one in scripted.arrived]
-    assert max(sum(first <= at < first + 1 for at in instants) for first in instants) <= 130  # 100, and a late broker
+    assert max(sum(first <= at < first + 1 for at in instants) for first in instants) <= 105  # 100, and jitter
     backlog = [one.message["temp"] for one in scripted.arrived if one.message["temp"] >= 200]
     assert backlog == sorted(backlog)
     fresh = [number for number, one in enumerate(scripted.arrived) if one.message["temp"] < 100]

@@ -35,11 +35,6 @@ def wait(condition: Callable[[], object], seconds: float = 15.0) -> bool:
     return bool(condition())
 
 
-def ids(scripted: ScriptedBroker) -> set[str]:
-    """Those that arrived, each once."""
-    return {one.message["messageId"] for one in list(scripted.arrived)}
-
-
 def preload(settings: Settings, count: int) -> Path:
     """Have so many readings wait; returns the spool's file."""
     settings.state_dir.mkdir()
@@ -58,11 +53,11 @@ def test_a_backlog_drains_after_the_broker_hung_up(
     settings = scripted_settings(interval=600, rate_limit=0)
     path = preload(settings, 2000)
     process = start("run", *flags(settings))
-    assert wait(lambda: len(ids(scripted)) == 2001, 30), "what was on its way is sent twice, nothing is left behind"
+    assert wait(lambda: len(scripted.ids) == 2001, 30), "what was on its way is sent twice, nothing is left behind"
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
-    assert len(ids(scripted)) == 2001
+    assert len(scripted.ids) == 2001
     left = Spool(path)
     assert left.waiting == 0
     left.close()
