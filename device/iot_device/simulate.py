@@ -27,7 +27,6 @@ from iot_device.spool import Spool, SpoolError
 
 TICK_S = 0.02
 STALL_S = 40.0  # without a single acknowledgement
-AWS_LIMIT = 100
 UNLIMITED_WINDOW = 1000
 
 
@@ -54,8 +53,9 @@ def simulate(settings: Settings | None, load: Load) -> int:
     ledger = Ledger.at(load.ledger, go_on=load.spool is not None)
     ledger.latencies = []
     with _identities(settings, load) as identities, _spool(load) as spool:
-        _warn(load, len(identities))
-        return Simulation(identities, load, spool, ledger).run(stop_on_signal())
+        simulation = Simulation(identities, load, spool, ledger)
+        _warn(load.rate, [delivery.pace for delivery in simulation.deliveries])
+        return simulation.run(stop_on_signal())
 
 
 @contextlib.contextmanager
@@ -79,12 +79,14 @@ def _spool(load: Load) -> Iterator[Spool]:
         spool.close()
 
 
-def _warn(load: Load, connections: int) -> None:
-    if load.rate > connections * AWS_LIMIT and not load.unlimited:
+def _warn(rate: float, paces: Sequence[Pace]) -> None:
+    carried = sum(pace.rate for pace in paces)
+    if rate > carried and all(pace.limit for pace in paces):
+        connections = "1 connection" if len(paces) == 1 else f"{len(paces)} connections"
         print(
-            f"{connections} connections carry {connections * AWS_LIMIT} publishes a second, AWS's limit: the rest of "
-            f"{load.rate:g}/s waits in the spool. More kits (--kits, --devices), or --unlimited for a broker without "
-            "that limit, carry more.",
+            f"{rate:g} readings a second are asked for, and {connections} can publish {carried:.0f} (a little below "
+            "the limit of each; AWS's is 100): the rest waits in the spool. More kits (--kits, --devices), or "
+            "--unlimited for a broker without that limit, carry more.",
             file=sys.stderr,
         )
 

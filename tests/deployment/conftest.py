@@ -86,6 +86,20 @@ class Kubectl:
         return subprocess.run([*self.command, *arguments], text=True, capture_output=True, timeout=limit,
                               check=True).stdout
 
+    def receivers(self) -> list[dict[str, Any]]:
+        """The receivers' pods, in whatever state."""
+        ours = ("-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")
+        found: list[dict[str, Any]] = self("get", "pods", *ours)["items"]
+        return found
+
+    def ready_receivers(self) -> list[dict[str, Any]]:
+        """Those that are ready and stay: one that ends still answers for a while."""
+        return [
+            pod for pod in self.receivers()
+            if "deletionTimestamp" not in pod["metadata"]
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+        ]
+
 
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:

@@ -5,22 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Kubectl = Callable[..., Any]
+from conftest import Kubectl
+
 Aws = Callable[[str], Any]
 
 
 def test_two_ready_receivers_run_on_two_nodes(kubectl: Kubectl) -> None:
-    pods = kubectl("get", "pods", "-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")["items"]
-    ready = [
-        pod for pod in pods
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
-    ]
+    ready = kubectl.ready_receivers()
     assert len(ready) == 2
     assert len({pod["spec"]["nodeName"] for pod in ready}) == 2
 
 
 def test_receivers_were_pulled_by_their_name_in_ecr(kubectl: Kubectl) -> None:
-    pods = kubectl("get", "pods", "-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")["items"]
+    pods = kubectl.receivers()
     for pod in pods:
         image = pod["status"]["containerStatuses"][0]["image"]
         assert image.startswith("123456789012.dkr.ecr.us-east-2.amazonaws.com/iot-receiver")
@@ -32,7 +29,7 @@ def test_receivers_have_their_aws_identity_by_annotation_alone(kubectl: Kubectl)
     deployment = kubectl("get", "deployment", "iot-receiver", "-n", "apps")
     own = {e["name"] for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert "AWS_ROLE_ARN" not in own
-    for pod in kubectl("get", "pods", "-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")["items"]:
+    for pod in kubectl.receivers():
         env = {e["name"]: e.get("value") for e in pod["spec"]["containers"][0]["env"]}
         assert env["AWS_ROLE_ARN"] == role
         assert env["AWS_WEB_IDENTITY_TOKEN_FILE"].startswith("/var/run/secrets/eks.amazonaws.com")
@@ -71,7 +68,7 @@ def test_the_ingress_has_the_hostname_of_an_alb(kubectl: Kubectl, aws: Aws) -> N
 
 def test_both_targets_are_healthy(aws: Aws, kubectl: Kubectl) -> None:
     elbv2 = aws("elbv2")
-    pods = kubectl("get", "pods", "-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")["items"]
+    pods = kubectl.receivers()
     addresses = {pod["status"]["podIP"] for pod in pods}
     healthy = {
         health["Target"]["Id"]

@@ -63,8 +63,7 @@ def ask(service: Callable[[str, int], str]) -> Ask:
 @pytest.fixture(scope="module")
 def pods(kubectl: Kubectl) -> dict[str, str]:
     """The receivers' addresses by their names."""
-    found = kubectl("get", "pods", "-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")["items"]
-    return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in found}
+    return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in kubectl.receivers()}
 
 
 @monitored

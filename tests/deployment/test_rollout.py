@@ -27,5 +27,4 @@ def test_a_rolling_restart_loses_nothing_and_shows_clients_no_error(
 
 def names(kubectl: Kubectl) -> set[str]:
     """The receiver's pods."""
-    pods = kubectl("get", "pods", "-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")["items"]
-    return {pod["metadata"]["name"] for pod in pods}
+    return {pod["metadata"]["name"] for pod in kubectl.receivers()}

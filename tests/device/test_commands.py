@@ -362,6 +362,18 @@ def test_simulate_drives_more_than_one_connection_may(
     assert {one.message["deviceId"] for one in scripted.arrived} == {f"sensor-1-{n}" for n in range(1, 21)}
 
 
+@pytest.mark.parametrize(
+    ("rate", "limit", "warned"), [("95", 100, False), ("99", 100, True), ("99", 0, False), ("99", 200, False)]
+)
+def test_simulate_warns_of_a_rate_that_its_connections_do_not_carry(
+    rate: str, limit: int, warned: bool, scripted_settings: MakeSettings
+) -> None:
+    given = flags(scripted_settings(rate_limit=limit))
+    status, out = ask("simulate", *given, "--rate", rate, "--count", "5")
+    assert status == 0, out
+    assert ("1 connection can publish 96" in out) == warned, out
+
+
 def test_simulate_goes_on_with_a_spool_that_broke_off(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:

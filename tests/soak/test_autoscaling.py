@@ -44,14 +44,8 @@ def wanted(kubectl: Kubectl) -> Iterator[Callable[[], list[int]]]:
 
 
 def ready(kubectl: Kubectl) -> dict[str, str]:
-    """The addresses of the receivers that are ready and stay, by name: one that ends still answers for a while."""
-    pods = kubectl("get", "pods", "-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")["items"]
-    return {
-        pod["metadata"]["name"]: pod["status"]["podIP"]
-        for pod in pods
-        if "deletionTimestamp" not in pod["metadata"]
-        and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
-    }
+    """The addresses of the receivers that are ready, by name."""
+    return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in kubectl.ready_receivers()}
 
 
 def answered(address: str) -> float:
