@@ -133,15 +133,16 @@ def types() -> Lane:
     ]
 
 
-def units() -> list[Lane]:
-    """What needs no sandbox, but the programs that its roles install: the long ones first."""
+def units() -> tuple[list[Lane], list[Lane]]:
+    """What needs no sandbox, but the programs that its roles install: for two phases, the long ones first."""
     return [
         [pytest("emulation", "unit", "sandbox-test", "tests/sandbox")],
-        [pytest("service", "unit", "service-test", "tests/service")],
-        [pytest("device", "unit", "device-test", "tests/device")],
-        [pytest("charts", "unit", "controller", "tests/charts")],
         [pytest("machine", "unit", "controller", "tests/machine", needs=("environments-tests",))],
         [pytest("monitoring", "unit", "controller", "tests/monitoring")],
+    ], [
+        [pytest("service", "unit", "service-test", "tests/service")],
+        [pytest("charts", "unit", "controller", "tests/charts")],
+        [pytest("device", "unit", "device-test", "tests/device")],
         [Stage("terraform", "unit", ["tests/terraform/run"], terraform)],
     ]
 
@@ -164,6 +165,7 @@ def plan() -> list[Phase]:
     """All there is to run, phase after phase."""
     others = [f"build/venv/{name}-test" for name in ("service", "device", "sandbox")]
     apart, beside = scenarios()
+    early, late = units()
     return [
         [[environments("environments", ".venv")]],
         [
@@ -176,9 +178,9 @@ def plan() -> list[Phase]:
         ],
         [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox",), limit=2400)],
-            *units(), *([stage] for stage in apart),
+            *early, *([stage] for stage in apart),
         ],
-        beside,
+        [*beside, *late],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),
