@@ -14,7 +14,7 @@ from moto.iam.exceptions import NotFoundException
 from moto.iam.models import Role, User
 from moto.iam.responses import IamResponse
 
-from iot_sandbox.aws import policies
+from iot_sandbox.shared import policies
 
 
 class SandboxIamResponse(IamResponse):

@@ -16,7 +16,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from iot_sandbox.aws import policies
+from iot_sandbox.shared import policies
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256"]
 ACTIONS = ("sts:AssumeRoleWithWebIdentity", "sts:*", "*")

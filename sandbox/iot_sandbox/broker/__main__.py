@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from iot_sandbox.broker.registry import Registry
 from iot_sandbox.broker.table import render, write
-from iot_sandbox.rules.pace import Pace
+from iot_sandbox.shared.pace import Pace
 
 log = logging.getLogger("iot_sandbox.broker")
 

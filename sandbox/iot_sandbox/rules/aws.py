@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from threading import Lock
 from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from iot_sandbox.shared.policies import Decision, decide, trusts
 
 SERVICE = "iot.amazonaws.com"
 ROLE_SECONDS = 60
@@ -30,7 +31,7 @@ class AwsError(Exception):
 @dataclass(frozen=True, slots=True)
 class _Role:
     session: boto3.Session
-    statements: Sequence[Mapping[str, Any]]
+    documents: Sequence[str]
     until: float
 
 
@@ -65,7 +66,7 @@ class Aws:
     def client_as(self, role_arn: str, service: str, action: str, resource: str) -> Any:
         """A client under a role, blocking; raises AwsError unless it trusts IoT and allows the action."""
         role = self._role(role_arn)
-        if not _allows(role.statements, action, resource):
+        if decide(role.documents, action, resource, {}) is not Decision.ALLOWED:
             raise AwsError(
                 f"User: {role_arn} is not authorized to perform: {action} on resource: {resource}"
                 " because no identity-based policy allows it"
@@ -91,62 +92,28 @@ class Aws:
         iam, name = self.client("iam"), role_arn.rsplit("/", 1)[-1]
         try:
             role = iam.get_role(RoleName=name)["Role"]
-            trusted = role["Arn"] == role_arn and _trusts(role["AssumeRolePolicyDocument"])
+            trusted = role["Arn"] == role_arn and trusts(json.dumps(role["AssumeRolePolicyDocument"]), SERVICE)
             if not trusted:
                 raise refusal
             answer = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="iot-rules-engine")
-            statements = list(_statements(iam, name))
+            documents = list(_documents(iam, name))
         except iam.exceptions.NoSuchEntityException as error:
             raise refusal from error
         keys = answer["Credentials"]
         session = boto3.Session(
             keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=self.region
         )
-        return _Role(session, statements, time.monotonic() + ROLE_SECONDS)
+        return _Role(session, documents, time.monotonic() + ROLE_SECONDS)
 
 
-def _trusts(document: Any) -> bool:
-    """Whether a trust policy lets IoT assume the role."""
-    statements = [s for s in _listed(_parsed(document)["Statement"]) if isinstance(s.get("Principal"), Mapping)]
-    of_service = [s for s in statements if SERVICE in _listed(s["Principal"].get("Service", []))]
-    assuming = [s for s in of_service if _matches(s.get("Action", []), "sts:AssumeRole")]
-    return any(s["Effect"] == "Allow" for s in assuming) and all(s["Effect"] != "Deny" for s in assuming)
-
-
-def _statements(iam: Any, role: str) -> Iterable[Mapping[str, Any]]:
-    """All statements of a role's inline and attached policies."""
+def _documents(iam: Any, role: str) -> Iterable[str]:
+    """A role's inline and attached policies, as JSON."""
     for page in iam.get_paginator("list_role_policies").paginate(RoleName=role):
         for name in page["PolicyNames"]:
-            document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-            yield from _listed(_parsed(document)["Statement"])
+            yield json.dumps(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
     for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role):
         for policy in page["AttachedPolicies"]:
             arn = policy["PolicyArn"]
             version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
             found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
-            yield from _listed(_parsed(found["Document"])["Statement"])
-
-
-def _allows(statements: Sequence[Mapping[str, Any]], action: str, resource: str) -> bool:
-    """Allow without Deny; conditions are not judged, so a statement with one counts."""
-    effects = [
-        s["Effect"]
-        for s in statements
-        if _matches(s.get("Action", []), action) and _matches(s.get("Resource", []), resource, fold=False)
-    ]
-    return "Allow" in effects and "Deny" not in effects
-
-
-def _matches(patterns: Any, value: str, fold: bool = True) -> bool:
-    wanted = value.lower() if fold else value
-    found = [p.lower() if fold else p for p in map(str, _listed(patterns))]
-    return any(fnmatchcase(wanted, pattern.replace("[", "[[]")) for pattern in found)
-
-
-def _parsed(document: Any) -> Mapping[str, Any]:
-    parsed = json.loads(document) if isinstance(document, str) else document
-    return parsed if isinstance(parsed, Mapping) else {"Statement": []}
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else [value]
+            yield json.dumps(found["Document"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iot_sandbox.rules import mqtt
 from iot_sandbox.rules.connection import Connection
-from iot_sandbox.rules.message import Message, Properties
+from iot_sandbox.shared.sql.message import Message, Properties
 from iot_sandbox.rules.mqtt import Property
 
 log = logging.getLogger(__name__)

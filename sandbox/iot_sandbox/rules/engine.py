@@ -11,10 +11,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from iot_sandbox.rules.aws import Aws, AwsError
-from iot_sandbox.rules.message import Message
-from iot_sandbox.rules.pace import Pace
 from iot_sandbox.rules.rule import Rule, Services
-from iot_sandbox.rules.sql import SqlError
+from iot_sandbox.shared.pace import Pace
+from iot_sandbox.shared.sql import SqlError
+from iot_sandbox.shared.sql.message import Message
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from iot_sandbox.rules.actions.republish import Publish, RepublishAction
 from iot_sandbox.rules.actions.sender import DestinationCheck, Sender
 from iot_sandbox.rules.actions.sqs import SqsAction
 from iot_sandbox.rules.aws import Aws
-from iot_sandbox.rules.message import Message
 from iot_sandbox.rules.metrics import Metrics
 from iot_sandbox.rules.notices import Notices
 from iot_sandbox.rules.secrets import Secrets
-from iot_sandbox.rules.sql import Context, EvaluationError, SqlError, compile_statement
-from iot_sandbox.rules.topics import matcher
+from iot_sandbox.shared.sql import Context, EvaluationError, SqlError, compile_statement
+from iot_sandbox.shared.sql.message import Message
+from iot_sandbox.shared.sql.topics import matcher
 
 notices = Notices(logging.getLogger(__name__))
 

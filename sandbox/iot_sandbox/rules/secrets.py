@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from iot_sandbox.rules.aws import Aws, AwsError
-from iot_sandbox.rules.sql import Context, EvaluationError, SecretRequest
-from iot_sandbox.rules.sql.values import Value
+from iot_sandbox.shared.sql import Context, EvaluationError, SecretRequest
+from iot_sandbox.shared.sql.values import Value
 
 CACHE_SECONDS = 15 * 60
 TEXT, BINARY = "SecretString", "SecretBinary"

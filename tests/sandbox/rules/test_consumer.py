@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from iot_sandbox.broker.table import Certificate
 from iot_sandbox.rules.consumer import Consumer
-from iot_sandbox.rules.message import Message
+from iot_sandbox.shared.sql.message import Message
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 

@@ -15,10 +15,10 @@ from iot_sandbox.rules.aws import Aws, AwsError
 from iot_sandbox.rules.consumer import Consumer
 from iot_sandbox.rules.engine import Engine
 from iot_sandbox.rules.health import application
-from iot_sandbox.rules.message import Message
 from iot_sandbox.rules.metrics import Metrics
 from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.secrets import Secrets
+from iot_sandbox.shared.sql.message import Message
 
 from tests.sandbox.broker.authority import Authority
 from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator

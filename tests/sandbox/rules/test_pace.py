@@ -1,7 +1,7 @@
 """How often the API is looked at."""
 
 import pytest
-from iot_sandbox.rules import pace
+from iot_sandbox.shared import pace
 
 
 def test_looks_are_rarer_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from iot_sandbox.rules.actions.sender import Sender
 from iot_sandbox.rules.aws import Aws
-from iot_sandbox.rules.message import Message
 from iot_sandbox.rules.metrics import Metrics
 from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.secrets import Secrets
+from iot_sandbox.shared.sql.message import Message
 
 from tests.sandbox.broker.authority import Authority
 from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator, allow

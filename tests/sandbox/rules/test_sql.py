@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from iot_sandbox.rules.message import Message, Properties
-from iot_sandbox.rules.sql import Context, EvaluationError, SqlError, compile_statement
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, dumps
+from iot_sandbox.shared.sql import Context, EvaluationError, SqlError, compile_statement
+from iot_sandbox.shared.sql.message import Message, Properties
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, dumps
 
 PROPERTIES = Properties(
     content_type="text/plain",

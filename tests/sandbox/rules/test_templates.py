@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from iot_sandbox.rules.message import Message
-from iot_sandbox.rules.sql import Context, EvaluationError, SecretRequest, SqlError
-from iot_sandbox.rules.template import compile_template
+from iot_sandbox.shared.sql import Context, EvaluationError, SecretRequest, SqlError
+from iot_sandbox.shared.sql.message import Message
+from iot_sandbox.shared.sql.template import compile_template
 
 MESSAGE = Message("a/b", b'{"id": "x", "n": 1.50, "o": {"k": [true]}}', "sensor-1", None, "trace", 1)
 SECRET = SecretRequest("s", "SecretString", "key", "arn:role")

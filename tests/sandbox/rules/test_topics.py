@@ -1,7 +1,7 @@
 """Topic filters."""
 
 import pytest
-from iot_sandbox.rules.topics import is_filter, matcher
+from iot_sandbox.shared.sql.topics import is_filter, matcher
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from moto.iot.exceptions import (
 )
 from moto.iot.models import FakeCertificate, FakeEndpoint, FakePolicy, FakePolicyVersion, FakeThing, IoTBackend
 
-from iot_sandbox.aws import authority, policies, settings
+from iot_sandbox.aws import authority, settings
 from iot_sandbox.aws.iot import certificates, challenge, rules
 from iot_sandbox.aws.iot.destinations import AccessDeniedError, Destination, Destinations
+from iot_sandbox.shared import policies
 
 RULE_NAME = re.compile(r"[a-zA-Z0-9_]{1,128}")
 
@@ -232,18 +233,8 @@ class SandboxIoTBackend(IoTBackend):
     def _iot_may_assume(self, role_arn: str) -> bool:
         for role in iam_backends[self.account_id][self.partition].roles.values():
             if role.arn == role_arn:
-                return trusts_service(role.assume_role_policy_document, "iot.amazonaws.com")
+                return policies.trusts(role.assume_role_policy_document, "iot.amazonaws.com")
         return False
-
-
-def trusts_service(trust_policy: str, service: str) -> bool:
-    """Whether a role's trust policy (JSON) lets an AWS service assume the role."""
-    for statement in policies.statements(trust_policy):
-        principal = statement.get("Principal", {})
-        services = policies.listed(principal.get("Service")) if isinstance(principal, dict) else [service]
-        if statement.get("Effect") == "Allow" and service in services:
-            return True
-    return False
 
 
 def _check_policy(document: Any) -> None:

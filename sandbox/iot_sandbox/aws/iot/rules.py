@@ -14,8 +14,8 @@ from moto.iot.exceptions import InvalidRequestException, IoTClientError
 from moto.iot.models import FakeRule
 
 from iot_sandbox.aws.iot.destinations import check_https_url
-from iot_sandbox.rules.sql import SqlError, compile_statement
-from iot_sandbox.rules.template import compile_template
+from iot_sandbox.shared.sql import SqlError, compile_statement
+from iot_sandbox.shared.sql.template import compile_template
 
 MAX_ACTIONS = 10
 MAX_HEADERS = 100

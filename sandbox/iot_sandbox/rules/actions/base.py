@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from iot_sandbox.rules.message import Message
-from iot_sandbox.rules.sql import Context
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, dumps
+from iot_sandbox.shared.sql import Context
+from iot_sandbox.shared.sql.message import Message
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, dumps
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import base64
 from collections.abc import Sequence
 
 from iot_sandbox.rules.actions.base import Failure
-from iot_sandbox.rules.message import Message
-from iot_sandbox.rules.sql.values import Value, dumps
+from iot_sandbox.shared.sql.message import Message
+from iot_sandbox.shared.sql.values import Value, dumps
 
 
 def single_payload(rule: str, message: Message, failures: Sequence[Failure]) -> bytes:

@@ -9,8 +9,8 @@ from iot_sandbox.rules.actions.base import Delivery, Failure
 from iot_sandbox.rules.actions.batch import Batcher, Limits
 from iot_sandbox.rules.actions.sender import DestinationCheck, Outcome, Sender
 from iot_sandbox.rules.secrets import Secrets
-from iot_sandbox.rules.sql import EvaluationError
-from iot_sandbox.rules.template import compile_template
+from iot_sandbox.shared.sql import EvaluationError
+from iot_sandbox.shared.sql.template import compile_template
 
 BatchReport = Callable[[Sequence[Delivery], Failure, bool], Awaitable[None]]
 """Tells of a batch that failed: its deliveries, why, and whether it may hold several topics."""

@@ -8,8 +8,8 @@ from typing import Any
 from iot_sandbox.rules.actions.base import Delivery, Failure
 from iot_sandbox.rules.aws import Aws, AwsError
 from iot_sandbox.rules.secrets import Secrets
-from iot_sandbox.rules.sql import EvaluationError
-from iot_sandbox.rules.template import compile_template
+from iot_sandbox.shared.sql import EvaluationError
+from iot_sandbox.shared.sql.template import compile_template
 
 Publish = Callable[[str, bytes, int], Awaitable[None]]
 """Publishes a payload on a topic with a QoS; returns when the broker has taken it."""

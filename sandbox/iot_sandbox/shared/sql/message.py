@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, loads
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, loads
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
-from iot_sandbox.rules.sql.evaluation import Context
-from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.operators import member
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, loads, to_boolean, to_int, to_number, to_text
+from iot_sandbox.shared.sql.evaluation import Context
+from iot_sandbox.shared.sql.functions.registry import function
+from iot_sandbox.shared.sql.operators import member
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, is_number, loads, to_boolean, to_int, to_number, to_text
 
 
 @function("isnull", 1)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from iot_sandbox.rules.sql.values import UNDEFINED, Value
+from iot_sandbox.shared.sql.values import UNDEFINED, Value
 
 if TYPE_CHECKING:
-    from iot_sandbox.rules.message import Message
+    from iot_sandbox.shared.sql.message import Message
 
 
 class SqlError(ValueError):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from iot_sandbox.rules.sql.values import UNDEFINED, Value
+from iot_sandbox.shared.sql.values import UNDEFINED, Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from decimal import Context as DecimalContext
 
-from iot_sandbox.rules.sql.evaluation import Context
-from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.operators import calculate, signed
-from iot_sandbox.rules.sql.values import ARITHMETIC, UNDEFINED, Value, is_number, to_int, to_number
+from iot_sandbox.shared.sql.evaluation import Context
+from iot_sandbox.shared.sql.functions.registry import function
+from iot_sandbox.shared.sql.operators import calculate, signed
+from iot_sandbox.shared.sql.values import ARITHMETIC, UNDEFINED, Value, is_number, to_int, to_number
 
 # Holds the longest Decimal with all of its digits: a quantity is never too long to be cut.
 _WRITTEN_OUT = DecimalContext(prec=ARITHMETIC.Emax + ARITHMETIC.prec + 1, rounding=ROUND_DOWN)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from iot_sandbox.rules.sql.values import (
+from iot_sandbox.shared.sql.values import (
     ARITHMETIC,
     UNDEFINED,
     Value,

@@ -7,9 +7,9 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
-from iot_sandbox.rules.sql.evaluation import Context
-from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_int, to_number
+from iot_sandbox.shared.sql.evaluation import Context
+from iot_sandbox.shared.sql.functions.registry import function
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, to_int, to_number
 
 _LETTERS = re.compile(r"'(?:[^']|'')*'|([a-zA-Z])\1*|.", re.DOTALL)
 _MONTHS = list(calendar.month_name)[1:]

@@ -1,7 +1,7 @@
 """Rule SQL: statements of rules and templates of their actions, compiled once."""
 
-from iot_sandbox.rules.sql.evaluation import Context, EvaluationError, SecretRequest, SqlError
-from iot_sandbox.rules.sql.statement import Statement, compile_expression, compile_statement
+from iot_sandbox.shared.sql.evaluation import Context, EvaluationError, SecretRequest, SqlError
+from iot_sandbox.shared.sql.statement import Statement, compile_expression, compile_statement
 
 __all__ = [
     "Context",

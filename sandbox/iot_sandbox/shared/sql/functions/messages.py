@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import uuid
 
-from iot_sandbox.rules.sql.evaluation import Context, EvaluationError, SecretRequest
-from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_int, to_number
+from iot_sandbox.shared.sql.evaluation import Context, EvaluationError, SecretRequest
+from iot_sandbox.shared.sql.functions.registry import function
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, to_int, to_number
 
 
 @function("accountid", 0)

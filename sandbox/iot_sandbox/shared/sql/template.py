@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from iot_sandbox.rules.sql import Context, EvaluationError, SecretRequest, SqlError, compile_expression
-from iot_sandbox.rules.sql.compiler import secret_request
-from iot_sandbox.rules.sql.evaluation import Expression
-from iot_sandbox.rules.sql.values import UNDEFINED, to_text
+from iot_sandbox.shared.sql import Context, EvaluationError, SecretRequest, SqlError, compile_expression
+from iot_sandbox.shared.sql.compiler import secret_request
+from iot_sandbox.shared.sql.evaluation import Expression
+from iot_sandbox.shared.sql.values import UNDEFINED, to_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 from lark import Token, Transformer, v_args
 
-from iot_sandbox.rules.sql import operators
-from iot_sandbox.rules.sql.evaluation import Context, Expression, Item, SecretRequest, Selection, SqlError
-from iot_sandbox.rules.sql.functions import CASTS, FUNCTIONS
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, to_boolean, to_number
+from iot_sandbox.shared.sql import operators
+from iot_sandbox.shared.sql.evaluation import Context, Expression, Item, SecretRequest, Selection, SqlError
+from iot_sandbox.shared.sql.functions import CASTS, FUNCTIONS
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, to_boolean, to_number
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 

@@ -10,10 +10,10 @@ from importlib.resources import files
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedInput, VisitError
 
-from iot_sandbox.rules.sql.compiler import Compiler, secret_request, unquote
-from iot_sandbox.rules.sql.evaluation import Context, Expression, SecretRequest, Selection, SqlError
-from iot_sandbox.rules.sql.values import Value, to_boolean
-from iot_sandbox.rules.topics import is_filter
+from iot_sandbox.shared.sql.compiler import Compiler, secret_request, unquote
+from iot_sandbox.shared.sql.evaluation import Context, Expression, SecretRequest, Selection, SqlError
+from iot_sandbox.shared.sql.topics import is_filter
+from iot_sandbox.shared.sql.values import Value, to_boolean
 
 MAX_VARIABLES = 10
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from iot_sandbox.rules.sql.evaluation import Context
-from iot_sandbox.rules.sql.functions.registry import function
-from iot_sandbox.rules.sql.values import UNDEFINED, Value, is_number, to_int, to_text
+from iot_sandbox.shared.sql.evaluation import Context
+from iot_sandbox.shared.sql.functions.registry import function
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, is_number, to_int, to_text
 
 
 def _textual(name: str, count: int, work: Callable[..., Value]) -> None:

@@ -43,6 +43,18 @@ def statements(document: str) -> Iterator[Statement]:
     yield from [found] if isinstance(found, dict) else found
 
 
+def trusts(document: str, service: str) -> bool:
+    """Whether a role's trust policy (JSON) lets an AWS service assume the role."""
+    effects = [
+        statement.get("Effect")
+        for statement in statements(document)
+        if isinstance(statement.get("Principal"), dict)
+        and service in listed(statement["Principal"].get("Service"))
+        and any(_like("sts:assumerole", action.lower()) for action in listed(statement.get("Action")))
+    ]
+    return "Allow" in effects and "Deny" not in effects
+
+
 def listed(value: Any) -> list[str]:
     """The strings of a member that may be one string or a list."""
     if value is None:

@@ -1,7 +1,0 @@
-"""Functions of rule SQL: https://docs.aws.amazon.com/iot/latest/developerguide/iot-sql-functions.html"""
-
-from iot_sandbox.rules.sql.functions import conversions, messages, numbers, strings, times
-from iot_sandbox.rules.sql.functions.conversions import CASTS
-from iot_sandbox.rules.sql.functions.registry import FUNCTIONS
-
-__all__ = ["CASTS", "FUNCTIONS", "conversions", "messages", "numbers", "strings", "times"]

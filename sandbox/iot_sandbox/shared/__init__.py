@@ -1,0 +1,1 @@
+"""What several of the sandbox's programs share; it imports none of them."""

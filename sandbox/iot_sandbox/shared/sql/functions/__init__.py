@@ -1,0 +1,7 @@
+"""Functions of rule SQL: https://docs.aws.amazon.com/iot/latest/developerguide/iot-sql-functions.html"""
+
+from iot_sandbox.shared.sql.functions import conversions, messages, numbers, strings, times
+from iot_sandbox.shared.sql.functions.conversions import CASTS
+from iot_sandbox.shared.sql.functions.registry import FUNCTIONS
+
+__all__ = ["CASTS", "FUNCTIONS", "conversions", "messages", "numbers", "strings", "times"]
