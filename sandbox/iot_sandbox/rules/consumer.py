@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from iot_sandbox.rules import mqtt
-from iot_sandbox.rules.connection import Connection
+from paho.mqtt.client import MQTTMessage
+
+from iot_sandbox.rules.connection import KEEP_ALIVE_SECONDS, Connection
 from iot_sandbox.shared.sql.message import Message, Properties
-from iot_sandbox.rules.mqtt import Property
 
 log = logging.getLogger(__name__)
 
-CLIENT_ID = "$sandbox-rules-engine"
 PREFIX = "$sandbox/rules/"
 """Where the broker's plugin puts every publish, with who sent it; see broker/plugin/plugin.c."""
-IN_FLIGHT = 2000
-"""Messages that the broker hands over before the first of them is acknowledged: the engine's queue."""
-KEEP_ALIVE_SECONDS = 30
 RETRY_SECONDS = 0.5
 FINISH_SECONDS = 10
 
@@ -66,11 +63,8 @@ class Consumer:
         await self._connection.publish(topic, payload, qos)
 
     async def _stay_connected(self) -> None:
-        greeting = mqtt.connect(CLIENT_ID, KEEP_ALIVE_SECONDS, IN_FLIGHT)
         try:
-            _, connection = await asyncio.get_running_loop().create_unix_connection(
-                lambda: Connection(greeting, PREFIX + "#", self._receive), str(self._path)
-            )
+            connection = Connection(self._path, PREFIX + "#", self._receive)
             await connection.ready
         except OSError as error:
             log.warning("The broker cannot be reached at %s: %s", self._path, error)
@@ -79,20 +73,19 @@ class Consumer:
         log.info("Connected to the broker")
         while not connection.closed.done():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(connection.closed), KEEP_ALIVE_SECONDS / 2)
-            if connection.open:
-                connection.ping()
+                await asyncio.wait_for(asyncio.shield(connection.closed), KEEP_ALIVE_SECONDS / 4)
+            connection.keep_alive()
         log.info("Disconnected from the broker")
 
-    def _receive(self, connection: Connection, publish: mqtt.Publish) -> None:
+    def _receive(self, connection: Connection, publish: MQTTMessage) -> None:
         try:
             message = parse(publish)
         except ValueError:
             log.exception("A message of the broker's plugin cannot be read: %s", publish.topic)
-            connection.acknowledge(publish.packet_id)
+            connection.acknowledge(publish.mid)
             return
         known = message.trace_id in self._newest
-        self._newest[message.trace_id] = connection, publish.packet_id
+        self._newest[message.trace_id] = connection, publish.mid
         if not known:  # else the broker hands it over again after a reconnect, while it is still in hand
             task = asyncio.get_running_loop().create_task(self._process(message))
             self._tasks.add(task)
@@ -110,40 +103,27 @@ class Consumer:
                 connection.acknowledge(packet_id)
 
 
-def parse(publish: mqtt.Publish) -> Message:
+def parse(publish: MQTTMessage) -> Message:
     """A message out of what the plugin made of a publish; raises ValueError."""
     at, trace_id, principal, address, client_id, topic = publish.topic[len(PREFIX) :].split("/", 5)
     return Message(
         topic=topic,
-        payload=publish.payload,
+        payload=bytes(publish.payload),
         client_id=bytes.fromhex(client_id).decode(errors="replace"),
         principal=None if principal == "-" else principal,
         trace_id=trace_id,
         received_at=int(at),
         source_ip=address or None,
-        properties=_properties(publish),
+        properties=_properties(vars(publish.properties) if publish.properties else {}),
     )
 
 
-_NONE = Properties()
-
-
-def _properties(publish: mqtt.Publish) -> Properties:
-    given = publish.properties
-    if not given and not publish.user_properties:
-        return _NONE
+def _properties(given: Mapping[str, Any]) -> Properties:
+    """What rules see of a publish's properties, which paho names as the specification does."""
     return Properties(
-        content_type=_text(given.get(Property.CONTENT_TYPE)),
-        correlation_data=_bytes(given.get(Property.CORRELATION_DATA)),
-        response_topic=_text(given.get(Property.RESPONSE_TOPIC)),
-        text=given.get(Property.PAYLOAD_FORMAT) == 1,
-        user=publish.user_properties,
+        content_type=given.get("ContentType"),
+        correlation_data=given.get("CorrelationData"),
+        response_topic=given.get("ResponseTopic"),
+        text=given.get("PayloadFormatIndicator") == 1,
+        user=given.get("UserProperty", ()),
     )
-
-
-def _bytes(value: bytes | int | None) -> bytes | None:
-    return value if isinstance(value, bytes) else None
-
-
-def _text(value: bytes | int | None) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else None
