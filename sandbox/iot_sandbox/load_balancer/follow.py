@@ -31,10 +31,10 @@ class Follower:
     _state: s.State = field(default_factory=s.State)
     _read_at: float = float("-inf")
     _until: dict[tuple[int, str], dict[slots.Address, float]] = field(default_factory=dict)
-    _faults: tuple[str, ...] = ()
     _refused: str = ""
     _again: float = 0.0
     trouble: str = ""
+    faults: tuple[str, ...] = ()  # parts of the state that are left out, and why
 
     def run(self, stop: threading.Event, every: float) -> None:
         """Follow until ``stop`` is set, then take the names out of /etc/hosts."""
@@ -70,10 +70,10 @@ class Follower:
 
     def _apply(self, now: float) -> None:
         configuration = render.configuration(self._state, self.places)
-        if configuration.faults != self._faults:
+        if configuration.faults != self.faults:
             for fault in configuration.faults:
                 log.warning("%s", fault)
-            self._faults = configuration.faults
+            self.faults = configuration.faults
         names = [name for lb in self._state.load_balancers for name in lb.names]
         if hosts.update(self.hosts_file, self.places.address, names):
             log.info("%s: %s", self.hosts_file, ", ".join(names) or "no name")

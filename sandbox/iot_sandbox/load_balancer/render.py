@@ -83,8 +83,6 @@ class Backend:
 
     name: str
     idle_timeout: int
-    balance: str
-    sticky: bool
     server_options: str
     servers: tuple[tuple[str, str], ...]  # name, the rest of its line
 
@@ -144,12 +142,11 @@ def _template() -> jinja2.Template:
 def _groups(state: s.State) -> Iterator[tuple[s.TargetGroup, int]]:
     """Each target group in use, with its load balancer's idle timeout (a group has only one)."""
     idle = {
-        arn: lb.idle_timeout
+        rule.action.group: lb.idle_timeout
         for lb in state.load_balancers
         for listener in lb.listeners
         for rule in listener.rules
         if isinstance(rule.action, s.Forward)
-        for arn, _ in rule.action.groups
     }
     for arn, group in sorted(state.target_groups.items()):
         if arn in idle:
@@ -233,7 +230,7 @@ def _steps(
         name = f"{lb.name}/{rule.priority}"
         try:
             conditions = " ".join(expressions.condition(item) for item in rule.conditions)
-            answer, use = _action(rule.action, f"{{ var(txn.rule) -m str {name} }}", listener, making)
+            answer, use = _action(rule.action, f"{{ var(txn.rule) -m str {name} }}", making)
         except ValueError as error:
             making.faults.append(f"{lb.name}:{listener.port} rule {rule.priority} is left out: {error}")
             continue
@@ -244,7 +241,7 @@ def _steps(
     return (*matches, *answers), tuple(uses)
 
 
-def _action(action: s.Action, when: str, listener: s.Listener, making: Making) -> tuple[list[str], list[str]]:
+def _action(action: s.Action, when: str, making: Making) -> tuple[list[str], list[str]]:
     """``http-request`` lines and ``use_backend`` lines of a rule's action."""
     if isinstance(action, s.FixedResponse):
         body = ""
@@ -255,24 +252,10 @@ def _action(action: s.Action, when: str, listener: s.Listener, making: Making) -
                 f'content-type "{expressions.quote(action.content_type)}" file {making.places.folder / name} '
             )
         return [f"http-request return status {action.status} {body}hdr Server awselb/2.0 if {when}"], []
-    if isinstance(action, s.Redirect):
-        address, query = expressions.location(action, protocol=listener.protocol, port=listener.port)
-        where = f'"{address}%[var(txn.query),regsub([?]\\$,)]"'
-        return [
-            f'http-request set-var-fmt(txn.query) "?{query}" if {when}',
-            f"http-request redirect code {action.status} location {where} if {when}",
-        ], []
-    known = making.state.target_groups
-    groups = [(known[arn], weight) for arn, weight in action.groups if arn in known and weight]
-    if not groups:
+    group = making.state.target_groups.get(action.group)
+    if group is None:
         return [f"http-request return status 503 {_nobody(making.places)} if {when}"], []
-    if len(groups) == 1:
-        return [], [f"use_backend {backend_name(groups[0][0])} if {when}"]
-    bound, uses = 0, []
-    for group, weight in groups:
-        bound += weight
-        uses.append(f"use_backend {backend_name(group)} if {when} {{ var(txn.share) -m int lt {bound} }}")
-    return [f"http-request set-var(txn.share) rand({bound}) if {when}"], uses
+    return [], [f"use_backend {backend_name(group)} if {when}"]
 
 
 def _nobody(places: Places) -> str:
@@ -281,19 +264,13 @@ def _nobody(places: Places) -> str:
 
 
 def _backend(group: s.TargetGroup, idle_timeout: int, *, with_targets: bool) -> Backend:
-    balance = {"least_outstanding_requests": "leastconn", "weighted_random": "random"}
-    algorithm = group.attributes.get("load_balancing.algorithm.type", "")
     options = "ssl verify none " if group.protocol == "HTTPS" else ""  # an ALB does not verify targets either
-    if group.protocol_version in {"HTTP2", "GRPC"}:
-        options += "alpn h2 " if options else "proto h2 "
     ready = sorted(target for target, what in group.states().items() if what == "ready")
     lines = [f"{_socket(target)}" for target in ready] if with_targets else []
     lines += ["127.0.0.1:1 disabled"] * (slots(group) - len(lines))
     return Backend(
         name=backend_name(group),
         idle_timeout=idle_timeout,
-        balance=balance.get(algorithm, "roundrobin"),
-        sticky=group.attributes.get("stickiness.enabled") == "true",
         server_options=options,
         servers=tuple((f"s{number}", line) for number, line in enumerate(lines, start=1)),
     )

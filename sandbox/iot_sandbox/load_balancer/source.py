@@ -31,12 +31,11 @@ class Source:
         followed = tuple(self._load_balancer(lb) for lb in balancers)
         names = aliases([lb.dns_name for lb in followed], self._records()) if followed else {}
         used = {
-            arn
+            rule.action.group
             for lb in followed
             for listener in lb.listeners
             for rule in listener.rules
             if isinstance(rule.action, s.Forward)
-            for arn, _ in rule.action.groups
         }
         groups = self._pages(self._elbv2, "describe_target_groups", "TargetGroups") if used else iter(())
         return s.State(
@@ -101,7 +100,6 @@ class Source:
             arn=arn,
             name=data["TargetGroupName"],
             protocol=data["Protocol"],
-            protocol_version=data.get("ProtocolVersion", "HTTP1"),
             attributes={item["Key"]: item["Value"] for item in attributes},
             targets=self._targets(arn) if data["TargetType"] == "ip" else (),
         )
@@ -171,46 +169,22 @@ def aliases(balancers: Sequence[str], records: Sequence[Mapping[str, Any]]) -> d
 def condition(data: Mapping[str, Any]) -> s.Condition:
     """A rule's condition, from either form in which ELBv2 gives it (``Values`` or ``…Config``)."""
     field = data["Field"]
-    if field == "query-string":
-        pairs = data["QueryStringConfig"]["Values"]
-        return s.Condition(field, pairs=tuple((pair.get("Key", ""), pair["Value"]) for pair in pairs))
-    configs = {
-        "host-header": "HostHeaderConfig",
-        "path-pattern": "PathPatternConfig",
-        "http-header": "HttpHeaderConfig",
-        "http-request-method": "HttpRequestMethodConfig",
-        "source-ip": "SourceIpConfig",
-    }
-    config = data.get(configs[field]) or {}
-    return s.Condition(
-        field,
-        values=tuple(config.get("Values") or data.get("Values") or ()),
-        name=config.get("HttpHeaderName", ""),
-    )
+    configs = {"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig"}
+    config = data.get(configs.get(field, "")) or {}
+    return s.Condition(field, tuple(config.get("Values") or data.get("Values") or ()))
 
 
 def action(data: Sequence[Mapping[str, Any]]) -> s.Action:
-    """A rule's action. What cannot be carried out here (authentication) answers 501 and says so."""
-    unknown = sorted({item["Type"] for item in data} - {"forward", "redirect", "fixed-response"})
+    """A rule's action. What cannot be carried out here (authentication, redirects) answers 501 and says so."""
+    unknown = sorted({item["Type"] for item in data} - {"forward", "fixed-response"})
     if unknown:
         return s.FixedResponse(501, "text/plain", f"{', '.join(unknown)} is not carried out here")
     last = max(data, key=lambda item: item.get("Order", 0))
-    kind = last["Type"]
-    if kind == "forward":
-        groups = (last.get("ForwardConfig") or {}).get("TargetGroups") or [
-            {"TargetGroupArn": last["TargetGroupArn"]}
-        ]
-        return s.Forward(tuple((group["TargetGroupArn"], int(group.get("Weight", 1))) for group in groups))
-    if kind == "redirect":
-        config = last["RedirectConfig"]
-        return s.Redirect(
-            status=int(config["StatusCode"].removeprefix("HTTP_")),
-            protocol=config.get("Protocol") or "#{protocol}",
-            host=config.get("Host") or "#{host}",
-            port=config.get("Port") or "#{port}",
-            path=config.get("Path") or "/#{path}",
-            query=config.get("Query", "#{query}"),
-        )
+    if last["Type"] == "forward":
+        groups = (last.get("ForwardConfig") or {}).get("TargetGroups") or [last]
+        if len(groups) > 1:
+            return s.FixedResponse(501, "text/plain", "forward to several target groups is not carried out here")
+        return s.Forward(groups[0]["TargetGroupArn"])
     config = last["FixedResponseConfig"]
     return s.FixedResponse(
         int(config["StatusCode"]), config.get("ContentType") or "text/plain", config.get("MessageBody") or ""

@@ -22,7 +22,6 @@ class TargetGroup:
     arn: str
     name: str
     protocol: str = "HTTP"
-    protocol_version: str = "HTTP1"
     attributes: Mapping[str, str] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
 
@@ -47,21 +46,9 @@ class TargetGroup:
 
 @dataclass(frozen=True)
 class Forward:
-    """Send to one of these target groups, by weight."""
+    """Send to a target group."""
 
-    groups: tuple[tuple[str, int], ...]  # ARN, weight
-
-
-@dataclass(frozen=True)
-class Redirect:
-    """Answer with a redirect; the parts may hold ELBv2's placeholders such as ``#{host}``."""
-
-    status: int
-    protocol: str
-    host: str
-    port: str
-    path: str
-    query: str
+    group: str  # its ARN
 
 
 @dataclass(frozen=True)
@@ -73,21 +60,15 @@ class FixedResponse:
     body: str
 
 
-Action = Forward | Redirect | FixedResponse
+Action = Forward | FixedResponse
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of a rule: it holds when any of its values matches.
-
-    ``field`` is ELBv2's (``host-header``, ``path-pattern`` …). ``name`` is the header's for
-    ``http-header``. The values of ``query-string`` are ``(key, value)``; the key may be empty.
-    """
+    """One condition of a rule: it holds when any of its values matches. ``field`` is ELBv2's name."""
 
     field: str
     values: tuple[str, ...] = ()
-    name: str = ""
-    pairs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
