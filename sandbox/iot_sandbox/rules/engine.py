@@ -11,12 +11,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from iot_sandbox.rules.aws import Aws, AwsError
+from iot_sandbox.rules.notices import Notices
 from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.shared.pace import Pace
 from iot_sandbox.shared.sql import SqlError
 from iot_sandbox.shared.sql.message import Message
 
 log = logging.getLogger(__name__)
+notices = Notices(log)
 
 
 class Engine:
@@ -37,7 +39,10 @@ class Engine:
 
     async def process(self, message: Message) -> None:
         """Returns when all rules are done with the message."""
-        matching = [rule for rule in self._active if rule.matches(message.topic)]
+        matching = [rule for rule in self._active if rule.matches(message)]
+        if message.rule and not matching:
+            self._services.metrics.count(message.rule, "RuleNotFound")
+            notices.warn(message.rule, "Message %s names rule %s, which does not run", message.trace_id, message.rule)
         if len(matching) == 1:  # the usual case, without a task of its own
             await _run(matching[0], message)
         elif matching:

@@ -45,10 +45,14 @@ class Rule:
         self.name: str = definition["ruleName"]
         self._services, self._covered = services, covered
         self._statement = compile_statement(definition["sql"])
-        self.matches = matcher(self._statement.topic_filter)
+        self._matches_topic = matcher(self._statement.topic_filter)
         self._actions = [self._action(action) for action in definition.get("actions") or []]
         error_action = definition.get("errorAction")
         self._error_action = self._action(error_action, is_error_action=True) if error_action else None
+
+    def matches(self, message: Message) -> bool:
+        """Whether the rule gets a message: by its FROM, or by Basic Ingest whatever its FROM."""
+        return message.rule == self.name if message.rule else self._matches_topic(message.topic)
 
     async def run(self, message: Message) -> None:
         """Runs the rule for a message that matches; returns when all is done, the error action too."""

@@ -98,6 +98,16 @@ def pair(broker: Broker, identities: tuple[Identity, Identity]) -> Iterator[Pair
         (["topic/*"], "x" * 257, False),
         (["topic/*"], "/1/2/3/4/5/6/7", True),
         (["topic/*"], "/1/2/3/4/5/6/7/8", False),
+        (["topic/$aws/rules/forward/*"], "$aws/rules/forward/things/telemetry", True),
+        (["topic/$aws/rules/forward/*"], "$aws/rules/forwards/things/telemetry", False),
+        (["topic/things/telemetry"], "$aws/rules/forward/things/telemetry", False),
+        (["topic/$aws/rules/forward/*"], "$aws/rules/forward/" + "x" * 256, True),
+        (["topic/$aws/rules/forward/*"], "$aws/rules/forward/" + "x" * 257, False),
+        (["topic/$aws/rules/forward/*"], "$aws/rules/forward//1/2/3/4/5/6/7", True),
+        (["topic/$aws/rules/forward/*"], "$aws/rules/forward//1/2/3/4/5/6/7/8", False),
+        (["topic/*"], "$aws/rules/forward/", False),
+        (["topic/*"], "$aws/rules//things", False),
+        (["topic/*"], "$aws/things/a/shadow/update", False),
     ],
 )
 def test_publishing(pair: Pair, resources: list[str], topic: str, allowed: bool) -> None:
@@ -168,6 +178,7 @@ def test_devices_get_messages_as_they_were_published(pair: Pair) -> None:
     properties.UserProperty = [("a", "b"), ("a", "c")]
     properties.ContentType = "text/plain"
     speaker.publish("closed", b"1")
+    speaker.publish("$aws/rules/forward/open", b"no device gets what Basic Ingest carries")
     speaker.publish("open", b"2", properties=properties)
     wait_for(lambda: bool(listener.received), "nothing is received")
     (received,) = listener.received

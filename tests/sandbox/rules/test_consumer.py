@@ -89,6 +89,26 @@ async def test_the_engine_knows_who_published(admitting: Broker, identity: Ident
     assert first.trace_id != second.trace_id
 
 
+async def test_basic_ingest_names_the_rule_and_leaves_the_prefix_out(admitting: Broker, identity: Identity) -> None:
+    seen: list[Message] = []
+
+    async def handle(message: Message) -> None:
+        seen.append(message)
+
+    payloads = [b'{ "a" : 1.0 }', b"", b"\xff\xfe", b"x" * 131_072]
+    async with consuming(admitting, handle):
+
+        def publish() -> None:
+            with device(admitting, identity) as publisher:
+                for payload in payloads:
+                    assert publisher.publish("$aws/rules/forward/things/telemetry", payload) == "Success"
+
+        await asyncio.to_thread(publish)
+        await until(lambda: len(seen) == len(payloads))
+    assert [message.payload for message in seen] == payloads
+    assert {(message.rule, message.topic) for message in seen} == {("forward", "things/telemetry")}
+
+
 async def test_republished_messages_have_no_client(admitting: Broker) -> None:
     seen: list[Message] = []
 

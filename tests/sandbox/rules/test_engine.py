@@ -51,11 +51,11 @@ class Account:
             "actions": [{"http": {"url": self.endpoint.url + path, "confirmationUrl": self.endpoint.url}}],
         }
 
-    async def publish(self, topic: str = "t/1") -> list[str]:
-        """The paths that a message on this topic is posted to."""
+    async def publish(self, topic: str = "t/1", rule: str | None = None) -> list[str]:
+        """The paths that a message on this topic is posted to; with a rule, by Basic Ingest."""
         self.endpoint.requests.clear()
         await self.engine.refresh()
-        await self.engine.process(Message(topic, b"{}", "c", None, "trace", 1))
+        await self.engine.process(Message(topic, b"{}", "c", None, "trace", 1, rule=rule))
         return sorted(request.path for request in self.endpoint.requests)
 
 
@@ -101,6 +101,21 @@ async def test_rules_come_change_and_go(account: Account) -> None:
     await account.call("enable_topic_rule", ruleName="two")
     await account.call("delete_topic_rule", ruleName="one")
     assert await account.publish() == ["/b"]
+
+
+async def test_basic_ingest_runs_the_named_rule_alone(account: Account) -> None:
+    await account.destination()
+    statements = {"one": "SELECT * FROM 't/#'", "two": "SELECT * FROM 'elsewhere'", "three": "SELECT *"}
+    for name, sql in statements.items():
+        payload = account.payload(sql, f"/{name}")
+        await account.call("create_topic_rule", ruleName=name, topicRulePayload=payload)
+    assert await account.publish() == ["/one"]
+    for name in statements:
+        assert await account.publish(rule=name) == [f"/{name}"]
+    await account.call("disable_topic_rule", ruleName="two")
+    assert await account.publish(rule="two") == []
+    assert await account.publish(rule="none") == []
+    assert [account.metrics.value(name, "RuleNotFound") for name in ("one", "two", "none")] == [0, 1, 1]
 
 
 async def test_destinations_must_be_enabled(account: Account) -> None:

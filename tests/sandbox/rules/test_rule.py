@@ -92,6 +92,46 @@ async def test_binary_is_posted_as_octets(bench: Bench) -> None:
     assert (request.body, request.headers["Content-Type"]) == (b"\xff\x00", "application/octet-stream")
 
 
+ENVELOPE = (
+    "SELECT encode(*, 'base64') AS iot_payload, timestamp() AS iot_received_at, traceid() AS iot_trace_id, "
+    "clientid() AS iot_client_id FROM 't/#'"
+)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b' { "temp" : 21.50,\n\t"temp": 1E400 } ',
+        b"",
+        b"\xff\xfe",
+        b"[1,2]",
+        b'{"temp": NaN}',
+        b"\x00" * 131_072,
+        b"[" * 120_000,
+        "temp=21,5 °C".encode(),
+        b"null",
+    ],
+    ids=["spaced", "empty", "binary", "array", "nan", "128KiB", "deep", "text", "null"],
+)
+async def test_an_envelope_carries_a_payload_of_any_kind(bench: Bench, payload: bytes, batched: bool) -> None:
+    headers = [{"key": "X-Who", "value": "${clientid()}/${topic(2)}"}]
+    limits = {"enableBatching": True, "batchConfig": {"maxBatchSizeBytes": 131_072}} if batched else {}
+    await bench.rule(ENVELOPE, **bench.http(headers=headers, **limits)).run(message(payload))
+    (request,) = bench.endpoint.requests
+    assert request.json == ([_envelope(payload)] if batched else _envelope(payload))
+    assert (request.headers["Content-Type"], request.headers["X-Who"]) == ("application/json", "sensor-1/1")
+
+
+def _envelope(payload: bytes) -> dict[str, Any]:
+    return {
+        "iot_payload": base64.b64encode(payload).decode(),
+        "iot_received_at": 1_700_000_000_000,
+        "iot_trace_id": "trace-1",
+        "iot_client_id": "sensor-1",
+    }
+
+
 async def test_what_is_undefined_by_itself_is_empty_and_no_json(bench: Bench) -> None:
     for payload in (b"\xff\x00", b'{"a": 1}'):
         await bench.rule("SELECT VALUE missing FROM 't/#'", **bench.http()).run(message(payload))

@@ -5,7 +5,8 @@
  *   $sandbox/rules/<received, ms>/<trace id>/<certificate id>/<address>/<client id in hex>/<topic>
  * where only the rules engine may read, and is then published on its own topic for other devices.
  * The stored message is the rules engine's, because only that one survives a stop of the broker
- * between its PUBACK and its delivery. Devices may neither read nor write below "$".
+ * between its PUBACK and its delivery. Below "$", devices may only publish to $aws/rules/<rule>/<topic>
+ * (Basic Ingest), which the rules engine alone gets.
  */
 #include "policies.h"
 
@@ -23,6 +24,7 @@
 
 #define RULES_PREFIX "$sandbox/rules/"
 #define SHARE_PREFIX "$share/"
+#define BASIC_INGEST_PREFIX "$aws/rules/"
 #define RULES_ENGINE "$sandbox-rules-engine" /* client id and user name; only the local socket may use it */
 #define RELOAD_MS 200
 /* IoT Core's limits, in bytes */
@@ -65,6 +67,15 @@ static bool has_control_characters(const char *text)
 {
 	for(; *text; text++) if((unsigned char)*text < ' ') return true;
 	return false;
+}
+
+/* What follows $aws/rules/<rule>/, or NULL: https://docs.aws.amazon.com/iot/latest/developerguide/iot-basic-ingest.html */
+static const char *basic_ingest_topic(const char *topic)
+{
+	if(strncmp(topic, BASIC_INGEST_PREFIX, strlen(BASIC_INGEST_PREFIX))) return NULL;
+	const char *rule = topic + strlen(BASIC_INGEST_PREFIX);
+	const char *slash = strchr(rule, '/');
+	return slash && slash != rule && slash[1] ? slash + 1 : NULL;
 }
 
 static bool is_within_limits(const char *topic)
@@ -168,6 +179,8 @@ static int on_access(int event, void *event_data, void *user_data)
 
 	bool shared = check->access == MOSQ_ACL_SUBSCRIBE && !strncmp(check->topic, SHARE_PREFIX, strlen(SHARE_PREFIX));
 	bool possible = is_within_limits(check->topic) && (check->topic[0] != '$' || shared);
+	const char *ingested = check->access == MOSQ_ACL_WRITE ? basic_ingest_topic(check->topic) : NULL;
+	if(ingested) possible = is_within_limits(ingested); /* the prefix does not count */
 	switch(check->access){
 		case MOSQ_ACL_READ:
 			return possible && may(check->client, RECEIVE, check->topic) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
@@ -218,9 +231,11 @@ static int on_message(int event, void *event_data, void *user_data)
 	char *topic = rules_topic(message->client, message->topic);
 	mosquitto_property *properties = NULL;
 	if(!topic) return MOSQ_ERR_NOMEM;
+	if(basic_ingest_topic(message->topic)) goto replace; /* no other device gets it */
 	if(message->properties && mosquitto_property_copy_all(&properties, message->properties)) goto failed;
 	if(mosquitto_broker_publish_copy(NULL, message->topic, (int)message->payloadlen, message->payload, message->qos,
 				message->retain, properties)) goto failed;
+replace:
 	mosquitto_free(message->topic);
 	message->topic = topic;
 	message->retain = false;

@@ -23,7 +23,10 @@ class Properties:
 
 @dataclass(frozen=True)
 class Message:
-    """One publish; ``received_at`` in ms since the epoch, ``principal`` the certificate's id."""
+    """One publish; ``received_at`` in ms since the epoch, ``principal`` the certificate's id.
+
+    ``rule`` names the only rule that gets it (Basic Ingest); ``topic`` is then what follows that prefix.
+    """
 
     topic: str
     payload: bytes
@@ -33,6 +36,7 @@ class Message:
     received_at: int
     source_ip: str | None = None
     properties: Properties = field(default_factory=Properties)
+    rule: str | None = None
 
     @cached_property
     def document(self) -> Value:
