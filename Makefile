@@ -38,24 +38,24 @@ sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
 
 .PHONY: test
 test: root python ## check, test, deploy to a sandbox of its own, and count
-	@$(PYTHON) tests/run.py
+	@$(PYTHON) -m tests.run
 
 .PHONY: soak
 soak: build/venv/sandbox-test/installed ## put a sandbox that is up through outages, power cuts and faults, an hour and more
 	@test -e $(SANDBOX) || { echo 'No sandbox is up: make sandbox, then make soak again'; exit 1; }
-	@PYTHONPATH=tests/deployment build/venv/sandbox-test/bin/python -m pytest -v -p conftest tests/soak
+	@build/venv/sandbox-test/bin/python -m pytest -v tests/soak
 
 .PHONY: lint
 lint: python ## check style and types only
-	@$(PYTHON) tests/run.py --only lint
+	@$(PYTHON) -m tests.run --only lint
 
 .PHONY: bench
 bench: build/venv/service-test/installed build/venv/benchmark/installed ## measure the receiver beside the stack it replaces
-	@build/venv/service-test/bin/python tests/benchmarks/bench.py
+	@build/venv/service-test/bin/python -m tests.benchmarks.bench
 
 .PHONY: docs
 docs: setup ## write the generated parts of the READMEs
-	@python tests/docs.py --write
+	@python -m tests.docs --write
 
 .PHONY: lock
 lock: ## resolve requirements/*.in again

@@ -1,6 +1,6 @@
 """Writes each role's README.md from its meta/argument_specs.yml, or checks that it is up to date.
 
-    python tests/docs.py [--write]
+    python -m tests.docs [--write]
 
 Exits with 1 and names the READMEs that differ, unless told to write them.
 """
@@ -8,12 +8,11 @@ Exits with 1 and names the READMEs that differ, unless told to write them.
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
 
 
 def paragraph(text: str | list[str]) -> str:

@@ -1,6 +1,6 @@
 """Runs every check of the project and ends with a line that counts them.
 
-    python3 tests/run.py [--only lint|unit|deployment]
+    python3 -m tests.run [--only lint|unit|deployment]
 
 Needs nothing but Python's standard library: it makes the environments that the checks run in, one
 per lock file. A stage's output goes to build/test/<stage>.log; what failed is named with that file.
@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from stages import LOGS, ROOT, Count, Lane, Phase, Stage, plan
+from tests.stages import LOGS, Count, Lane, Phase, Stage, plan
+from tests.support.paths import ROOT, STATE
 
-STATE = Path("/var/lib/iot-receiver-sandbox")
 OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
 WORKERS = 3  # stages at a time: many wait more than they work

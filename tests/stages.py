@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 LOGS = ROOT / "build" / "test"
 
 
@@ -90,10 +91,9 @@ def pytest(name: str, group: str, venv: str, *paths: str, needs: tuple[str, ...]
     return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, *paths], junit, needs, limit)
 
 
-def mypy(name: str, venv: str, *paths: str, imports: str = "") -> Stage:
-    """A stage that checks types against the libraries of one environment, and modules of a folder."""
-    command = ["env", f"MYPYPATH={imports}",
-               python("controller"), "-m", "mypy", f"--python-executable={python(venv)}", *paths]
+def mypy(name: str, venv: str, *paths: str) -> Stage:
+    """A stage that checks types against the libraries of one environment."""
+    command = [python("controller"), "-m", "mypy", f"--python-executable={python(venv)}", *paths]
     return Stage(f"types-{name}", "lint", command, one)
 
 
@@ -109,7 +109,7 @@ def style() -> Lane:
         Stage("ruff", "lint", ["ruff", "check", "."], one),
         Stage("yamllint", "lint", ["yamllint", "--strict", "."], one),
         Stage("ansible-lint", "lint", ["ansible-lint"], one),
-        Stage("docs", "lint", [python("controller"), "tests/docs.py"], one),
+        Stage("docs", "lint", [python("controller"), "-m", "tests.docs"], one),
         Stage("terraform-fmt", "lint", ["terraform", "fmt", "-check", "-recursive", "terraform"], one),
     ]
 
@@ -121,15 +121,13 @@ def types() -> Lane:
         mypy("device", "device-test", "device/iot_device", "tests/device"),
         mypy("sandbox", "sandbox-test",
              "sandbox/iot_sandbox", "sandbox/roles/build/files/sandbox_build", "tests/sandbox"),
-        mypy("deployment", "sandbox-test", "tests/deployment", "tests/soak", "tests/torn_down", "tests/leftovers",
-             imports="tests/deployment"),
+        mypy("deployment", "sandbox-test", "tests/deployment", "tests/soak", "tests/torn_down", "tests/leftovers"),
         mypy("collection", "controller", "collections", "tests/collection"),
         mypy("machine", "controller", "tests/machine"),
-        mypy("charts", "controller", "tests/charts", imports="tests/charts"),
-        mypy("monitoring", "controller", "tests/monitoring", "roles/receiver/filter_plugins",
-             imports="tests/monitoring"),
-        mypy("tests", "controller", "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/templates",
-             imports="tests"),
+        mypy("charts", "controller", "tests/charts"),
+        mypy("monitoring", "controller", "tests/monitoring", "roles/receiver/filter_plugins"),
+        mypy("tests", "controller",
+             "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates"),
     ]
 
 

@@ -5,7 +5,7 @@ each round, so that whatever else the machine does hits them alike. A server has
 load and the stub share another. What counts is CPU time for a thousand messages, and each ratio is the
 median of the rounds' own ratios.
 
-    bench.py [--rounds 5] [--seconds 5] [--output build/benchmark.json]
+    python -m tests.benchmarks.bench [--rounds 5] [--seconds 5] [--output build/benchmark.json]
 """
 
 import argparse
@@ -24,7 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 HERE = Path(__file__).resolve().parent
 SECRET = "benchmark-0123456789"
 STUB, OURS, ORIGINAL, GO = 28_120, 28_121, 28_122, 28_123  # ports

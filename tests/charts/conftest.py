@@ -1,7 +1,6 @@
 """A control plane without nodes, of the programs that the sandbox has built, and the charts to install on it."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,19 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-PROGRAMS = Path("/var/cache/iot-receiver-sandbox/bin/current")
+from tests.support.paths import CACHE, PROGRAMS, ROOT
+from tests.support.ports import free_port
+
 BESIDE = ROOT.parent / "shared" / "charts"
-KEPT = Path("/var/cache/iot-receiver-sandbox/chart-archives")
+KEPT = CACHE / "chart-archives"
 REPOSITORY = "https://aws.github.io/eks-charts"
 TOKEN = "of-the-tests-alone"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

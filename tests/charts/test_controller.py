@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROGRAMS, ROOT, Cluster
+
+from tests.charts.conftest import Cluster
+from tests.support.paths import PROGRAMS, ROOT
 
 OLD, OURS, NEW = "1.13.0", "3.2.2", "3.5.0"
 Chart = Callable[[str], Path]

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import KEPT, PROGRAMS, ROOT
+
+from tests.charts.conftest import KEPT
+from tests.support.paths import PROGRAMS, ROOT
 
 CHART = KEPT / "kube-prometheus-stack-88.5.3.tgz"
 

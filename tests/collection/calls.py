@@ -4,7 +4,8 @@ import ast
 from functools import cache
 
 import boto3
-from conftest import ROOT
+
+from tests.support.paths import ROOT
 
 PLUGINS = ROOT / "collections/ansible_collections/iotweb/aws_iot/plugins"
 PREFIX = "ansible_collections.iotweb.aws_iot.plugins."

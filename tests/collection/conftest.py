@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,10 +18,13 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
-from faults import Proxy, proxied
-from receivers import Receiver, receiving
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.collection.faults import Proxy, proxied
+from tests.collection.receivers import Receiver, receiving
+from tests.support.certificates import make_certificate
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
 LIBRARIES = ("roles/verify/files", "roles/device_kit/library", "roles/receiver/library", "roles/iot_core/library",
              "roles/infrastructure/library",
@@ -35,28 +37,13 @@ CREDENTIALS = {"access_key": "AKIATESTSOFMODULES00", "secret_key": "4e5c0b7a9d2f
 Run = Callable[..., dict[str, Any]]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _openssl(folder: Path, name: str, subject: str, *options: str) -> None:
-    """Make a key and a certificate of two days."""
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    files = ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={subject}"]
-    subprocess.run(
-        ["openssl", "req", "-x509", *key, *files, *options], cwd=folder, check=True, capture_output=True
-    )
-
-
 @pytest.fixture(scope="session", name="authority")
 def _authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a CA that the emulated AWS trusts, and a certificate of it for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("authority")
-    _openssl(folder, "ca", "Test CA")
+    make_certificate(folder, "ca", subject="Test CA")
     signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
-    _openssl(folder, "server", "127.0.0.1", *signed, "-addext", "subjectAltName=IP:127.0.0.1")
+    make_certificate(folder, "server", *signed, "-addext", "subjectAltName=IP:127.0.0.1", subject="127.0.0.1")
     return folder
 
 
@@ -66,7 +53,7 @@ def emulated(authority: Path, folder: Path, **variables: str) -> Iterator[str]:
     python = Path(os.environ.get("SANDBOX_PYTHON", ROOT / "build/venv/sandbox-test/bin/python"))
     if not python.exists():
         pytest.fail(f"{python} is missing: make build/venv/sandbox-test/installed")
-    port = _free_port()
+    port = free_port()
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "sandbox"),
         "SANDBOX_CA_DIR": str(authority),

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from calls import calls
-from conftest import CREDENTIALS, ROOT
-from helpers import Aws
-from receivers import Receiver
+
+from tests.collection.calls import calls
+from tests.collection.conftest import CREDENTIALS
+from tests.collection.helpers import Aws
+from tests.collection.receivers import Receiver
+from tests.support.paths import ROOT
 
 SOURCE = ROOT / "collections/ansible_collections/iotweb/aws_iot"
 MODULES = sorted(path.stem for path in (SOURCE / "plugins/modules").glob("*.py"))

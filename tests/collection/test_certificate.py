@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faults import Answer, Fault, Proxy
-from helpers import Aws, Run, document, pair, prediction_holds
+
+from tests.collection.faults import Answer, Fault, Proxy
+from tests.collection.helpers import Aws, Run, document, pair, prediction_holds
 
 MODULE = "iot_certificate"
 

@@ -4,9 +4,10 @@ import time
 from typing import Any
 
 import pytest
-from faults import Answer, Fault, Proxy
-from helpers import Aws, Run, prediction_holds
-from receivers import SOON, Receiver
+
+from tests.collection.faults import Answer, Fault, Proxy
+from tests.collection.helpers import Aws, Run, prediction_holds
+from tests.collection.receivers import SOON, Receiver
 
 MODULE = "iot_topic_rule_destination"
 

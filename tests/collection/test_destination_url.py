@@ -16,6 +16,8 @@ import destination_url
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from tests.support.certificates import make_certificate
+
 Answer = tuple[int, str]  # status and content type
 Routes = dict[tuple[str, str], Answer]
 PROBLEM = "application/problem+json"
@@ -29,14 +31,8 @@ NOT_FOUND: Answer = (404, "text/plain")
 
 def certificate(folder: Path, name: str, host: str, *options: str, authority: bool = False) -> Path:
     """A certificate with its key, signed by itself unless the options name an authority."""
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     constraint = f"basicConstraints=critical,CA:{'TRUE' if authority else 'FALSE'}"
-    subprocess.run(
-        ["openssl", "req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}",
-         "-addext", constraint, "-addext", f"subjectAltName=DNS:{host}", *options],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / f"{name}.crt"
+    return make_certificate(folder, name, "-addext", constraint, "-addext", f"subjectAltName=DNS:{host}", *options)
 
 
 @pytest.fixture(scope="module", name="pki")
@@ -45,15 +41,15 @@ def _pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
     for name in ("ca", "foreign", "intermediate"):
         signed = ["-CA", "ca.crt", "-CAkey", "ca.key"] if name == "intermediate" else []
-        certificate(folder, name, name, *signed, "-days", "2", authority=True)
+        certificate(folder, name, name, *signed, authority=True)
     for name, host, authority in (
         ("good", "localhost", "ca"), ("other", "elsewhere.example", "ca"), ("private", "localhost", "foreign"),
         ("incomplete", "localhost", "intermediate"),
     ):  # fmt: skip
-        certificate(folder, name, host, "-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-days", "2")
+        certificate(folder, name, host, "-CA", f"{authority}.crt", "-CAkey", f"{authority}.key")
     chain = (folder / "private.crt").read_text() + (folder / "foreign.crt").read_text()
     (folder / "private.crt").write_text(chain)
-    certificate(folder, "selfsigned", "localhost", "-days", "2")
+    certificate(folder, "selfsigned", "localhost")
     _expired(folder)
     return folder
 

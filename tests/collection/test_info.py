@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from faults import Proxy
-from helpers import Aws, Run, document, pair
+
+from tests.collection.faults import Proxy
+from tests.collection.helpers import Aws, Run, document, pair
 
 
 def instant(moment: dt.datetime) -> str:

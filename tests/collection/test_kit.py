@@ -14,7 +14,7 @@ import device_kit_archive
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 def kit(path: Path, check: bool = False, **options: Any) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from calls import PLUGINS, calls
-from conftest import ROOT
+
+from tests.collection.calls import PLUGINS, calls
+from tests.support.paths import ROOT
 
 Aws = Callable[[str], Any]
 Ask = Callable[..., dict[str, Any]]

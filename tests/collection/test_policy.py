@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from faults import Proxy
-from helpers import Aws, Run, document, prediction_holds
+
+from tests.collection.faults import Proxy
+from tests.collection.helpers import Aws, Run, document, prediction_holds
 
 MODULE = "iot_policy"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import certificate, policy, thing, topic_rule
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import topic_rule_destination as destination
-from helpers import pair
+
+from tests.collection.helpers import pair
 
 THING = {"thing_name": "a", "thing_type_name": "old", "attributes": {"room": "1", "floor": "2"}}
 UNASKED = {"name": "a", "thing_type_name": None, "attributes": None, "purge_attributes": True}

@@ -8,7 +8,8 @@ from ansible_collections.iotweb.aws_iot.plugins.action import iot_topic_rule_des
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import errors, policy, shapes, tags
 from ansible_collections.iotweb.aws_iot.plugins.module_utils import topic_rule_destination as destination
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from helpers import document
+
+from tests.collection.helpers import document
 
 
 @pytest.fixture(name="shape", scope="module")

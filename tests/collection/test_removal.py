@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from conftest import CREDENTIALS
-from faults import Answer, Fault, Proxy
+
+from tests.collection.conftest import CREDENTIALS
+from tests.collection.faults import Answer, Fault, Proxy
 
 Aws = Callable[[str], Any]
 Local = Callable[..., dict[str, Any]]

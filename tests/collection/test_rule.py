@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from faults import Proxy
-from helpers import ACCOUNT, Aws, Run, prediction_holds
+
+from tests.collection.faults import Proxy
+from tests.collection.helpers import ACCOUNT, Aws, Run, prediction_holds
 
 MODULE = "iot_topic_rule"
 ROLE = "arn:aws:iam::123456789012:role/rule"

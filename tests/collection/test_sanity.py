@@ -10,7 +10,8 @@ from pathlib import Path
 
 import ansible_collections
 import pytest
-from conftest import ROOT
+
+from tests.support.paths import ROOT
 
 BIN = Path(sys.executable).parent
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

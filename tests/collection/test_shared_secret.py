@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import shared_secret
 from ansible.module_utils.testing import patch_module_args
-from conftest import CREDENTIALS
+
+from tests.collection.conftest import CREDENTIALS
 
 Aws = Callable[[str], Any]
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from faults import Proxy
-from helpers import Aws, Run, pair, prediction_holds
+
+from tests.collection.faults import Proxy
+from tests.collection.helpers import Aws, Run, pair, prediction_holds
 
 MODULE = "iot_thing"
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from conftest import CREDENTIALS, MODULES, emulated
-from faults import Answer, Fault, proxied
-from helpers import Aws, Run, document, pair
-from receivers import SOON, Receiver, receiving
+
+from tests.collection.conftest import CREDENTIALS, MODULES, emulated
+from tests.collection.faults import Answer, Fault, proxied
+from tests.collection.helpers import Aws, Run, document, pair
+from tests.collection.receivers import SOON, Receiver, receiving
 
 RUNS = 4
 

@@ -11,15 +11,13 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-STATE = Path("/var/lib/iot-receiver-sandbox")
-CACHE = Path("/var/cache/iot-receiver-sandbox")
+from tests.support.paths import CACHE, ROOT, STATE
+
 REGION = "us-east-2"
 ENDPOINT = "http://10.213.0.1:4566"
 DOMAIN = "ingest.sandbox.test"

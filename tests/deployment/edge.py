@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from conftest import STATE, TABLE
+from tests.deployment.conftest import TABLE
+from tests.support.paths import STATE
 
 Aws = Callable[[str], Any]
 HOSTS = {"edge-1": "10.213.0.21", "edge-2": "10.213.0.22"}

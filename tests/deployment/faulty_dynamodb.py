@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from conftest import Kubectl
+from tests.deployment.conftest import Kubectl
 
 ADDRESS, PORT = "10.213.0.1", 8009
 DYNAMODB = ("10.213.0.1", 8000)

@@ -11,7 +11,8 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
-from conftest import DOMAIN, STATE, TABLE
+from tests.deployment.conftest import DOMAIN, TABLE
+from tests.support.paths import STATE
 
 
 class Load:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import Recap
-from telemetry import Telemetry, telemetry
+from tests.deployment.conftest import Recap
+from tests.deployment.telemetry import Telemetry, telemetry
 
 Aws = Callable[[str], Any]
 Kubectl = Callable[..., Any]

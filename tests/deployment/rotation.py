@@ -12,7 +12,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from conftest import ROOT, Kubectl
+from tests.deployment.conftest import Kubectl
+from tests.support.paths import ROOT
 
 Aws = Callable[[str], Any]
 ROTATION = "playbooks/rotate_secret.yml"

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
-from conftest import STATE, TABLE
 from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.deployment.conftest import TABLE
+from tests.support.paths import STATE
 
 ENDPOINT = "sandbox-ats.iot.us-east-2.amazonaws.com"
 TOPIC = "things/telemetry"

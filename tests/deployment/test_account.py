@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from conftest import DOMAIN, TABLE
+from tests.deployment.conftest import DOMAIN, TABLE
 
 Aws = Callable[[str], Any]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import Kubectl
+from tests.deployment.conftest import Kubectl
 
 Aws = Callable[[str], Any]
 

@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DOMAIN, STATE, Recap
+
+from tests.deployment.conftest import DOMAIN, Recap
+from tests.support.certificates import make_certificate
+from tests.support.paths import STATE
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]
@@ -20,12 +22,8 @@ CA = STATE / "ca"
 
 def certificate(folder: Path, name: str, *signed: str) -> Path:
     """A certificate for localhost, signed by itself unless an authority is given; its key is beside it."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", *signed],
-        cwd=folder, check=True, capture_output=True)
-    return folder / f"{name}.crt"
+    return make_certificate(folder, name, "-addext", "subjectAltName=DNS:localhost",
+                            "-addext", "basicConstraints=critical,CA:FALSE", *signed, subject="localhost")
 
 
 @contextmanager

@@ -5,8 +5,9 @@ import subprocess
 import time
 
 import pytest
-from conftest import ROOT, STATE
-from edge import HOSTS, PROGRAM, Aws, arrived, cut_power, now, on, taken
+
+from tests.deployment.edge import HOSTS, PROGRAM, Aws, arrived, cut_power, now, on, taken
+from tests.support.paths import ROOT, STATE
 
 CUTS = 3
 

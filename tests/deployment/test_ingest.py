@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import DOMAIN, STATE, TABLE
+
+from tests.deployment.conftest import DOMAIN, TABLE
+from tests.support.paths import STATE
 
 Aws = Callable[[str], Any]
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
-from conftest import ROOT, TABLE
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+from tests.deployment.conftest import TABLE
+from tests.support.paths import ROOT
 
 Aws = Callable[[str], Any]
 ENDPOINT = "sandbox-ats.iot.us-east-2.amazonaws.com"

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import CACHE, DOMAIN, ROOT, STATE, Kubectl, needs_chart
+
+from tests.deployment.conftest import DOMAIN, Kubectl, needs_chart
+from tests.support.paths import CACHE, ROOT, STATE
+from tests.support.waiting import until
 
 PROMTOOL = CACHE / "bin/monitoring/promtool"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -24,15 +27,6 @@ EXPECTED = {"Watchdog", "InfoInhibitor"}
 
 monitored = needs_chart("kube-prometheus-stack", "monitoring")
 Ask = Callable[[str], list[dict[str, Any]]]
-
-
-def until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait until something holds, and return it."""
-    give_up = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < give_up, f"not after {seconds} s: {what}"
-        time.sleep(1)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +65,12 @@ def test_every_receiver_is_scraped(ask: Ask, pods: dict[str, str]) -> None:
     def reached() -> bool:
         return {each["metric"]["pod"] for each in ask(f"up{{{RECEIVERS}}} == 1")} == set(pods)
 
-    until(reached, 60, f"up of {sorted(pods)}")
+    until(reached, 60, f"up of {sorted(pods)}", every=1)
 
 
 @monitored
 def test_every_target_is_up(ask: Ask) -> None:
-    until(lambda: not ask("up == 0"), 30, "targets that are down")
+    until(lambda: not ask("up == 0"), 30, "targets that are down", every=1)
 
 
 @monitored
@@ -103,7 +97,7 @@ def test_every_panel_shows_something(kubectl: Kubectl, ask: Ask) -> None:
     def empty() -> list[tuple[str, str]]:
         return [query for query in queries if not any(each["value"][1] != "NaN" for each in ask(query[1]))]
 
-    until(lambda: not empty(), 60, f"data for {empty()}")
+    until(lambda: not empty(), 60, f"data for {empty()}", every=1)
 
 
 @pytest.mark.skipif(not PROMTOOL.exists(), reason="promtool is not built: it comes with monitoring's chart")
@@ -140,7 +134,7 @@ def test_an_alert_reaches_alertmanager_within_two_minutes(
         found = requests.get(url, params={"filter": 'alertname="IotDeadLetters"'}, timeout=5).json()
         return any(alert["status"]["state"] == "active" for alert in found)
 
-    until(told, 120, "IotDeadLetters in Alertmanager")
+    until(told, 120, "IotDeadLetters in Alertmanager", every=1)
     assert time.monotonic() - started < 120
     sqs = aws("sqs")
     queue = sqs.get_queue_url(QueueName="iot-receiver-receiver-dead-letters")["QueueUrl"]

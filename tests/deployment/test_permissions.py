@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ENDPOINT, REGION, ROOT, Recap
+
+from tests.deployment.conftest import ENDPOINT, REGION, Recap
+from tests.support.paths import ROOT
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from conftest import ROOT, Recap
+
+from tests.deployment.conftest import Recap
+from tests.support.paths import ROOT
 
 Playbook = Callable[..., Recap]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/main.yml"))

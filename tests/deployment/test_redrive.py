@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from outage import Aws, Kubectl, Playbook, survived
+from tests.deployment.outage import Aws, Kubectl, Playbook, survived
 
 
 def test_after_an_outage_and_a_redrive_the_ledgers_are_equal(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from conftest import Kubectl
-from load import Load
+from tests.deployment.conftest import Kubectl
+from tests.deployment.load import Load
 
 
 def test_a_rolling_restart_loses_nothing_and_shows_clients_no_error(

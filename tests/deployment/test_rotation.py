@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import Kubectl, Recap
-from rotation import ROTATION, accepted, kill_at, labels, refused
-from telemetry import telemetry
+from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.rotation import ROTATION, accepted, kill_at, labels, refused
+from tests.deployment.telemetry import telemetry
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]

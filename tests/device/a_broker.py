@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 TOPIC = "things/telemetry"
 CONFIGURATION = """\
 per_listener_settings false
@@ -24,20 +26,11 @@ user root
 """
 
 
-def issue(folder: Path, name: str, *options: str) -> None:
-    """Make a key and a certificate `name` in the folder; options make it another's than its own."""
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    files = ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}"]
-    subprocess.run(["openssl", "req", "-x509", *key, *files, *options], cwd=folder, check=True, capture_output=True)
-
-
 class Broker:
     """mosquitto, started and stopped at will on one port."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "mosquitto.conf").write_text(CONFIGURATION.format(port=self.port, folder=folder))

@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from a_broker import Broker, issue
-from a_scripted_broker import ScriptedBroker
 from iot_device.settings import Settings
+
+from tests.device.a_broker import Broker
+from tests.device.a_scripted_broker import ScriptedBroker
+from tests.support.certificates import make_certificate
 
 
 @pytest.fixture(scope="session", name="identities")
@@ -17,10 +19,10 @@ def _identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("identities")
     folder.chmod(0o755)
     ours = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
-    issue(folder, "ca")
-    issue(folder, "broker", *ours, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    issue(folder, "sensor-1", *ours)
-    issue(folder, "stranger")
+    make_certificate(folder, "ca")
+    make_certificate(folder, "broker", *ours, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    make_certificate(folder, "sensor-1", *ours)
+    make_certificate(folder, "stranger")
     return folder
 
 

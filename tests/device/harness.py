@@ -9,10 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from a_broker import TOPIC
 from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
 from iot_device.ledger import Ledger
@@ -21,7 +19,8 @@ from iot_device.publishing import Device
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+from tests.device.a_broker import TOPIC
+from tests.support.paths import ROOT
 
 
 @contextmanager

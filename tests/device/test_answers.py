@@ -5,24 +5,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from a_scripted_broker import INVALID, NOT_AUTHORIZED, QUOTA_EXCEEDED, TOO_LARGE, Cut, ScriptedBroker
-from harness import ask, flags, running
 from iot_device.ledger import Ledger
 from iot_device.publishing import Device
 from iot_device.reading import Reading
 from iot_device.settings import Settings
 
+from tests.device.a_scripted_broker import INVALID, NOT_AUTHORIZED, QUOTA_EXCEEDED, TOO_LARGE, Cut, ScriptedBroker
+from tests.device.harness import ask, flags, running
+from tests.support.waiting import until
+
 MakeSettings = Callable[..., Settings]
-
-
-def wait(condition: Callable[[], Any], seconds: float = 15.0) -> bool:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def ids(path: Path) -> list[str]:
@@ -46,7 +40,7 @@ def test_quota_exceeded_slows_the_device_down(
     refusals = iter([QUOTA_EXCEEDED] * 5)
     scripted.on_publish = lambda message: next(refusals, 0)
     with running(scripted_settings(interval=0.05), Ledger.at(tmp_path / "ledger")) as device:
-        assert wait(lambda: device.delivery.ledger.acknowledged >= 20)
+        assert until(lambda: device.delivery.ledger.acknowledged >= 20)
         assert device.delivery.pace.rate < 97
     assert "slowed down" in caplog.text
     assert device.spool.limit > 0
@@ -63,9 +57,9 @@ def test_a_reading_that_is_never_taken_is_set_aside(
     with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         scripted.wait(2)
         device.spool.take("sensor-1", [Reading("sensor-1", 99.5)])
-        assert wait(lambda: device.spool.counters()["set_aside"] == 1)
+        assert until(lambda: device.spool.counters()["set_aside"] == 1)
         before = device.delivery.ledger.acknowledged
-        assert wait(lambda: device.delivery.ledger.acknowledged > before + 3)
+        assert until(lambda: device.delivery.ledger.acknowledged > before + 3)
     assert "set a reading aside" in caplog.text
     status, out = ask("status", *flags(settings))
     assert status == 1
@@ -78,14 +72,14 @@ def test_not_authorized_is_said_keeps_the_readings_and_ends_when_it_is_mended(
     scripted.on_publish = lambda message: NOT_AUTHORIZED
     settings = scripted_settings(interval=0.1)
     with running(settings, Ledger.at(tmp_path / "ledger")) as device:
-        assert wait(lambda: device.delivery.fault)
+        assert until(lambda: device.delivery.fault)
         device.engine._every = 0.1
         time.sleep(2)
         assert len(scripted.arrived) < 10, "it backs off"
         assert device.spool.waiting >= 15
-        assert wait(lambda: "NOT_AUTHORIZED" in ask("status", *flags(settings))[1])
+        assert until(lambda: "NOT_AUTHORIZED" in ask("status", *flags(settings))[1])
         scripted.on_publish = lambda message: 0
-        assert wait(lambda: device.spool.waiting < 3, 20)
+        assert until(lambda: device.spool.waiting < 3, 20)
     assert "waits in the spool" in caplog.text
     assert "policy" in caplog.text
 
@@ -103,8 +97,8 @@ def test_a_device_that_may_not_connect_is_told_by_doctor(
     settings = scripted_settings(interval=0.1)
     with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         device.engine._every = 0.1
-        assert wait(lambda: device.publisher.refusal)
-        assert wait(lambda: "NOT_AUTHORIZED" in ask("doctor", *flags(settings))[1])
+        assert until(lambda: device.publisher.refusal)
+        assert until(lambda: "NOT_AUTHORIZED" in ask("doctor", *flags(settings))[1])
 
 
 def test_a_backlog_drains_below_the_limit_and_fresh_readings_do_not_wait_for_it(
@@ -146,7 +140,7 @@ def test_a_silent_broker_costs_no_reading(
     hang_ups = iter([Cut()] * 3)
     scripted.on_publish = lambda message: next(hang_ups, 0)
     with running(scripted_settings(interval=0.1), Ledger.at(tmp_path / "ledger")) as device:
-        assert wait(lambda: device.delivery.ledger.acknowledged >= 10)
+        assert until(lambda: device.delivery.ledger.acknowledged >= 10)
     sent = [one.message["messageId"] for one in scripted.arrived]
     assert len(sent) == len(set(sent)) + 3
     assert sorted(ids(tmp_path / "ledger")) == sorted(set(sent))
@@ -158,7 +152,7 @@ def test_a_reason_that_nobody_knows_is_no_acknowledgement(
     strange = iter([0x95])  # no PUBACK may carry it
     scripted.on_publish = lambda message: next(strange, 0)
     with running(scripted_settings(interval=0.1), Ledger.at(tmp_path / "ledger")) as device:
-        assert wait(lambda: device.delivery.ledger.acknowledged >= 3)
+        assert until(lambda: device.delivery.ledger.acknowledged >= 3)
     sent = [one.message["messageId"] for one in scripted.arrived]
     assert sent.count(sent[0]) == 2
     assert set(ids(tmp_path / "ledger")) == set(sent)

@@ -18,26 +18,21 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from a_scripted_broker import ScriptedBroker
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from harness import ask, flags
 from iot_device import certificate, clock, sensors
 from iot_device.ledger import Ledger
 from iot_device.publishing import Device
 from iot_device.settings import Settings, SettingsError
 from iot_device.state import Lock
 
+from tests.device.a_scripted_broker import ScriptedBroker
+from tests.device.harness import ask, flags
+from tests.support.waiting import until
+
 MakeSettings = Callable[..., Settings]
-
-
-def wait(condition: Callable[[], object], seconds: float = 10.0) -> bool:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def test_a_thermal_zone_is_read(scripted_settings: MakeSettings, tmp_path: Path) -> None:
@@ -176,7 +171,7 @@ def _device(scripted: ScriptedBroker, scripted_settings: MakeSettings) -> Iterat
     device.engine._every = 0.1
     thread = threading.Thread(target=device.run, args=(stop,))
     thread.start()
-    assert wait(lambda: device.delivery.ledger.acknowledged > 3)
+    assert until(lambda: device.delivery.ledger.acknowledged > 3)
     yield device
     stop.set()
     thread.join(20)

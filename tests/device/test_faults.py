@@ -16,10 +16,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from a_broker import Broker
-from harness import Subscriber, flags, start
 from iot_device.settings import Settings
 from iot_device.state import is_running
+
+from tests.device.a_broker import Broker
+from tests.device.harness import Subscriber, flags, start
 
 MakeSettings = Callable[..., Settings]
 FAULTS = 20

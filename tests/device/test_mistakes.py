@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from a_scripted_broker import ScriptedBroker
-from harness import flags
 from iot_device import clock, doctor, publishing
 from iot_device import settings as settings_module
 from iot_device.__main__ import main
@@ -14,6 +12,9 @@ from iot_device.reading import Reading
 from iot_device.settings import Settings, SettingsError
 from iot_device.spool import Spool
 from iot_device.state import Lock
+
+from tests.device.a_scripted_broker import ScriptedBroker
+from tests.device.harness import flags
 
 MakeSettings = Callable[..., Settings]
 

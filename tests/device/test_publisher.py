@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from a_broker import Broker
-from harness import Answers, Subscriber, ask, flags, start
 from iot_device.publisher import NotConnectedError, Publisher
 from iot_device.reading import Reading
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings, SettingsError
+
+from tests.device.a_broker import Broker
+from tests.device.harness import Answers, Subscriber, ask, flags, start
 
 MakeSettings = Callable[..., Settings]
 

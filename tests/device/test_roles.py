@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT
 from iot_device.reading import Reading
 from iot_device.spool import Spool
+
+from tests.support.paths import ROOT
 
 PLAYBOOK = shutil.which("ansible-playbook", path=f"{ROOT / '.venv/bin'}:{os.environ.get('PATH', '')}") or ""
 ansible = pytest.mark.skipif(not PLAYBOOK, reason="ansible-playbook is not installed: make setup")

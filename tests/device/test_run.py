@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from a_scripted_broker import Cut, ScriptedBroker
-from harness import Answers, ask, flags, running, start
 from iot_device import publishing
 from iot_device.delivery import Delivery
 from iot_device.engine import EXPIRE_S, Engine
@@ -25,14 +23,11 @@ from iot_device.settings import Settings
 from iot_device.spool import DAY_MS, Spool
 from iot_device.state import AlreadyRunningError, Lock, is_running
 
+from tests.device.a_scripted_broker import Cut, ScriptedBroker
+from tests.device.harness import Answers, ask, flags, running, start
+from tests.support.waiting import until
+
 MakeSettings = Callable[..., Settings]
-
-
-def wait(condition: Callable[[], object], seconds: float = 15.0) -> bool:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def preload(settings: Settings, count: int) -> Path:
@@ -53,7 +48,7 @@ def test_a_backlog_drains_after_the_broker_hung_up(
     settings = scripted_settings(interval=600, rate_limit=0)
     path = preload(settings, 2000)
     process = start("run", *flags(settings))
-    assert wait(lambda: len(scripted.ids) == 2001, 30), "what was on its way is sent twice, nothing is left behind"
+    assert until(lambda: len(scripted.ids) == 2001, 30), "what was on its way is sent twice, nothing is left behind"
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
@@ -108,7 +103,7 @@ def test_a_full_disk_leaves_the_watchdog_alone(
     monkeypatch.setattr("iot_device.engine.SETTLE_S", 0.0)
     with systemd(tmp_path, monkeypatch) as listener, running(scripted_settings(interval=600), every=0.1) as device:
         heard = [listener.recv(1000).decode() for _ in range(4)]
-        assert wait(lambda: device.publisher.connected)
+        assert until(lambda: device.publisher.connected)
         monkeypatch.undo()
     assert sum(one.startswith("WATCHDOG=1") for one in heard) >= 2
     assert device.lost == 1
@@ -122,7 +117,7 @@ def test_metrics_are_for_everybody_to_read_and_the_state_is_not(
     metrics, before = tmp_path / "metrics.prom", os.umask(0o077)
     try:
         with running(scripted_settings(metrics_file=metrics), every=0.1) as device:
-            assert wait(metrics.exists)
+            assert until(metrics.exists)
         assert stat.S_IMODE(metrics.stat().st_mode) == 0o644
         assert stat.S_IMODE((device.settings.state_dir / "state.json").stat().st_mode) == 0o600
     finally:
@@ -138,9 +133,9 @@ def test_a_torn_spool_is_told_and_got_over(scripted: ScriptedBroker, scripted_se
         file.write(b"\xff" * 65536)
     _, out = ask("status", *flags(settings))
     with running(settings, every=0.1) as device:
-        assert wait(lambda: device.delivery.last_acknowledged and device.spool.waiting < 5)
+        assert until(lambda: device.delivery.last_acknowledged and device.spool.waiting < 5)
         assert device.spool.counters()["acknowledged"] > 2000
-        assert wait(lambda: "iot_device_spool_torn_total 1" in (settings.state_dir / "metrics.prom").read_text())
+        assert until(lambda: "iot_device_spool_torn_total 1" in (settings.state_dir / "metrics.prom").read_text())
         status, told = ask("status", *flags(settings))
     assert "start the publisher" in " ".join(out.split()), "before"
     assert status == 0, told

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.machine.conftest import ROOT, Run
+from tests.machine.conftest import Run
+from tests.support.paths import ROOT
 
 SUPERVISORD = ROOT / "build/venv/sandbox-test/bin/supervisord"
 

@@ -1,7 +1,6 @@
 """The receiver's monitoring objects as role receiver would apply them, rendered without a host."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,7 +8,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support.paths import ROOT
+
 ROLE = ROOT / "roles" / "receiver"
 DASHBOARDS = ("overview", "receiver")
 PLACE = {"deployment_name": "iot-receiver", "ansible_search_path": [str(ROLE)]}

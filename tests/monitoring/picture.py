@@ -1,6 +1,6 @@
 """Draws the dashboard *overview* as docs/overview.svg, from its own queries asked of a Prometheus.
 
-    .venv/bin/python tests/monitoring/picture.py http://10.96.0.1:9090 [minutes]
+    .venv/bin/python -m tests.monitoring.picture http://10.96.0.1:9090 [minutes]
 
 No Grafana is needed: titles, units, thresholds and places are those of the dashboard that role receiver applies.
 """
@@ -14,7 +14,8 @@ import urllib.request
 from html import escape
 from typing import Any
 
-from objects import ROOT, dashboard
+from tests.monitoring.objects import dashboard
+from tests.support.paths import ROOT
 
 COLUMN, ROW, GAP = 46, 24, 6  # pixels of a cell of Grafana's grid, and between panels
 STEPS = 120

@@ -7,7 +7,9 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from objects import DASHBOARDS, ROOT, alerts, dashboard, render, rules
+
+from tests.monitoring.objects import DASHBOARDS, alerts, dashboard, render, rules
+from tests.support.paths import ROOT
 
 SCHEMA = json.loads(Path(__file__).with_name("dashboard.schema.json").read_text())
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Promtool
-from objects import alerts, rules
+
+from tests.monitoring.conftest import Promtool
+from tests.monitoring.objects import alerts, rules
 
 LABELS = 'namespace="apps",job="iot-receiver"'
 # Seconds between two values; days are looked at in longer strides, but within the five minutes that a value counts.

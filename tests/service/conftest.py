@@ -9,12 +9,13 @@ import botocore.session
 import pytest
 from aiobotocore.session import AioSession, get_session
 from botocore.loaders import Loader
-from dynamodb_local import dynamodb_local
-from faults import Faults, faulty_dynamodb
-from harness import ACCOUNT, REGION, SECRET, Make, Receiver, Table, create_table, warm_up
 from iot_receiver.app import init_app
 from iot_receiver.settings import Settings
 from moto.server import ThreadedMotoServer
+
+from tests.service.faults import Faults, faulty_dynamodb
+from tests.service.harness import ACCOUNT, REGION, SECRET, Make, Receiver, Table, create_table, warm_up
+from tests.support.dynamodb import dynamodb_local
 
 
 @pytest.fixture(scope="session")

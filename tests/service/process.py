@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import ClientError, ClientSession
-from dynamodb_local import REPOSITORY, free_port
-from harness import ACCOUNT, REGION
 
-SERVICE = str(REPOSITORY / "service")
+from tests.service.harness import ACCOUNT, REGION
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+
+SERVICE = str(ROOT / "service")
 
 
 @dataclass

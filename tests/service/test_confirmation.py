@@ -9,9 +9,10 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestServer
 from botocore.parsers import ResponseParserError
-from harness import ACCOUNT, REGION, Make, Receiver
 from iot_receiver import keys
 from yarl import URL
+
+from tests.service.harness import ACCOUNT, REGION, Make, Receiver
 
 ARN = f"arn:aws:iot:{REGION}:{ACCOUNT}:ruledestination/http/1b3f2c1e-0000-4000-8000-123456789abc"
 

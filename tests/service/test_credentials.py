@@ -13,12 +13,13 @@ from aiobotocore.session import AioSession, get_session
 from aiohttp import web
 from botocore.credentials import ReadOnlyCredentials
 from botocore.parsers import ResponseParserError
-from harness import ACCOUNT, Make, Receiver
 from iot_receiver import credentials as module
 from iot_receiver import keys
 from iot_receiver.app import init_app
 from iot_receiver.credentials import Credentials
 from iot_receiver.settings import Settings
+
+from tests.service.harness import ACCOUNT, Make, Receiver
 
 
 @pytest.fixture

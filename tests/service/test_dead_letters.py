@@ -12,10 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
-from harness import REGION, Make, Receiver, Table
 from iot_receiver import keys
 from iot_receiver.metrics import Metrics
 from iot_receiver.redrive_queue import Queue
+
+from tests.service.harness import REGION, Make, Receiver, Table
 
 
 @pytest.fixture

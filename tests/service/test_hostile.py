@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from faults import Faults
-from harness import ACCOUNT, REGION, SECRET, Table
-from process import Process, receiver_process
+
+from tests.service.faults import Faults
+from tests.service.harness import ACCOUNT, REGION, SECRET, Table
+from tests.service.process import Process, receiver_process
 
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "2000"))
 DOCUMENTED = {

@@ -10,14 +10,15 @@ from aiobotocore.session import get_session
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from faults import Faults
-from harness import REGION, Make, Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from iot_receiver import keys
 from iot_receiver.credentials import Credentials
 from iot_receiver.dynamodb import BatchWriter
 from iot_receiver.signature import CONTENT_TYPE, Signer
+
+from tests.service.faults import Faults
+from tests.service.harness import REGION, Make, Table
 
 ITEMS: list[dict[str, Any]] = [
     {"deviceId": {"S": "d"}, "Time": {"S": "t"}, "temperature": {"N": "21.5"}},

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from harness import SECRET, Make, Receiver, Table
+
+from tests.service.harness import SECRET, Make, Receiver, Table
 
 GOOD = {"deviceId": "thing-1", "temp": 21.5, "ts": "2026-01-31T12:00:00.123Z", "messageId": "m1"}
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from faults import Faults
-from harness import SECRET, Receiver, Table
 from iot_receiver import keys
-from process import SERVICE, Process, receiver_process
+
+from tests.service.faults import Faults
+from tests.service.harness import SECRET, Receiver, Table
+from tests.service.process import SERVICE, Process, receiver_process
 
 
 async def test_ready_and_alive(receiver: Receiver) -> None:

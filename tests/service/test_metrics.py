@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import Faults, error
-from harness import Make, Receiver
 from iot_receiver.openmetrics import wants_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from tests.service.faults import Faults, error
+from tests.service.harness import Make, Receiver
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"

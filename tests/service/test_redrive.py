@@ -13,10 +13,11 @@ import botocore.session
 import pytest
 from aiobotocore.session import get_session
 from botocore.loaders import Loader
-from faults import Faults
-from harness import REGION, Make, Table
 from iot_receiver import __main__, redrive, redrive_queue, redrive_run
 from iot_receiver.settings import RedriveSettings, SettingsError
+
+from tests.service.faults import Faults
+from tests.service.harness import REGION, Make, Table
 
 
 def encoded(content: Any) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from harness import SECRET, Make, Receiver
 from iot_receiver import secrets as secrets_module
 from iot_receiver.secrets import Secrets, SecretsError, fingerprint
+
+from tests.service.harness import SECRET, Make, Receiver
 
 GOOD = {"deviceId": "d", "temp": 1}
 

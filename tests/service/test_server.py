@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from harness import SECRET, Receiver, Table
 from iot_receiver.server import HEADER_BYTES, HEADERS, URL_BYTES, listen
+
+from tests.service.harness import SECRET, Receiver, Table
 
 HEAD = f"Host: h\r\nX-Iot-Secret: {SECRET}\r\nContent-Type: application/json\r\n".encode()
 GOOD = b'{"deviceId":"d","temp":1}'

@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 import pytest
-from faults import Answer, Faults, answers, error, late, reset
-from harness import Make, Receiver, Table
 from iot_receiver import keys, store
+
+from tests.service.faults import Answer, Faults, answers, error, late, reset
+from tests.service.harness import Make, Receiver, Table
 
 TROUBLES: dict[str, Answer] = {
     "throttled": error("ProvisionedThroughputExceededException"),

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import DOMAIN, STATE, Kubectl, Recap, needs_chart
-from faulty_dynamodb import faulty_dynamodb
-from telemetry import telemetry
+
+from tests.deployment.conftest import DOMAIN, Kubectl, Recap, needs_chart
+from tests.deployment.faulty_dynamodb import faulty_dynamodb
+from tests.deployment.telemetry import telemetry
+from tests.support.paths import STATE
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Kubectl, Recap, needs_chart
-from load import Load
+
+from tests.deployment.conftest import Kubectl, Recap, needs_chart
+from tests.deployment.load import Load
 
 Playbook = Callable[..., Recap]
 MOST = 3  # the machine is small

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import DOMAIN
-from outage import Aws, Kubectl, Playbook, scale
+
+from tests.deployment.conftest import DOMAIN
+from tests.deployment.outage import Aws, Kubectl, Playbook, scale
 
 ROLE = ("site.yml", "--tags", "iot_core")
 URL = f"https://{DOMAIN}/ingest"

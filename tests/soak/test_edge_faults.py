@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROOT, STATE, Recap
-from edge import PROGRAM, Aws, arrived, count, cut_power, now, on
-from telemetry import ENDPOINT, thing
+
+from tests.deployment.conftest import Recap
+from tests.deployment.edge import PROGRAM, Aws, arrived, count, cut_power, now, on
+from tests.deployment.telemetry import ENDPOINT, thing
+from tests.support.paths import ROOT, STATE
 
 Playbook = Callable[..., Recap]
 HOST = "edge-1"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Kubectl, Recap
-from load import Load
+
+from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.load import Load
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]

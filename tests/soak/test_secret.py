@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kubectl, Recap
-from rotation import ROTATION, accepted, kill_at, labels, mark, refused
-from telemetry import telemetry
+
+from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.rotation import ROTATION, accepted, kill_at, labels, mark, refused
+from tests.deployment.telemetry import telemetry
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]

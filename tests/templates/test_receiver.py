@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from render import ROLES, render
+
+from tests.templates.render import ROLES, render
 
 PLACE: dict[str, Any] = {
     "deployment_name": "iot-receiver",

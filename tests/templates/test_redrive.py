@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from render import ROLES
-from test_receiver import PLACE, receiver
+
+from tests.templates.render import ROLES
+from tests.templates.test_receiver import PLACE, receiver
 
 SPEC = importlib.util.spec_from_file_location(
     "redrive_follow", ROLES / "receiver" / "action_plugins" / "redrive_follow.py"

@@ -7,11 +7,10 @@ import json
 import os
 import re
 import subprocess
-from pathlib import Path
 
-from account import LOOKS, aws
+from tests.support.paths import ROOT
+from tests.torn_down.account import LOOKS, aws
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIRMED = ("-e", "teardown_confirmed=iot-receiver")
 
 

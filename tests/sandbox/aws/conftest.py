@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox.aws.emulator import ROOT, Emulator, Endpoint, running, serving
-from tests.sandbox.broker.authority import Authority
-
-sys.path.insert(0, str(ROOT / "sandbox"))
+from tests.sandbox.aws.emulator import Emulator, Endpoint, running, serving
+from tests.support.certificates import Authority
 
 
 @pytest.fixture(scope="session", name="aws_authority")

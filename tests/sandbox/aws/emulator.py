@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +20,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.sandbox.broker.authority import Authority
+from tests.support.certificates import Authority
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
-ROOT = Path(__file__).resolve().parents[3]
 ACCOUNT, REGION = "123456789012", "us-east-2"
 KEY, SECRET = "AKIAOPERATOROFTEST00", "secret-of-the-operator"
 
@@ -103,22 +104,6 @@ def _answers(emulator: Emulator) -> bool:
         return emulator.get("/sandbox/health")[0] == 200
     except OSError:
         return False
-
-
-def until(true: Callable[[], Any], seconds: float = 10) -> Any:
-    """Wait until something holds, and give it; fails after the seconds."""
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, f"not within {seconds} s: {true}"
-        time.sleep(0.05)
-    return found
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.aws.emulator import ACCOUNT, Emulator, Endpoint, running, serving, until
-from tests.sandbox.broker.authority import Authority
+from tests.sandbox.aws.emulator import ACCOUNT, Emulator, Endpoint, running, serving
+from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 
 def create(iot: Any, url: str) -> str:
@@ -40,7 +41,7 @@ def _iot(aws: Emulator) -> Any:
 
 def test_challenge_has_awss_form(iot: Any, endpoint: Endpoint) -> None:
     arn = create(iot, f"{endpoint.url}/ingest")
-    call = until(lambda: endpoint.calls and endpoint.calls[0])
+    call = until(lambda: endpoint.calls)[0]
     token = call.json["confirmationToken"]
     assert (call.method, call.path) == ("POST", f"/ingest/?confirmationToken={token}")
     assert call.headers["x-amz-rules-engine-message-type"] == "DestinationConfirmation"
@@ -55,7 +56,7 @@ def test_challenge_has_awss_form(iot: Any, endpoint: Endpoint) -> None:
 
 def test_answer_200_does_not_confirm_but_the_call_does(iot: Any, endpoint: Endpoint) -> None:
     arn = create(iot, f"{endpoint.url}/ingest")
-    call = until(lambda: endpoint.calls and endpoint.calls[0])
+    call = until(lambda: endpoint.calls)[0]
     assert get(iot, arn)["status"] == "IN_PROGRESS"
     iot.confirm_topic_rule_destination(confirmationToken=call.json["confirmationToken"])
     found = get(iot, arn)
@@ -66,7 +67,7 @@ def test_answer_200_does_not_confirm_but_the_call_does(iot: Any, endpoint: Endpo
 
 def test_unsigned_get_of_enable_url_confirms(aws: Emulator, iot: Any, endpoint: Endpoint) -> None:
     arn = create(iot, f"{endpoint.url}/")
-    call = until(lambda: endpoint.calls and endpoint.calls[0])
+    call = until(lambda: endpoint.calls)[0]
     assert call.path.startswith("/?confirmationToken=")
     assert aws.get("/confirmdestination/forged")[0] == 400
     assert get(iot, arn)["status"] == "IN_PROGRESS"
@@ -121,14 +122,14 @@ def test_token_expires(tmp_path: Path, aws_authority: Authority, endpoint: Endpo
     with running(tmp_path, aws_authority, IOT_TOKEN_LIFETIME="1") as short:
         iot = short.client("iot")
         arn = create(iot, f"{endpoint.url}/ingest")
-        token = until(lambda: endpoint.calls and endpoint.calls[0]).json["confirmationToken"]
+        token = until(lambda: endpoint.calls)[0].json["confirmationToken"]
         assert "timed out" in reached(iot, arn, "ERROR")["statusReason"]
         assert refused(iot.confirm_topic_rule_destination, confirmationToken=token) == "InvalidRequestException"
 
 
 def test_switching_off_and_on(iot: Any, endpoint: Endpoint) -> None:
     arn = create(iot, f"{endpoint.url}/ingest")
-    token = until(lambda: endpoint.calls and endpoint.calls[0]).json["confirmationToken"]
+    token = until(lambda: endpoint.calls)[0].json["confirmationToken"]
     assert refused(iot.update_topic_rule_destination, arn=arn, status="DISABLED") == "InvalidRequestException"
     iot.confirm_topic_rule_destination(confirmationToken=token)
     for status in ("DISABLED", "ENABLED"):

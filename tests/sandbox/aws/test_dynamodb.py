@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.sandbox.aws.emulator import ACCOUNT, KEY, REGION, SECRET, Emulator, running
-from tests.sandbox.broker.authority import Authority
-from tests.service.dynamodb_local import dynamodb_local
+from tests.support.certificates import Authority
+from tests.support.dynamodb import dynamodb_local
 
 ARN = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/readings"
 

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.sandbox.aws.emulator import ACCOUNT, REGION, Call, Emulator, Endpoint, running, serving
-from tests.sandbox.broker.authority import Authority
+from tests.support.certificates import Authority
 
 KIND = "application/vnd.oci.image.manifest.v1+json"
 

@@ -13,8 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.sandbox.aws.cluster import ISSUER, Cluster, cluster_at
-from tests.sandbox.aws.emulator import Emulator, running, serving, until
-from tests.sandbox.broker.authority import Authority
+from tests.sandbox.aws.emulator import Emulator, running, serving
+from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 NODES = [
     {"name": "node-1", "zone": "us-east-2a", "pod_range": "10.244.0.0/24"},

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.aws.emulator import Emulator, until
+from tests.sandbox.aws.emulator import Emulator
+from tests.support.waiting import until
 
 
 def test_secret_is_the_version_that_carries_the_label(aws: Emulator) -> None:

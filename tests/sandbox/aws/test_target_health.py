@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.sandbox.aws.emulator import Emulator, Endpoint, free_port, serving, until
+from tests.sandbox.aws.emulator import Emulator, Endpoint, serving
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 
 @dataclass

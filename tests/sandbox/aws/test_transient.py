@@ -11,7 +11,8 @@ from pathlib import Path
 
 import boto3
 
-from tests.sandbox.aws.emulator import ROOT, until
+from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 
 def test_it_lasts_as_long_as_the_playbook(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from joserfc.jwk import RSAKey
 
 from tests.sandbox.aws.cluster import ISSUER, Cluster, cluster_at
 from tests.sandbox.aws.emulator import ACCOUNT, REGION, Emulator, running, serving
-from tests.sandbox.broker.authority import Authority
+from tests.support.certificates import Authority
 
 HOST = ISSUER.removeprefix("https://")
 SUBJECT = "system:serviceaccount:apps:iot-receiver"

@@ -13,8 +13,10 @@ from typing import Any
 
 import boto3
 
-from tests.sandbox.broker.authority import Authority
-from tests.sandbox.broker.mosquitto import ROOT, free_port, wait_for
+from tests.support.certificates import Authority
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 ACCOUNT, REGION = "123456789012", "us-east-2"
 
@@ -38,7 +40,7 @@ class Emulator:
         command = [sys.executable, "-m", "iot_sandbox.aws", "--port", self.url.rsplit(":", 1)[-1]]
         self._log = (folder / "aws.log").open("w")
         self._process = subprocess.Popen(command, env=self.environment, stderr=self._log)
-        wait_for(self._answers, "the emulated AWS does not answer", 60)
+        until(self._answers, 60, "the emulated AWS does not answer")
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, Path(self._log.name).read_text()
@@ -85,7 +87,7 @@ class Emulator:
             found.extend(self.drain(url))
             return bool(found)
 
-        wait_for(arrived, "nothing arrives in the queue")
+        until(arrived, otherwise="nothing arrives in the queue")
         (body,) = found
         return body
 

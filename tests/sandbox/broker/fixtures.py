@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.broker.authority import Authority
 from tests.sandbox.broker.emulator import Emulator
 from tests.sandbox.broker.mosquitto import MOSQUITTO, PLUGIN, Broker
+from tests.support.certificates import Authority
 
 __all__ = ["authority", "broker", "emulator", "plugin"]
 

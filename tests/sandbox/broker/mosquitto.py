@@ -7,28 +7,20 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from iot_sandbox.broker import table
 from jinja2 import Template
 
-from tests.sandbox.broker.authority import Authority
+from tests.support.certificates import Authority
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[3]
 PLUGIN = ROOT / "sandbox/iot_sandbox/broker/plugin"
 CONFIGURATION = ROOT / "sandbox/roles/broker/templates/mosquitto.conf.j2"
 PREFIX = "arn:aws:iot:us-east-2:123456789012:"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Broker:
@@ -63,7 +55,7 @@ class Broker:
         assert MOSQUITTO
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([MOSQUITTO, "-c", self.folder / "mosquitto.conf"], stdout=log, stderr=log)
-        wait_for(self._listens, f"mosquitto does not listen: {self.log.read_text()}")
+        until(self._listens, otherwise=f"mosquitto does not listen: {self.log.read_text()}")
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -75,9 +67,3 @@ class Broker:
         assert self.process.wait(10) == 0, self.log.read_text()
 
 
-def wait_for(condition: Callable[[], bool], otherwise: str, seconds: float = 10) -> None:
-    """Waits until the condition holds; fails the test with ``otherwise`` after ``seconds``."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.02)

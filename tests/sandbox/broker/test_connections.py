@@ -10,9 +10,10 @@ from iot_sandbox.broker.policy import Thing
 from iot_sandbox.broker.table import Certificate
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.sandbox.broker.authority import Authority, Identity
 from tests.sandbox.broker.devices import ACKNOWLEDGED, Device
-from tests.sandbox.broker.mosquitto import PREFIX, Broker, wait_for
+from tests.sandbox.broker.mosquitto import PREFIX, Broker
+from tests.support.certificates import Authority, Identity
+from tests.support.waiting import until
 
 THING_POLICY = json.dumps(
     {
@@ -53,7 +54,7 @@ def device(broker: Broker, identity: Identity, client_id: str, ca: Path | None =
 
 def until_loaded(broker: Broker, times: int) -> None:
     loaded = "Policy table is loaded"
-    wait_for(lambda: broker.log.read_text().count(loaded) >= times, "the table is not followed")
+    until(lambda: broker.log.read_text().count(loaded) >= times, otherwise="the table is not followed")
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_others_stay_connected_when_the_table_changes(known: Broker, identity: I
 
 def test_a_broken_table_leaves_the_last_one_in_force(known: Broker, identity: Identity) -> None:
     (known.folder / "policies").write_text("iot-policies 1\nallow\tC\t\x02\n")
-    wait_for(lambda: "a rule outside a client" in known.log.read_text(), "the fault is not told")
+    until(lambda: "a rule outside a client" in known.log.read_text(), otherwise="the fault is not told")
     with device(known, identity, "sensor-1") as connected:
         assert connected.refusal is None
 

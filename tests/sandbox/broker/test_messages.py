@@ -11,9 +11,10 @@ from iot_sandbox.broker.table import Certificate
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.sandbox.broker.authority import Authority, Identity
 from tests.sandbox.broker.devices import ACKNOWLEDGED, Device
-from tests.sandbox.broker.mosquitto import PREFIX, Broker, wait_for
+from tests.sandbox.broker.mosquitto import PREFIX, Broker
+from tests.support.certificates import Authority, Identity
+from tests.support.waiting import until
 
 DENIED = "Not authorized"
 
@@ -43,8 +44,9 @@ class Pair:
                 for identity, statements in zip(self._identities, (one, two or []), strict=True)
             ]
         )
-        wait_for(
-            lambda: self._broker.log.read_text().count("Policy table is loaded") > before, "the table is not followed"
+        until(
+            lambda: self._broker.log.read_text().count("Policy table is loaded") > before,
+            otherwise="the table is not followed",
         )
 
     def device(self, number: int, client_id: str = "") -> Device:
@@ -180,7 +182,7 @@ def test_devices_get_messages_as_they_were_published(pair: Pair) -> None:
     speaker.publish("closed", b"1")
     speaker.publish("$aws/rules/forward/open", b"no device gets what Basic Ingest carries")
     speaker.publish("open", b"2", properties=properties)
-    wait_for(lambda: bool(listener.received), "nothing is received")
+    until(lambda: bool(listener.received), otherwise="nothing is received")
     (received,) = listener.received
     given: Any = received.properties
     assert (received.topic, received.payload, received.qos) == ("open", b"2", 1)

@@ -9,7 +9,8 @@ from sandbox_build import toolchain
 from sandbox_build.plan import Places, Plan
 from sandbox_build.status import Status, duration
 
-ROOT = Path(__file__).parents[3]
+from tests.support.paths import ROOT
+
 ROLE = ROOT / "sandbox/roles/build"
 MODULE = ROOT / "sandbox/kubernetes"
 MODULES = ("kubernetes", "monitoring")

@@ -8,7 +8,7 @@ import pytest
 from sandbox_build import toolchain
 from sandbox_build.plan import Places
 
-ROOT = Path(__file__).parents[3]
+from tests.support.paths import ROOT
 
 
 def fake_go(folder: Path, name: str, version: str, status: int = 0) -> Path:

@@ -24,16 +24,14 @@ from iot_sandbox.load_balancer.render import Places
 from iot_sandbox.load_balancer.source import Source
 from moto.server import ThreadedMotoServer
 
+from tests.support.certificates import make_certificate
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
 HAPROXY = "/usr/sbin/haproxy"
 pytestmark = pytest.mark.skipif(
     not Path(HAPROXY).exists(), reason="haproxy is not installed: apt install haproxy"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @dataclass
@@ -149,13 +147,6 @@ class World:
         body = answer.read().decode()
         connection.close()
         return Answer(answer.status, body, {k.lower(): v for k, v in answer.getheaders()})
-
-
-def until(what: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "did not come about in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -471,11 +462,8 @@ def test_https_with_several_certificates(world: World, stubs: Callable[..., Stub
 
 def _certificate(world: World, name: str) -> str:
     """A certificate in the emulated ACM, and in the folder where the sandbox's ACM puts it for HAProxy."""
-    files = [world.folder / f"{name}.{kind}" for kind in ("key", "crt")]
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-days", "2", "-subj", f"/CN={name}", "-keyout", str(files[0]), "-out", str(files[1])]
-    subprocess.run(command, check=True, capture_output=True)
-    key, certificate = (file.read_bytes() for file in files)
+    made = make_certificate(world.folder, name)
+    key, certificate = made.with_suffix(".key").read_bytes(), made.read_bytes()
     arn: str = world.acm.import_certificate(Certificate=certificate, PrivateKey=key)["CertificateArn"]
     (world.folder / "acm" / f"{arn.rpartition('/')[2]}.pem").write_bytes(certificate + key)
     return arn

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.sandbox.broker.authority import Authority
-from tests.sandbox.broker.mosquitto import free_port
+from tests.support.certificates import Authority
+from tests.support.ports import free_port
 
 
 @dataclass

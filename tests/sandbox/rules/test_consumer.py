@@ -18,9 +18,10 @@ from iot_sandbox.shared.sql.message import Message
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.sandbox.broker.authority import Authority, Identity
 from tests.sandbox.broker.devices import Device
-from tests.sandbox.broker.mosquitto import Broker, wait_for
+from tests.sandbox.broker.mosquitto import Broker
+from tests.support.certificates import Authority, Identity
+from tests.support.waiting import until
 
 EVERYTHING = json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 Handle = Callable[[Message], Awaitable[None]]
@@ -34,7 +35,7 @@ def identity(authority: Authority) -> Identity:
 @pytest.fixture
 def admitting(broker: Broker, identity: Identity) -> Broker:
     broker.set_policies([Certificate(identity.id, (EVERYTHING,))])
-    wait_for(lambda: broker.log.read_text().count("Policy table is loaded") > 1, "the table is not followed")
+    until(lambda: broker.log.read_text().count("Policy table is loaded") > 1, otherwise="the table is not followed")
     return broker
 
 
@@ -47,15 +48,15 @@ def device(broker: Broker, identity: Identity, client_id: str = "sensor-1") -> D
 async def consuming(broker: Broker, handle: Handle) -> AsyncIterator[Consumer]:
     consumer = Consumer(broker.socket)
     task = asyncio.create_task(consumer.run(handle))
-    await until(lambda: consumer.connected)
+    await comes(lambda: consumer.connected)
     yield consumer
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    await asyncio.to_thread(wait_for, condition, "it does not come to be", 20)
+async def comes(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(until, condition, 20, "it does not come to be")
 
 
 async def test_the_engine_knows_who_published(admitting: Broker, identity: Identity) -> None:
@@ -78,7 +79,7 @@ async def test_the_engine_knows_who_published(admitting: Broker, identity: Ident
                 odd.publish("t/y", b"0", qos=0)
 
         await asyncio.to_thread(publish)
-        await until(lambda: len(seen) == 2)
+        await comes(lambda: len(seen) == 2)
     first, second = seen
     assert (first.topic, first.payload, first.client_id) == ("t/x", b"\x00\xff", "a/b+#ü")
     assert (first.principal, first.source_ip) == (identity.id, "127.0.0.1")
@@ -117,7 +118,7 @@ async def test_republished_messages_have_no_client(admitting: Broker) -> None:
 
     async with consuming(admitting, handle) as consumer:
         await consumer.publish("out/a", b"1", 1)
-        await until(lambda: bool(seen))
+        await comes(lambda: bool(seen))
     assert (seen[0].topic, seen[0].client_id, seen[0].principal) == ("out/a", "n/a", None)
 
 
@@ -139,7 +140,7 @@ async def test_messages_wait_while_the_engine_is_away(admitting: Broker, identit
     await asyncio.to_thread(admitting.stop)
     await asyncio.to_thread(admitting.start)
     async with consuming(admitting, handle):
-        await until(lambda: len(seen) == len(payloads))
+        await comes(lambda: len(seen) == len(payloads))
     assert seen == payloads
 
 
@@ -158,15 +159,15 @@ async def test_a_message_is_acknowledged_only_when_it_is_handled(admitting: Brok
 
     async with consuming(admitting, handle) as consumer:
         await asyncio.to_thread(publish)
-        await until(lambda: consumer.in_flight == 3)
+        await comes(lambda: consumer.in_flight == 3)
         await asyncio.to_thread(admitting.stop)
-        await until(lambda: not consumer.connected)
+        await comes(lambda: not consumer.connected)
         await asyncio.to_thread(admitting.start)
-        await until(lambda: consumer.connected)
+        await comes(lambda: consumer.connected)
         await asyncio.sleep(0.5)  # handed over again, but still in hand: not handled twice
         assert set(tries.values()) == {1}
         finished.set()
-        await until(lambda: consumer.in_flight == 0)
+        await comes(lambda: consumer.in_flight == 0)
     async with consuming(admitting, handle):
         await asyncio.sleep(0.5)
     assert tries == {b"0": 1, b"1": 1, b"2": 1}
@@ -206,5 +207,5 @@ async def test_nothing_acknowledged_is_lost_when_the_broker_stops_under_load(
         await asyncio.sleep(0.5)
         ending = True
         await asyncio.gather(*publishers)
-        await until(lambda: set(acknowledged) <= set(handled))
+        await comes(lambda: set(acknowledged) <= set(handled))
     assert len(acknowledged) > 100

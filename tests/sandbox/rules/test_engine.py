@@ -20,9 +20,9 @@ from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.secrets import Secrets
 from iot_sandbox.shared.sql.message import Message
 
-from tests.sandbox.broker.authority import Authority
 from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator
 from tests.sandbox.rules.endpoint import Endpoint
+from tests.support.certificates import Authority
 
 
 class Account:

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.sandbox.broker.authority import Authority
 from tests.sandbox.broker.devices import Device
 from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator, allow
-from tests.sandbox.broker.mosquitto import PREFIX, Broker, free_port, wait_for
+from tests.sandbox.broker.mosquitto import PREFIX, Broker
 from tests.sandbox.rules.endpoint import Answer, Endpoint
+from tests.support.certificates import Authority
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 POLICY = {
     "Version": "2012-10-17",
@@ -104,7 +106,7 @@ async def test_a_reading_reaches_the_endpoint(deployment: Deployment, endpoint: 
         iot.create_topic_rule_destination,
         destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": endpoint.url + "/ingest"}},
     )
-    await asyncio.to_thread(wait_for, lambda: bool(endpoint.requests), "no confirmation is asked for")
+    await asyncio.to_thread(until, lambda: bool(endpoint.requests), otherwise="no confirmation is asked for")
     iot.confirm_topic_rule_destination(confirmationToken=endpoint.requests.pop().json["confirmationToken"])
     header = f"${{get_secret('s', 'SecretString', 'secret', '{role}')}}"
     iot.create_topic_rule(
@@ -133,11 +135,11 @@ def _run(deployment: Deployment, endpoint: Endpoint, certificate_arn: str, queue
         program(deployment.emulator, *deployment.synchronizer()),  # type: ignore[arg-type]
         program(deployment.emulator, *deployment.engine()),  # type: ignore[arg-type]
     ):
-        wait_for(deployment.healthy, "the rules engine is not healthy", 30)
-        wait_for(lambda: deployment.admitted("sensor-1"), "the device is not admitted", 20)
+        until(deployment.healthy, 30, "the rules engine is not healthy")
+        until(lambda: deployment.admitted("sensor-1"), 20, "the device is not admitted")
         with deployment.device("sensor-1") as device:
             assert device.publish("things/telemetry", payload) == "Success"
-            wait_for(lambda: bool(endpoint.requests), "nothing reaches the endpoint")
+            until(lambda: bool(endpoint.requests), otherwise="nothing reaches the endpoint")
             (reading,) = endpoint.requests[0].json
             assert reading["deviceId"] == reading["iot_client_id"] == "sensor-1"
             assert b"21.50" in endpoint.requests[0].body

@@ -11,9 +11,9 @@ import pytest
 from iot_sandbox.rules.actions import sender as module
 from iot_sandbox.rules.actions.sender import ANSWER_LIMIT, Outcome, Sender
 
-from tests.sandbox.broker.authority import Authority
-from tests.sandbox.broker.mosquitto import free_port
 from tests.sandbox.rules.endpoint import Answer, Endpoint
+from tests.support.certificates import Authority
+from tests.support.ports import free_port
 
 
 @pytest.fixture

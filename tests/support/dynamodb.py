@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,16 +11,18 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-POM = REPOSITORY / "sandbox/roles/aws/files/dynamodb-local/pom.xml"
+from tests.support.paths import CACHE, ROOT
+from tests.support.ports import free_port
+
+POM = ROOT / "sandbox/roles/aws/files/dynamodb-local/pom.xml"
 
 
 def jars() -> Path:
     """The folder with DynamoDB Local's jars, fetched when they are not there yet."""
-    cache = Path(os.environ.get("IOT_SANDBOX_CACHE", "/var/cache/iot-receiver-sandbox"))
+    cache = Path(os.environ.get("IOT_SANDBOX_CACHE", CACHE))
     for jar in cache.glob("dynamodb-local/*/DynamoDBLocal-*.jar"):
         return jar.parent  # the sandbox has fetched them
-    folder = REPOSITORY / "build" / f"dynamodb-local-{sha256(POM.read_bytes()).hexdigest()[:12]}"
+    folder = ROOT / "build" / f"dynamodb-local-{sha256(POM.read_bytes()).hexdigest()[:12]}"
     if (folder / "complete").exists():
         return folder
     for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")):
@@ -68,13 +69,6 @@ def dynamodb_local() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
