@@ -120,7 +120,7 @@ def types() -> Lane:
         mypy("service", "service-test", "service/iot_receiver", "tests/service"),
         mypy("device", "device-test", "device/iot_device", "tests/device"),
         mypy("sandbox", "sandbox-test",
-             "sandbox/iot_sandbox", "sandbox/roles/build/files/sandbox_build", "tests/sandbox"),
+             "sandbox/iot_sandbox", "sandbox/roles/program_builds/files/sandbox_build", "tests/sandbox"),
         mypy("deployment", "sandbox-test", "tests/deployment", "tests/soak", "tests/torn_down", "tests/leftovers"),
         mypy("collection", "controller", "collections", "tests/collection"),
         mypy("machine", "controller", "tests/machine"),

@@ -1,5 +1,5 @@
 // One module for everything the sandbox's cluster is made of: one client-go and one AWS SDK, compiled once.
-// Role build of sandbox/roles compiles it; the programs are named in its vars/main.yml.
+// Role program_builds compiles it; the programs are named in its vars/main.yml.
 module iot-receiver-sandbox/kubernetes
 
 go 1.26.2

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.support.paths import CACHE, ROOT
 from tests.support.ports import free_port
 
-POM = ROOT / "sandbox/roles/aws/files/dynamodb-local/pom.xml"
+POM = ROOT / "sandbox/roles/emulated_aws/files/dynamodb-local/pom.xml"
 
 
 def jars() -> Path:

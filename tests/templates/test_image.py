@@ -25,7 +25,7 @@ def module(path: str) -> ModuleType:
 content = module("roles/receiver_image/library/content_digest.py")
 pip = module("roles/receiver_image/library/pip_settings.py")
 builder = module("roles/receiver_image/library/image_builder.py")
-debian = module("sandbox/roles/base_image/library/debian_image.py")
+debian = module("sandbox/roles/debian_image/library/debian_image.py")
 
 
 @pytest.fixture

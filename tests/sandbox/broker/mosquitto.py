@@ -18,7 +18,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 PLUGIN = ROOT / "sandbox/iot_sandbox/broker/plugin"
-CONFIGURATION = ROOT / "sandbox/roles/broker/templates/mosquitto.conf.j2"
+CONFIGURATION = ROOT / "sandbox/roles/mqtt_broker/templates/mosquitto.conf.j2"
 PREFIX = "arn:aws:iot:us-east-2:123456789012:"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
 
@@ -35,13 +35,13 @@ class Broker:
         shutil.copy(server.certificate, folder / "server.crt")
         shutil.copy(server.key, folder / "server.key")
         variables = {
-            "broker_plugin": plugin,
-            "broker_state_dir": folder,
-            "broker_address": "127.0.0.1",
-            "broker_port": self.port,
-            "broker_authority": authority.certificate.with_suffix(""),
-            "broker_table": folder / "policies",
-            "broker_queue_mib": 10,
+            "mqtt_broker_plugin": plugin,
+            "mqtt_broker_state_dir": folder,
+            "mqtt_broker_address": "127.0.0.1",
+            "mqtt_broker_port": self.port,
+            "mqtt_broker_authority": authority.certificate.with_suffix(""),
+            "mqtt_broker_table": folder / "policies",
+            "mqtt_broker_queue_mib": 10,
         }
         (folder / "mosquitto.conf").write_text(Template(CONFIGURATION.read_text()).render(variables))
         self.set_policies([])

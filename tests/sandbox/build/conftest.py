@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-TOOL = ROOT / "sandbox/roles/build/files"
+TOOL = ROOT / "sandbox/roles/program_builds/files"
 sys.path.insert(0, str(TOOL))
 
 from sandbox_build import daemon  # noqa: E402  found by the line above

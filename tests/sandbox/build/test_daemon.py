@@ -15,7 +15,7 @@ from sandbox_build.plan import Inputs, Places, Plan
 from sandbox_build.status import State
 
 PATIENCE = 20.0  # seconds
-TOOL = Path(__file__).parents[3] / "sandbox/roles/build/files"
+TOOL = Path(__file__).parents[3] / "sandbox/roles/program_builds/files"
 
 
 def builds(go: Path) -> int:

@@ -11,7 +11,7 @@ from sandbox_build.status import Status, duration
 
 from tests.support.paths import ROOT
 
-ROLE = ROOT / "sandbox/roles/build"
+ROLE = ROOT / "sandbox/roles/program_builds"
 MODULE = ROOT / "sandbox/kubernetes"
 MODULES = ("kubernetes", "monitoring")
 VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
@@ -21,13 +21,13 @@ VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
 def test_every_go_file_counts_in_the_digest(name: str) -> None:
     module = ROOT / "sandbox" / name
     files = {str(file.relative_to(module)) for pattern in ("go.*", "**/*.go") for file in module.glob(pattern)}
-    assert files == set(VARS["build_source_files"][name])
+    assert files == set(VARS["program_builds_source_files"][name])
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_program_is_in_the_module(name: str) -> None:
     module = ROOT / "sandbox" / name
-    packages = [program["package"] for program in VARS[f"build_{name}_programs"]]
+    packages = [program["package"] for program in VARS[f"program_builds_{name}_programs"]]
     tools = re.search(r"^tool \((.*?)^\)", (module / "go.mod").read_text(), re.MULTILINE | re.DOTALL)
     assert tools
     assert len(packages) >= 5
