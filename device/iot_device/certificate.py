@@ -1,4 +1,4 @@
-"""When a certificate begins and ends, read from its DER: the standard library has no parser of it.
+"""When a certificate begins and ends, read from its DER: the standard library has no parser for it.
 
 RFC 5280, section 4.1; ITU-T X.690 for the encoding.
 """
@@ -52,7 +52,7 @@ def validity(path: Path) -> tuple[datetime, datetime]:
 
 
 def expiry(path: Path) -> float | None:
-    """Return when a certificate ends, in seconds since 1970; None where it can't be read."""
+    """Return when a certificate ends, in seconds since 1970; None if it cannot be read."""
     try:
         return validity(path)[1].timestamp()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""How far this device's clock is from the world's: a reading's time is its key in the table."""
+"""How far this device's clock is off: a reading's time is part of its key in the table."""
 
 import ctypes
 import http.client
@@ -18,13 +18,13 @@ TIMEX_BYTES = 256  # struct timex is smaller everywhere
 
 @dataclass(frozen=True)
 class Clock:
-    """`skew` is how many seconds this clock is ahead; None where nobody told the time, and `why` says why."""
+    """`skew` is how many seconds this clock is ahead; None if it could not be compared, with the reason in `why`."""
 
     skew: float | None
     source: str
     why: str = ""
     synchronised: bool | None = None
-    """What the kernel says; None where it says nothing."""
+    """What the kernel says; None if it does not say."""
 
 
 def measure(settings: Settings) -> Clock:
@@ -34,19 +34,19 @@ def measure(settings: Settings) -> Clock:
         return Clock(None, url, "time_url must begin with https://", _synchronised())
     try:
         date, asked, answered = _ask(url, settings)
-    except (OSError, ValueError, http.client.HTTPException) as error:  # the latter of an address that is none
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the latter for an invalid address
         return Clock(None, url, str(getattr(error, "reason", error)), _synchronised())
-    # the server's date lies anywhere within its second, and anywhere between question and answer
+    # the server's date is anywhere within its second, and between request and answer
     return Clock((asked + answered) / 2 - (date + 0.5), url, "", _synchronised())
 
 
 def _ask(url: str, settings: Settings) -> tuple[float, float, float]:
     context = ssl.create_default_context()
     context.load_verify_locations(settings.ca)
-    context.verify_flags |= _NO_TIME  # a clock that is far off must not hide behind a certificate "not yet valid"
+    context.verify_flags |= _NO_TIME  # with a clock that is far off the certificate would be "not yet valid"
     asked = time.time()
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310 - measure lets only https through
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310 - measure allows https only
             text = answer.headers.get("Date", "")
     except urllib.error.HTTPError as error:  # any answer has a date
         text = error.headers.get("Date", "")

@@ -1,7 +1,7 @@
-"""From the spool to one connection: what is sent when, and what each answer of the broker's means for it.
+"""From the spool to one connection: what is sent when, and what follows from each answer of the broker.
 
-Oldest first, and yet no fresh reading waits behind a backlog: what waited when the connection came up and what was
-taken since take turns. All of it runs in one thread; the broker's answers arrive by a queue.
+Oldest first, but fresh readings do not wait behind a backlog: the readings that waited when the connection was made and
+those taken since take turns. Everything runs in one thread; the broker's answers arrive by a queue.
 """
 
 import logging
@@ -20,12 +20,12 @@ from iot_device.spool import Spool, Waiting
 
 log = logging.getLogger(__name__)
 
-WINDOW = 100  # AWS IoT Core's publishes under way at a time, for one connection
+WINDOW = 100  # publishes in flight that AWS IoT Core allows one connection
 PAGE = 100
-HOLD_S = (1.0, 300.0)  # back-off of publishing, where a connection stands and yet nothing is taken
-TRIES = 8  # of one reading, where others are taken and it is refused
+HOLD_S = (1.0, 300.0)  # back-off of publishing while the broker refuses everything
+TRIES = 8  # refusals of one reading, while others are accepted
 NEVER = float("inf")
-SAY_AGAIN_S = 300.0
+REPEAT_S = 300.0  # a refusal that lasts is logged this often
 
 
 class Line(Protocol):
@@ -34,29 +34,29 @@ class Line(Protocol):
     connected: bool
 
     def publish(self, payload: str, done: Callable[[Refusal | None], None]) -> None:
-        """Send, and call back from any thread."""
+        """Send, and call `done` from any thread."""
 
 
 @dataclass
 class Lane:
-    """Readings between two places of the spool, in order."""
+    """Readings between two positions of the spool, in order."""
 
     spool: Spool
     thing: str
     skip: Callable[[int], bool]
-    """Whether a reading is under way already."""
+    """Whether a reading is in flight already."""
     position: int = 0
     upto: int | None = None
-    """The last place; None: whatever comes."""
+    """The last position; None for no end."""
     _page: deque[Waiting] = field(default_factory=deque)
 
     def move(self, position: int, upto: int | None) -> None:
-        """Go on after another place, to another end."""
+        """Continue after another position, up to another end."""
         self.position, self.upto = position, upto
         self._page.clear()
 
     def next(self) -> Waiting | None:
-        """Return the next reading, None where there is none now."""
+        """Return the next reading, None if there is none now."""
         end = self.spool.last if self.upto is None else self.upto
         seen = self.position
         while not self._page and seen < end:
@@ -87,7 +87,7 @@ class Delivery:
         self.spool, self.thing, self.pace, self.ledger, self.window = spool, thing, pace, ledger, window
         self.line: Line | None = None
         self.fault: Refusal | None = None
-        """The last refusal of a message; None once one was taken again."""
+        """The last refusal of a message; None once one is accepted again."""
         self.last_acknowledged: float | None = None
         """Seconds since 1970."""
         self._wake = wake
@@ -96,52 +96,52 @@ class Delivery:
         self._fresh = Lane(spool, thing, self._skips)
         self._ahead: Waiting | None = None
         self._fresh_turn = False
-        self._under_way: dict[int, tuple[str, float]] = {}  # place: payload, and when it was published
+        self._in_flight: dict[int, tuple[str, float]] = {}  # by position: payload, and when it was published
         self._suspects: set[int] = set()
-        self._stubborn: dict[int, tuple[int, int]] = {}  # place: refusals, acknowledgements before the first
+        self._stubborn: dict[int, tuple[int, int]] = {}  # by position: refusals, acknowledgements before the first
         self._acknowledged = 0
         self._hold_until = 0.0
         self._holds = 0
-        self._said: tuple[str, float] = ("", 0.0)
+        self._logged: tuple[str, float] = ("", 0.0)
 
     @property
-    def under_way(self) -> int:
-        """How many readings were sent and not answered."""
-        return len(self._under_way)
+    def in_flight(self) -> int:
+        """How many readings were sent and not answered yet."""
+        return len(self._in_flight)
 
     def idle(self) -> bool:
-        """Whether nothing is under way and nothing waits to be sent. Only for the thread that pumps."""
-        return not (self._events or self._under_way) and self._peek() is None
+        """Return whether nothing is in flight and nothing waits. Only for the thread that pumps."""
+        return not (self._events or self._in_flight) and self._peek() is None
 
     def on_change(self, connected: bool, refusal: Refusal | None) -> None:
-        """Hear of the connection, from any thread."""
+        """Note, from any thread, that the connection was made or lost."""
         self._events.append(self._on_connected if connected else partial(self._on_disconnected, refusal))
         self._wake()
 
     def pump(self, now: float) -> float:
-        """Act on answers, send what may be sent. Returns seconds until there is more to do by itself."""
+        """Handle answers and send what may be sent. Returns the seconds until more may be sent."""
         while self._events:
-            self._events[0]()  # it stays until it is done: where the disk fails, it is tried again
+            self._events[0]()  # it stays in the queue until done: a failed disk retries it
             self._events.popleft()
         if self.line is None or not self.line.connected:
             return NEVER
         if now < self._hold_until:
             return self._hold_until - now
-        while len(self._under_way) < (1 if self._suspects or self._holds else self.window):
+        while len(self._in_flight) < (1 if self._suspects or self._holds else self.window):
             waiting = self._peek()
             if waiting is None:
-                self._suspects &= self._under_way.keys()
+                self._suspects &= self._in_flight.keys()
                 return NEVER
             delay = self.pace.delay(now)
             if delay:
                 return delay
             self._ahead = None
-            self._under_way[waiting.seq] = (waiting.payload, time.time())
-            self.line.publish(waiting.payload, partial(self._hear, waiting.seq))
+            self._in_flight[waiting.seq] = (waiting.payload, time.time())
+            self.line.publish(waiting.payload, partial(self._answered, waiting.seq))
         return NEVER
 
     def _skips(self, seq: int) -> bool:
-        return seq in self._under_way or seq in self.spool.settled
+        return seq in self._in_flight or seq in self.spool.settled
 
     def _peek(self) -> Waiting | None:
         if self._ahead is None:
@@ -153,7 +153,7 @@ class Delivery:
                     break
         return self._ahead
 
-    def _hear(self, seq: int, refusal: Refusal | None) -> None:
+    def _answered(self, seq: int, refusal: Refusal | None) -> None:
         self._events.append(partial(self._on_answer, seq, refusal))
         self._wake()
 
@@ -167,15 +167,15 @@ class Delivery:
             return
         if refusal.behaviour is Behaviour.SLOW:
             self._slow_down(refusal)
-        elif refusal.behaviour is Behaviour.ASIDE:
-            # The broker does not say which of them it was: each is tried alone.
-            self._suspects |= set(self._under_way)
-            if len(self._under_way) == 1:
-                [(seq, (payload, published))] = self._under_way.items()
-                self._set_aside(seq, payload, published, refusal)
+        elif refusal.behaviour is Behaviour.QUARANTINE:
+            # The broker does not say which message it was: each is tried alone.
+            self._suspects |= set(self._in_flight)
+            if len(self._in_flight) == 1:
+                [(seq, (payload, published))] = self._in_flight.items()
+                self._quarantine(seq, payload, published, refusal)
 
     def _on_answer(self, seq: int, refusal: Refusal | None) -> None:
-        payload, published = self._under_way[seq]
+        payload, published = self._in_flight[seq]
         if refusal is None:
             self.ledger.record(payload, published, None)
             self.fault, self._holds, self.last_acknowledged = None, 0, time.time()
@@ -183,13 +183,13 @@ class Delivery:
             self._suspects.discard(seq)
             self._stubborn.pop(seq, None)
             self.spool.acknowledge([seq])
-            del self._under_way[seq]
+            del self._in_flight[seq]
             return
-        if refusal.behaviour is Behaviour.ASIDE or self._is_hopeless(seq, refusal):
-            self._set_aside(seq, payload, published, refusal)
-            del self._under_way[seq]
+        if refusal.behaviour is Behaviour.QUARANTINE or self._is_hopeless(seq, refusal):
+            self._quarantine(seq, payload, published, refusal)
+            del self._in_flight[seq]
             return
-        del self._under_way[seq]
+        del self._in_flight[seq]
         self._send_again(seq)
         if refusal.behaviour is Behaviour.SLOW:
             self._slow_down(refusal)
@@ -197,19 +197,19 @@ class Delivery:
             self._hold(refusal)
 
     def _is_hopeless(self, seq: int, refusal: Refusal) -> bool:
-        """Whether the broker takes others and, time and again, not this one."""
+        """Return whether the broker accepts others and has refused this one again and again."""
         if refusal.behaviour is not Behaviour.RETRY or not refusal.answered:
             return False
         tries, before = self._stubborn.get(seq, (0, self._acknowledged))
         self._stubborn[seq] = (tries + 1, before)
         return tries + 1 >= TRIES and self._acknowledged > before
 
-    def _set_aside(self, seq: int, payload: str, published: float, refusal: Refusal) -> None:
-        self.spool.set_aside(seq, str(refusal))
+    def _quarantine(self, seq: int, payload: str, published: float, refusal: Refusal) -> None:
+        self.spool.quarantine(seq, str(refusal))
         self.ledger.record(payload, published, refusal)
         self._suspects.discard(seq)
         self._stubborn.pop(seq, None)
-        log.error("set a reading aside, it will never be taken: %s: %.200s", refusal, payload)
+        log.error("quarantined a reading that the broker will never accept: %s: %.200s", refusal, payload)
 
     def _slow_down(self, refusal: Refusal) -> None:
         self.fault = refusal
@@ -223,10 +223,10 @@ class Delivery:
             self._holds = min(self._holds + 1, 16)
             self._hold_until = now + random.uniform(HOLD_S[0] / 2, ceiling)  # noqa: S311 - only spreads retries in time
         self.fault = refusal
-        said, when = self._said
-        if said != refusal.name or now - when > SAY_AGAIN_S:
-            self._said = (refusal.name, now)
-            log.error("reading not taken, it waits in the spool: %s", refusal)
+        name, when = self._logged
+        if name != refusal.name or now - when > REPEAT_S:
+            self._logged = (refusal.name, now)
+            log.error("reading refused, it waits in the spool: %s", refusal)
 
     def _send_again(self, seq: int) -> None:
         if self._backlog.upto is not None and seq > self._backlog.upto:

@@ -1,4 +1,4 @@
-"""The command doctor: looks at all that a reading needs on its way to the broker, and names each fault's fix."""
+"""The command doctor: checks all that a reading needs on its way to the broker, and names each fault's fix."""
 
 import shutil
 import socket
@@ -23,7 +23,7 @@ REISSUE = (
 
 
 def doctor(config: Path | None, flags: Mapping[str, Any], as_json: bool) -> int:
-    """Print what was found; returns 1 where something is wrong."""
+    """Print the findings; returns 1 if something is wrong."""
     try:
         settings = load(config, flags)
     except SettingsError as error:
@@ -31,11 +31,11 @@ def doctor(config: Path | None, flags: Mapping[str, Any], as_json: bool) -> int:
             Finding("settings", "fault", str(error), f"the file is {config or DEFAULT_FILE}; iot-device run --help")
         ]
         return show("iot-device", found, as_json)
-    return show(f"{settings.thing} at {settings.endpoint}:{settings.port}", list(look(settings)), as_json)
+    return show(f"{settings.thing} at {settings.endpoint}:{settings.port}", list(check(settings)), as_json)
 
 
-def look(settings: Settings) -> Iterator[Finding]:
-    """Look at one thing after the other, in the order in which they are needed."""
+def check(settings: Settings) -> Iterator[Finding]:
+    """Check one thing after the other, in the order in which they are needed."""
     yield key(settings)
     yield status.validity(settings)
     yield status.time_of(settings)
@@ -54,7 +54,7 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 
 def key(settings: Settings) -> Finding:
-    """Look at the key: readable, private, and the certificate's."""
+    """Check that the key is readable, private, and the certificate's."""
     path = settings.key
     try:
         mode = path.stat().st_mode
@@ -65,54 +65,54 @@ def key(settings: Settings) -> Finding:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(settings.certificate, path)
     except (ssl.SSLError, OSError) as error:
         text = f"{path} is not the key of {settings.certificate}, or one of them is no PEM: {error}"
-        return Finding("key", "fault", text, "put both back as they were issued, together")
+        return Finding("key", "fault", text, "restore both as they were issued, together")
     if stat.S_IMODE(mode) & 0o077:
         return Finding("key", "fault", f"others can read {path}", f"chmod 600 {path}")
-    return Finding("key", "ok", "is the certificate's, and nobody else's to read")
+    return Finding("key", "ok", "belongs to the certificate, and is private")
 
 
 def sensor(settings: Settings) -> Finding:
-    """Take a reading, which is published nowhere."""
+    """Take a reading, which is not published."""
     try:
         value = sensors.make(settings)()
     except (OSError, SettingsError) as error:
-        return Finding("sensor", "fault", str(error), "see the settings sensor, sensor_path, sensor_command")
+        return Finding("sensor", "fault", str(error), "check the settings sensor, sensor_path, sensor_command")
     return Finding("sensor", "ok", f"{settings.sensor} says {value:g} °C")
 
 
 def disk(settings: Settings) -> Finding:
-    """Look for room for the spool."""
+    """Check that the spool has room."""
     folder = settings.state_dir
     try:
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
         usage = shutil.disk_usage(folder)
     except OSError as error:
-        return Finding("disk", "fault", f"{folder} cannot be looked at: {error.strerror}", AS_OWNER)
+        return Finding("disk", "fault", f"{folder} is not accessible: {error.strerror}", AS_OWNER)
     text = f"{usage.free >> 20:,} MiB free for {settings.state_dir}"
     if usage.free < DISK_BYTES:
-        return Finding("disk", "fault", text, "make room, or set state_dir to a place that has it")
+        return Finding("disk", "fault", text, "make room, or set state_dir to a disk that has it")
     return Finding("disk", "ok", text)
 
 
 def reach(settings: Settings) -> Iterator[Finding]:
-    """Look up the broker's name, connect, and check its certificate; ends at the first fault."""
+    """Resolve the broker's name, connect, and check its certificate; ends at the first fault."""
     where = f"{settings.endpoint}:{settings.port}"
     try:
         found = socket.getaddrinfo(settings.endpoint, settings.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # the latter of a name that is none
+    except (OSError, UnicodeError) as error:  # the latter for an invalid name
         fix = (
-            "is endpoint right (aws iot describe-endpoint --endpoint-type iot:Data-ATS says it), "
+            "is endpoint right (aws iot describe-endpoint --endpoint-type iot:Data-ATS prints it), "
             "and does this host resolve names?"
         )
-        yield Finding("name", "fault", f"{settings.endpoint} is not known: {error}", fix)
+        yield Finding("name", "fault", f"{settings.endpoint} cannot be resolved: {error}", fix)
         return
     yield Finding("name", "ok", f"{settings.endpoint} is {', '.join(sorted({str(entry[4][0]) for entry in found}))}")
     try:
         link = socket.create_connection((settings.endpoint, settings.port), TIMEOUT_S)
     except OSError as error:
-        fix = "does a firewall let the port out, and is the network up?"
-        yield Finding("network", "fault", f"no way to {where}: {error}", fix)
+        fix = "does a firewall block the port, and is the network up?"
+        yield Finding("network", "fault", f"{where} cannot be reached: {error}", fix)
         return
     with link:
         yield Finding("network", "ok", f"{where} answers")
@@ -120,28 +120,28 @@ def reach(settings: Settings) -> Iterator[Finding]:
             context = ssl.create_default_context(cafile=str(settings.ca))
             context.load_cert_chain(settings.certificate, settings.key)
             with context.wrap_socket(link, server_hostname=settings.endpoint) as secured:
-                yield Finding("broker", "ok", f"is who it says it is ({secured.version()})")
+                yield Finding("broker", "ok", f"its certificate is trusted ({secured.version()})")
         except ssl.SSLCertVerificationError as error:
-            fix = f"is {settings.ca} the authority of this broker, and the clock right?"
+            fix = f"is {settings.ca} this broker's authority, and the clock right?"
             yield Finding("broker", "fault", f"its certificate is not trusted: {error.verify_message}", fix)
         except OSError as error:
-            text = f"it ends the TLS handshake: {error}"
+            text = f"it ended the TLS handshake: {error}"
             fix = f"the device's certificate may be revoked, inactive or of another account; {REISSUE}"
             yield Finding("broker", "fault", text, fix)
 
 
 def connect(settings: Settings) -> Finding:
-    """Connect as the device, which no publisher does at the moment."""
-    from iot_device.publisher import NotConnectedError, Publisher  # noqa: PLC0415 - the AWS SDK is slow to load
+    """Connect as the device; no publisher may run meanwhile."""
+    from iot_device.connection import Connection, NotConnectedError  # noqa: PLC0415 - the AWS SDK is slow to load
 
     try:
-        with Publisher(settings) as publisher:
-            publisher.wait_connected(CONNECT_TIMEOUT_S)
+        with Connection(settings) as connection:
+            connection.wait_connected(CONNECT_TIMEOUT_S)
     except (NotConnectedError, SettingsError) as error:
-        refusal = publisher.refusal
+        refusal = connection.refusal
         if refusal is None or not refusal.lasting:
-            return Finding("connection", "fault", str(error), "try again; the broker's side may say more")
+            return Finding("connection", "fault", str(error), "try again; the broker's log may say more")
         detail = f" ({refusal.detail})" if refusal.detail else ""
         text = f"the broker refuses this device: {refusal.name}{detail}"
         return Finding("connection", "fault", text, f"is the certificate revoked or inactive? {REISSUE}; {refusal.fix}")
-    return Finding("connection", "ok", f"the broker takes this device as {settings.thing}")
+    return Finding("connection", "ok", f"the broker accepts this device as {settings.thing}")

@@ -1,4 +1,4 @@
-"""What status and doctor say: lines with a verdict, each fault with its fix."""
+"""What status and doctor print: lines with a verdict, each fault with its fix."""
 
 import json
 import os
@@ -14,7 +14,7 @@ COLOURS = {"ok": "\033[32m", "note": "\033[33m", "fault": "\033[1;31m"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `verdict` is ok, note (worth knowing) or fault."""
+    """The result of one check; `verdict` is ok, note (worth knowing) or fault."""
 
     name: str
     verdict: str
@@ -23,7 +23,7 @@ class Finding:
 
 
 def show(title: str, findings: Sequence[Finding], as_json: bool) -> int:
-    """Print findings; returns the exit status, 1 where there is a fault."""
+    """Print findings; returns the exit status, 1 if there is a fault."""
     faults = sum(finding.verdict == "fault" for finding in findings)
     if as_json:
         print(json.dumps({"title": title, "faults": faults, "findings": [asdict(f) for f in findings]}, indent=2))

@@ -1,4 +1,4 @@
-"""As whom a simulation publishes: one thing, a gateway with many devices behind it, or many things with kits."""
+"""Who a simulation publishes as: one thing, a gateway with many devices behind it, or many things with kits."""
 
 import contextlib
 import zipfile
@@ -21,16 +21,16 @@ class Identity:
 
 
 def behind_one(settings: Settings, devices: int) -> Identity:
-    """Return the thing itself, or as a gateway for devices named after it."""
+    """Return the thing itself, or the thing as a gateway for devices named after it."""
     names = [settings.thing] if devices == 1 else [f"{settings.thing}-{n}" for n in range(1, devices + 1)]
     return Identity(settings, names)
 
 
 @contextlib.contextmanager
 def of_kits(folder: Path, devices: int) -> Iterator[list[Identity]]:
-    """Give an identity for each of the first `devices` kits in a folder: unpacked ones or zips, in order of name.
+    """Yield an identity for each of the first `devices` kits of a folder, unpacked or zips, in order of name.
 
-    Raises SettingsError where there are too few.
+    Raises SettingsError if there are too few.
     """
     found = sorted(
         path for path in folder.iterdir() if path.suffix == ".zip" or (path / KIT_SETTINGS).is_file()

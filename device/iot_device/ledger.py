@@ -1,7 +1,6 @@
-"""A line of JSON for each reading once its fate is known, so that another can be compared with what arrived.
+"""A line of JSON for the outcome of each reading, to compare with what arrived.
 
-A line is written before the spool forgets the reading: with the spool, a reading that was taken has a line after any
-crash, or waits still.
+A line is written before the reading is deleted from the spool: after any crash each has a line or still waits.
 """
 
 import json
@@ -14,7 +13,7 @@ from typing import TextIO
 from iot_device.reasons import Refusal
 from iot_device.settings import SettingsError
 
-LATENCIES = 100_000  # the last so many; a closing table needs no more
+LATENCIES = 100_000  # enough for percentiles
 
 
 @dataclass
@@ -25,24 +24,21 @@ class Ledger:
     acknowledged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     latencies: list[float] | None = None
-    """Seconds from publish to acknowledgement, where they are wanted."""
+    """Seconds from publish to acknowledgement; None if they are not needed."""
 
     @classmethod
-    def at(cls, path: Path | None, go_on: bool = False) -> "Ledger":
-        """Return a ledger that writes to a file, a new one unless it goes on, or one that only counts.
-
-        Raises SettingsError.
-        """
+    def at(cls, path: Path | None, append: bool = False) -> "Ledger":
+        """Return a ledger that writes to a file, or one that only counts. Raises SettingsError."""
         try:
-            return cls(path.open("a" if go_on else "w", buffering=1) if path else None)
+            return cls(path.open("a" if append else "w", buffering=1) if path else None)
         except OSError as error:
             raise SettingsError(
-                f"ledger {path} cannot be written: {error.strerror}: name a file by --ledger whose folder is there and "
-                "may be written to."
+                f"ledger {path} cannot be written: {error.strerror}: name a file by --ledger whose folder exists and "
+                "is writable."
             ) from error
 
     def record(self, payload: str, published: float, refusal: Refusal | None) -> None:
-        """Write that a reading was acknowledged, or refused for good. Raises OSError, and then has counted nothing."""
+        """Write that a reading was acknowledged, or refused for good. Raises OSError, and then counts nothing."""
         answered = time.time()
         self._write(payload, published, {"refused": refusal.name} if refusal else {"acknowledged_at": answered})
         if refusal:
@@ -53,7 +49,7 @@ class Ledger:
                 self.latencies.append(answered - published)
 
     def record_waiting(self, payload: str) -> None:
-        """Write that a reading waits still when the command ends."""
+        """Write that a reading still waits when the command ends."""
         self._write(payload, None, {"waiting": True})
 
     def _write(self, payload: str, published: float | None, outcome: dict[str, object]) -> None:

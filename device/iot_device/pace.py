@@ -1,11 +1,11 @@
-"""How fast one connection may publish: never above the broker's limit, and slower once it complains.
+"""How fast one connection may publish: below the broker's limit, and slower once it complains.
 
-AWS IoT Core takes 100 publishes a second from one connection, and says QUOTA_EXCEEDED beyond that.
+AWS IoT Core allows one connection 100 publishes a second, and answers QUOTA_EXCEEDED beyond that.
 """
 
 from dataclasses import dataclass, field
 
-GENTLE_S = 1.0  # complaints within this time are one complaint: all of them were on their way already
+GENTLE_S = 1.0  # complaints within this time count once: their publishes were in flight already
 REGAIN = 0.02  # of the limit, each second without a complaint
 
 
@@ -13,8 +13,8 @@ REGAIN = 0.02  # of the limit, each second without a complaint
 class Pace:
     """A token bucket. `limit` is in publishes a second, 0 for none; times are monotonic seconds.
 
-    The bucket's depth is taken off the rate, so that no second whatever sees more than the limit; a hundredth more is,
-    since what leaves a moment late counts in the broker's next second.
+    The bucket's depth is taken off the rate, so that no interval of a second sees more than the limit; and another
+    hundredth, since a publish that leaves a moment late counts in the broker's next second.
     """
 
     limit: float = 100.0

@@ -1,4 +1,4 @@
-"""A reading: what a sensor said, when, and the id by which every copy of it is known."""
+"""A reading: what a sensor measured, when, and the id that all copies of it share."""
 
 import json
 import secrets
@@ -28,7 +28,7 @@ def now() -> int:
 
 @dataclass(frozen=True)
 class Reading:
-    """Time and id are minted here, once: whoever sends it again sends the same ones."""
+    """Time and id are set once, here: every copy that is sent has the same ones."""
 
     device: str
     temperature: float

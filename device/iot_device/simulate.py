@@ -1,4 +1,4 @@
-"""The command simulate: many readings, by way of the same spool and connections as run's, and what became of them."""
+"""The command simulate: many readings through the same spool and connections as run's, and their outcome."""
 
 import contextlib
 import itertools
@@ -13,26 +13,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from iot_device.delivery import WINDOW, Delivery
-from iot_device.engine import Engine
+from iot_device.connection import CONNECT_TIMEOUT_S
+from iot_device.engine import FLUSH_S
 from iot_device.identities import Identity, behind_one, of_kits
 from iot_device.ledger import Ledger
 from iot_device.pace import Pace
-from iot_device.publisher import Publisher
-from iot_device.publishing import CONNECT_TIMEOUT_S, FLUSH_S, stop_on_signal
 from iot_device.reading import Reading, now
 from iot_device.sensors import ramp
 from iot_device.settings import Settings, SettingsError
+from iot_device.signals import stop_on_signal
 from iot_device.spool import Spool, SpoolError
+from iot_device.wiring import wire
 
 TICK_S = 0.02
 STALL_S = 40.0  # without a single acknowledgement
-UNLIMITED_WINDOW = 1000
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked for. Zero `count` or `seconds`: without such an end."""
+    """The load to simulate. Zero `count` or `seconds` mean no such end."""
 
     devices: int
     rate: float
@@ -46,15 +45,15 @@ class Load:
 
 
 def simulate(settings: Settings | None, load: Load) -> int:
-    """Publish readings at a rate; print the totals. Returns 0 where each of them was acknowledged.
+    """Publish readings at a rate; print the totals. Returns 0 if each of them was acknowledged.
 
-    Settings are needed without kits, which have their own.
+    `settings` are None with kits, which have their own.
     """
-    ledger = Ledger.at(load.ledger, go_on=load.spool is not None)
+    ledger = Ledger.at(load.ledger, append=load.spool is not None)
     ledger.latencies = []
     with _identities(settings, load) as identities, _spool(load) as spool:
         simulation = Simulation(identities, load, spool, ledger)
-        _warn(load.rate, [delivery.pace for delivery in simulation.deliveries])
+        _warn(load.rate, [delivery.pace for delivery in simulation.wiring.deliveries])
         return simulation.run(stop_on_signal())
 
 
@@ -84,9 +83,9 @@ def _warn(rate: float, paces: Sequence[Pace]) -> None:
     if rate > carried and all(pace.limit for pace in paces):
         connections = "1 connection" if len(paces) == 1 else f"{len(paces)} connections"
         print(
-            f"{rate:g} readings a second are asked for, and {connections} can publish {carried:.0f} (a little below "
-            "the limit of each; AWS's is 100): the rest waits in the spool. More kits (--kits, --devices), or "
-            "--unlimited for a broker without that limit, carry more.",
+            f"{rate:g} readings a second are requested, and {connections} can publish {carried:.0f} (a little below "
+            "the limit of each; AWS's is 100): the rest waits in the spool. For more use more kits (--kits, "
+            "--devices), or --unlimited with a broker without that limit.",
             file=sys.stderr,
         )
 
@@ -96,15 +95,7 @@ class Simulation:
 
     def __init__(self, identities: Sequence[Identity], load: Load, spool: Spool, ledger: Ledger) -> None:
         self.load, self.spool, self.ledger = load, spool, ledger
-        self.engine = Engine(spool, lambda: None)
-        self.deliveries = [self._delivery(identity.settings) for identity in identities]
-        self.engine.deliveries = self.deliveries
-        self.publishers = [
-            Publisher(identity.settings, delivery.on_change)
-            for identity, delivery in zip(identities, self.deliveries, strict=True)
-        ]
-        for delivery, publisher in zip(self.deliveries, self.publishers, strict=True):
-            delivery.line = publisher
+        self.wiring = wire(spool, [identity.settings for identity in identities], ledger, unlimited=load.unlimited)
         # in turns: the first device of each connection, then the second of each, and so on
         self._devices = itertools.cycle(
             (identity.settings.thing, name)
@@ -116,22 +107,16 @@ class Simulation:
         self.before = spool.waiting
         self.sent = 0
 
-    def _delivery(self, settings: Settings) -> Delivery:
-        pace = Pace(0 if self.load.unlimited else settings.rate_limit)
-        window = UNLIMITED_WINDOW if self.load.unlimited else WINDOW
-        return Delivery(self.spool, settings.thing, pace=pace, ledger=self.ledger, wake=self.engine.wake, window=window)
-
     def run(self, stop: threading.Event) -> int:
-        """Return the exit status. Raises NotConnectedError where a connection can't be had."""
+        """Return the exit status. Raises NotConnectedError if a connection cannot be made."""
+        engine = self.wiring.engine
         with contextlib.ExitStack() as stack:
-            stack.callback(self._disconnect)
-            for publisher in self.publishers:
-                publisher.__enter__()
-            for publisher in self.publishers:
-                publisher.wait_connected(CONNECT_TIMEOUT_S)
+            stack.enter_context(self.wiring)
+            for connection in self.wiring.connections:
+                connection.wait_connected(CONNECT_TIMEOUT_S)
             began = time.monotonic()
-            self.engine.start(stop.set)
-            stack.callback(self.engine.stop, 0.0)
+            engine.start(stop.set)
+            stack.callback(engine.stop, 0.0)
             self._produce(began, stop)
             self._drain(stop)
             seconds = time.monotonic() - began
@@ -151,11 +136,11 @@ class Simulation:
             if rows:
                 self.spool.take_rows(rows)
                 self.sent += len(rows)
-                self.engine.wake()
+                self.wiring.engine.wake()
             stop.wait(max(TICK_S, 1 / self.load.rate if self.load.rate < 1 / TICK_S else 0.0))
 
     def _drain(self, stop: threading.Event) -> None:
-        """Wait until nothing waits, or nothing moves any more; once it was stopped, only for a moment."""
+        """Wait until no reading waits or nothing moves any more; after a stop for FLUSH_S at most."""
         until = time.monotonic() + (FLUSH_S if stop.is_set() else math.inf)
         asked = stop.is_set()
         last, moved = -1, time.monotonic()
@@ -166,18 +151,12 @@ class Simulation:
                 return
             time.sleep(TICK_S)
 
-    def _disconnect(self) -> None:
-        for publisher in self.publishers:
-            publisher.stop()
-        for publisher in self.publishers:
-            publisher.wait_stopped()
-
     def _note_waiting(self) -> int:
         self.spool.settle()
-        for delivery in self.deliveries:
-            place = 0
-            while rows := self.spool.fetch(delivery.thing, place, self.spool.last, 1000):
-                place = rows[-1].seq
+        for delivery in self.wiring.deliveries:
+            position = 0
+            while rows := self.spool.fetch(delivery.thing, position, self.spool.last, 1000):
+                position = rows[-1].seq
                 for row in rows:
                     self.ledger.record_waiting(row.payload)
         return self.spool.waiting
@@ -185,7 +164,7 @@ class Simulation:
     def _totals(self, waiting: int, seconds: float) -> str:
         used = resource.getrusage(resource.RUSAGE_SELF)
         rows = {
-            "connections": str(len(self.publishers)),
+            "connections": str(len(self.wiring.connections)),
             **({"from before": str(self.before)} if self.before else {}),
             "sent": str(self.sent),
             "acknowledged": str(self.ledger.acknowledged),

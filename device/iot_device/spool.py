@@ -1,8 +1,8 @@
-"""Readings on their way, on disk: one that was taken is kept until the broker has acknowledged it.
+"""Readings on disk: each is kept from when it was taken until the broker has acknowledged it.
 
-SQLite in WAL mode with synchronous=FULL: a commit is on the disk before `take` returns, so that a power cut loses
-nothing that was taken (https://www.sqlite.org/pragma.html#pragma_synchronous). What was acknowledged is deleted along
-with the next commit; a crash before that only has it sent again, under the same message id.
+SQLite in WAL mode with synchronous=FULL: a commit is on the disk before `take` returns, so that a power cut loses no
+reading (https://www.sqlite.org/pragma.html#pragma_synchronous). Acknowledged readings are deleted along with the next
+commit; after a crash before that they are sent again, under the same message ids.
 """
 
 import contextlib
@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from iot_device import torn
+from iot_device import damage
 from iot_device.reading import Reading
+from iot_device.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -23,24 +24,24 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS readings_of_thing ON readings (thing);
-CREATE TABLE IF NOT EXISTS aside (
+CREATE TABLE IF NOT EXISTS quarantine (
     seq INTEGER PRIMARY KEY, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-GONE = ("acknowledged", "dropped_count", "dropped_age", "dropped_torn", "set_aside")
+GONE = ("acknowledged", "dropped_count", "dropped_age", "dropped_torn", "quarantined")
 COUNTERS = ("taken", *GONE, "torn")
-PLAUSIBLE_MS = 1_735_689_600_000  # 2025: a device without a clock starts in 1970, which says nothing about age
-DROP_SHARE = 100  # a full spool makes room for a hundredth of it at once, so that not every reading costs a line
-ASIDE_LIMIT = 1000
+PLAUSIBLE_MS = 1_735_689_600_000  # 2025: earlier times come from a clock that was never set, and give no age
+DROP_SHARE = 100  # a full spool drops a hundredth at once, so that not every further reading logs a line
+QUARANTINE_LIMIT = 1000
 DAY_MS = 86_400_000
 
 
 class SpoolError(OSError):
-    """The spool can't be used; the message names the fix."""
+    """The spool cannot be used; the message names the fix."""
 
 
 class Waiting(NamedTuple):
-    """A reading that waits, by its place in the queue."""
+    """A reading that waits, by its position in the queue."""
 
     seq: int
     payload: str
@@ -49,27 +50,27 @@ class Waiting(NamedTuple):
 class Spool:
     """One file for any number of things. Safe to use from several threads; another process may read and add.
 
-    `limit` is how many readings may wait, `days` how long; the oldest are dropped beyond that, counted and logged.
-    Where a failing disk has torn the file, the `owner`, whoever publishes from it, puts it by and goes on with a new
-    one: what was being done fails once with sqlite3.Error, and every reading that can be read keeps its place.
+    `limit` is how many readings may wait, `days` how long; beyond that the oldest are dropped, counted and logged.
+    Where the disk has damaged the file, its `owner`, the process that publishes from it, moves it away and starts a new
+    one: the operation fails once with sqlite3.Error, and every reading that can still be read keeps its position.
     """
 
     def __init__(self, path: Path, limit: int = 500_000, days: float = 30.0, *, owner: bool = True) -> None:
-        """Raise SpoolError where the file can't be used."""
+        """Raise SpoolError if the file cannot be used."""
         self.path, self.limit, self.days = path, limit, days
         self.last = 0
-        """Place of the latest reading."""
+        """Position of the latest reading."""
         self.waiting = 0
-        """How many readings wait, those included that were acknowledged and not deleted yet."""
+        """How many readings wait, including those acknowledged and not deleted yet."""
         self.settled: set[int] = set()
-        """Places that were acknowledged and not deleted yet."""
+        """Positions that were acknowledged and not deleted yet."""
         self._owner = owner
         self._lock = threading.RLock()
         self._version = 0
         try:
             self._database = self._open()
         except (sqlite3.Error, OSError) as error:
-            raise SpoolError(f"the spool {path} cannot be used ({error}): {torn.fix(error)}") from error
+            raise SpoolError(f"the spool {path} cannot be used ({error}): {damage.fix(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
         database = None
@@ -79,33 +80,33 @@ class Spool:
         except sqlite3.Error as error:
             if database:
                 database.close()
-            if not (self._owner and torn.is_torn(error)):
+            if not (self._owner and damage.is_damage(error)):
                 raise
-            return self._begin_anew(error)
+            return self._start_anew(error)
         return database
 
-    def _begin_anew(self, error: sqlite3.Error) -> sqlite3.Connection:
-        """Put the torn file by, and return a new one with what can be read. Readings to come matter most."""
-        spoilt = torn.put_by(self.path)
+    def _start_anew(self, error: sqlite3.Error) -> sqlite3.Connection:
+        """Move the damaged file away, and return a new one with what can be read of it."""
+        damaged = damage.move_away(self.path)
         try:
             database = self._connect(self.last)
         except sqlite3.Error:
-            torn.put_back(spoilt, self.path)
+            damage.move_back(damaged, self.path)
             raise
-        log.error("the spool was torn (%s): a new one is begun, the old one is %s. Is its disk failing?", error, spoilt)
+        log.error("the spool is damaged (%s): moved it to %s and made a new one; the disk may fail", error, damaged)
         try:
-            self._save(spoilt, database)
+            self._save(damaged, database)
         except sqlite3.Error as other:
-            log.error("no reading could be saved from it (%s): %s", other, torn.fix(other))  # noqa: TRY400 - no traceback: the fault is the disk's
+            log.error("saved no reading of it (%s): %s", other, damage.fix(other))  # noqa: TRY400 - no traceback: the disk failed
         self._look(database)
         return database
 
-    def _save(self, spoilt: Path, database: sqlite3.Connection) -> None:
-        with contextlib.closing(sqlite3.connect(spoilt)) as old, database:
+    def _save(self, damaged: Path, database: sqlite3.Connection) -> None:
+        with contextlib.closing(sqlite3.connect(damaged)) as old, database:
             database.execute("BEGIN IMMEDIATE")
-            database.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?)", torn.readings(old))
+            database.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?)", damage.readings(old))
             [saved] = database.execute("SELECT count(*) FROM readings").fetchone()
-            count = dict.fromkeys(COUNTERS, 0) | torn.counters(old)
+            count = dict.fromkeys(COUNTERS, 0) | damage.counters(old)
             lost = max(0, count["taken"] - saved - sum(count[name] for name in GONE))
             count["dropped_torn"] += lost
             count["taken"] = saved + sum(count[name] for name in GONE)
@@ -113,10 +114,10 @@ class Spool:
             database.executemany(
                 "UPDATE counters SET value = ? WHERE name = ?", [(count[name], name) for name in COUNTERS]
             )
-        log.error("saved %d readings from it; dropped %d, which can't be read", saved, lost)
+        log.error("saved %d readings of it; dropped %d that cannot be read", saved, lost)
 
     def _connect(self, last: int = 0) -> sqlite3.Connection:
-        """Open the file, or make it, with places after `last`: none is used twice."""
+        """Open the file, or make it with positions after `last`: none is used twice."""
         fresh = not self.path.exists()
         database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
@@ -124,6 +125,7 @@ class Spool:
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA cache_size = -1024")
             database.execute(f"PRAGMA journal_size_limit = {4 << 20}")
+            self._migrate(database)
             database.executescript(SCHEMA)
             database.executemany("INSERT OR IGNORE INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
             if last:
@@ -133,12 +135,20 @@ class Spool:
             raise
         if fresh:
             folder = os.open(self.path.parent, os.O_RDONLY)
-            os.fsync(folder)  # else the file itself could be gone after a power cut
+            os.fsync(folder)  # else a power cut could remove the file itself
             os.close(folder)
         return database
 
+    def _migrate(self, database: sqlite3.Connection) -> None:
+        """Rename what releases before 2.0 called otherwise."""
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'aside'").fetchone():
+            database.executescript(
+                "BEGIN IMMEDIATE; ALTER TABLE aside RENAME TO quarantine;"
+                " UPDATE counters SET name = 'quarantined' WHERE name = 'set_aside'; COMMIT;"
+            )
+
     def refresh(self) -> bool:
-        """Look whether another process has added readings. Returns whether there is something new."""
+        """Look for readings that another process has added. Returns whether there are any."""
         with self._guarded():
             [version] = self._database.execute("PRAGMA data_version").fetchone()
             if version == self._version:
@@ -165,7 +175,7 @@ class Spool:
         try:
             self._store(rows)
         except sqlite3.Error as error:
-            if not (self._owner and torn.is_torn(error)):
+            if not (self._owner and damage.is_damage(error)):
                 raise
             self._store(rows)  # in the new file
 
@@ -181,10 +191,10 @@ class Spool:
                 self._drop_oldest(excess + self.limit // DROP_SHARE)
 
     def fetch(self, thing: str, after: int, upto: int, limit: int) -> list[Waiting]:
-        """Return a thing's readings between two places (without the first, with the last), oldest first.
+        """Return a thing's readings between two positions (without the first, with the last), oldest first.
 
-        None is returned only where none waits: a page of which all were acknowledged is turned over here, under the
-        lock, since whoever looks at `settled` later may find it emptied by a commit.
+        The list is empty only if none waits: a page of acknowledged readings is skipped here, under the lock, since a
+        caller that looks at `settled` later may find it emptied by a commit.
         """
         with self._guarded():
             while True:
@@ -198,35 +208,34 @@ class Spool:
                 after = rows[-1][0]
 
     def acknowledge(self, seqs: Iterable[int]) -> None:
-        """Note that the broker has these; the next commit deletes them."""
+        """Note that the broker has acknowledged these; the next commit deletes them."""
         with self._lock:
             self.settled.update(seqs)
 
     def settle(self) -> None:
-        """Delete what was acknowledged. Raises sqlite3.Error."""
+        """Delete acknowledged readings. Raises sqlite3.Error."""
         with self._lock:
             if self.settled:
                 with self._writing():
                     self._delete_settled()
 
-    def set_aside(self, seq: int, reason: str) -> None:
-        """Keep a reading that will never be taken apart from the others. Raises sqlite3.Error."""
+    def quarantine(self, seq: int, reason: str) -> None:
+        """Keep a reading that the broker will never accept apart from the others. Raises sqlite3.Error."""
         with self._writing():
             self._database.execute(
-                "INSERT OR IGNORE INTO aside SELECT seq, thing, taken, payload, ? FROM readings WHERE seq = ?",
+                "INSERT OR IGNORE INTO quarantine SELECT seq, thing, taken, payload, ? FROM readings WHERE seq = ?",
                 (reason, seq),
             )
             gone = self._database.execute("DELETE FROM readings WHERE seq = ?", (seq,)).rowcount
             self.waiting -= gone
-            self._count("set_aside", gone)
+            self._count("quarantined", gone)
             self._database.execute(
-                "DELETE FROM aside WHERE seq <= (SELECT max(seq) FROM aside) AND seq NOT IN"
-                " (SELECT seq FROM aside ORDER BY seq DESC LIMIT ?)",
-                (ASIDE_LIMIT,),
+                "DELETE FROM quarantine WHERE seq NOT IN (SELECT seq FROM quarantine ORDER BY seq DESC LIMIT ?)",
+                (QUARANTINE_LIMIT,),
             )
 
     def expire(self, now: int) -> int:
-        """Drop what is older than the limit; `now` in ms. Returns how many that were. Raises sqlite3.Error."""
+        """Drop readings older than the limit; `now` in ms. Returns their number. Raises sqlite3.Error."""
         oldest = now - int(self.days * DAY_MS)
         with self._writing():
             gone = self._database.execute(
@@ -236,36 +245,36 @@ class Spool:
         return gone
 
     def oldest(self) -> int | None:
-        """Return when the first reading that waits was taken, in ms; None where none waits."""
+        """Return when the first waiting reading was taken, in ms; None if none waits."""
         with self._guarded():
             row = self._database.execute("SELECT taken FROM readings ORDER BY seq LIMIT 1").fetchone()
             return row[0] if row else None
 
     def counters(self) -> dict[str, int]:
-        """Return the totals since the spool began: taken = waiting + acknowledged + dropped_* + set_aside.
+        """Return the totals since the spool was made: taken = waiting + acknowledged + dropped_* + quarantined.
 
-        And, in `torn`, how often a new file was begun in place of a torn one.
+        `torn` counts the damaged files that were replaced.
         """
         with self._guarded():
             return dict(self._database.execute("SELECT name, value FROM counters").fetchall())
 
     def waits(self, seq: int) -> bool:
-        """Whether a reading waits still."""
+        """Return whether a reading still waits."""
         with self._guarded():
             return self._database.execute("SELECT 1 FROM readings WHERE seq = ?", (seq,)).fetchone() is not None
 
-    def why_aside(self, seq: int) -> str | None:
-        """Return why a reading was set aside; None where it was not."""
+    def why_quarantined(self, seq: int) -> str | None:
+        """Return why a reading was quarantined; None if it was not."""
         with self._guarded():
-            row = self._database.execute("SELECT reason FROM aside WHERE seq = ?", (seq,)).fetchone()
+            row = self._database.execute("SELECT reason FROM quarantine WHERE seq = ?", (seq,)).fetchone()
             return row[0] if row else None
 
     def close(self) -> None:
-        """Delete what was acknowledged, and close."""
+        """Delete acknowledged readings, and close."""
         try:
             self.settle()
         except sqlite3.Error as error:
-            log.warning("what was acknowledged last will be sent once more, under the same ids: %s", error)
+            log.warning("the last acknowledged readings will be sent once more, under the same ids: %s", error)
         with self._lock:
             self._database.close()
 
@@ -275,16 +284,16 @@ class Spool:
             try:
                 yield
             except sqlite3.Error as error:
-                if self._owner and torn.is_torn(error):
-                    self._change_over(error)
+                if self._owner and damage.is_damage(error):
+                    self._replace(error)
                 raise
 
-    def _change_over(self, error: sqlite3.Error) -> None:
+    def _replace(self, error: sqlite3.Error) -> None:
         old = self._database
         try:
-            self._database = self._begin_anew(error)
+            self._database = self._start_anew(error)
         except OSError as other:
-            raise sqlite3.OperationalError(f"it is torn, and cannot be put by: {other}") from error
+            raise sqlite3.OperationalError(f"it is damaged, and cannot be moved away: {other}") from error
         old.close()
 
     @contextlib.contextmanager
@@ -318,7 +327,25 @@ class Spool:
         if number:
             self.waiting -= number
             self._count(counter, number)
-            log.error("dropped %d readings, the oldest that wait: %s", number, reason)
+            log.error("dropped %d readings, the oldest of those that wait: %s", number, reason)
 
     def _count(self, name: str, number: int) -> None:
         self._database.execute("UPDATE counters SET value = value + ? WHERE name = ?", (number, name))
+
+
+def state_folder(settings: Settings) -> Path:
+    """Return the folder of the spool; make it if it is missing. Raises SettingsError."""
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"state_dir {settings.state_dir} cannot be made: {error.strerror}.") from error
+    return settings.state_dir
+
+
+def open_spool(settings: Settings, *, owner: bool) -> Spool:
+    """Return the spool of a device, as the publisher that owns it or beside that. Raises SettingsError."""
+    path = state_folder(settings) / "spool.db"
+    try:
+        return Spool(path, settings.spool_max_readings, settings.spool_max_days, owner=owner)
+    except SpoolError as error:
+        raise SettingsError(str(error)) from error

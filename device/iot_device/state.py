@@ -1,6 +1,6 @@
-"""What a running publisher tells others: its state as JSON for status and doctor, and metrics for Prometheus.
+"""What a running publisher reports: its state as JSON for status and doctor, and metrics for Prometheus.
 
-The metrics file is for node_exporter's textfile collector, or for whoever else reads that format.
+The metrics file is for node_exporter's textfile collector.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 STALE_S = 30.0
-LOCK_WAIT_S = 0.5  # somebody may be asking just now whether a publisher runs
+LOCK_WAIT_S = 0.5  # a process that checks whether a publisher runs holds it for a moment
 DROPPED = {"dropped_count": "count", "dropped_age": "age", "dropped_disk": "disk", "dropped_torn": "torn"}
 
 
@@ -22,10 +22,10 @@ class AlreadyRunningError(RuntimeError):
 
 
 class Lock:
-    """Held by the one publisher of a state folder, for as long as it lives."""
+    """Held by the one publisher of a state folder while it runs."""
 
     def __init__(self, folder: Path) -> None:
-        """Raise AlreadyRunningError where another holds it; OSError where the folder can't be used."""
+        """Raise AlreadyRunningError if another holds it; OSError if the folder cannot be used."""
         self._file: IO[str] = (folder / "lock").open("a+")
         until = time.monotonic() + LOCK_WAIT_S
         while True:
@@ -40,12 +40,12 @@ class Lock:
                 return
 
     def release(self) -> None:
-        """Let another have it."""
+        """Release the lock."""
         self._file.close()
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a publisher holds the folder. Those who ask share the lock for a moment, and make no file."""
+    """Return whether a publisher holds the folder. It takes a shared lock for a moment, and makes no file."""
     try:
         with (folder / "lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -68,19 +68,19 @@ class State:
     since: float
     """When it was connected, or lost the connection."""
     refusal: str
-    """Why there is no connection, or why the broker takes no reading; empty where all is well."""
+    """Why there is no connection, or why the broker refuses readings; empty if all is well."""
     refusal_name: str
     last_acknowledged: float | None
     rate: float
-    """Publishes a second that it allows itself; 0 for no limit."""
+    """Most publishes a second at the moment; 0 for no limit."""
 
     def write(self, folder: Path) -> None:
-        """Replace the file whole. Raises OSError."""
+        """Replace the file. Raises OSError."""
         _replace(folder / "state.json", json.dumps(asdict(self)), 0o600)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Return the last state that was written; None where there is none that can be read."""
+        """Return the last state that was written; None if there is none that can be read."""
         try:
             return cls(**json.loads((folder / "state.json").read_text()))
         except (OSError, ValueError, TypeError):
@@ -88,17 +88,17 @@ class State:
 
 
 def write_metrics(path: Path, counters: Mapping[str, int], gauges: Mapping[str, float | None]) -> None:
-    """Replace the file whole, for everybody to read: node_exporter runs as a user of its own. Raises OSError."""
+    """Replace the file, readable for everybody since node_exporter runs as its own user. Raises OSError."""
     lines = []
     for name, text in (
         ("taken", "Readings taken from the sensor and stored."),
         ("acknowledged", "Readings that the broker has acknowledged."),
-        ("set_aside", "Readings that the broker will never take, kept apart."),
+        ("quarantined", "Readings that the broker will never accept, kept apart."),
     ):
         lines += _metric(f"readings_{name}_total", "counter", text, {"": counters.get(name, 0)})
     dropped = {f'{{reason="{reason}"}}': counters.get(name, 0) for name, reason in DROPPED.items()}
-    lines += _metric("readings_dropped_total", "counter", "Readings given up.", dropped)
-    lines += _metric("spool_torn_total", "counter", "Spools that the disk has torn, each replaced by a new one.",
+    lines += _metric("readings_dropped_total", "counter", "Readings dropped.", dropped)
+    lines += _metric("spool_torn_total", "counter", "Spools that the disk has damaged, each replaced by a new one.",
                      {"": counters.get("torn", 0)})  # fmt: skip
     for name, text in GAUGES.items():
         value = gauges.get(name)
@@ -109,9 +109,9 @@ def write_metrics(path: Path, counters: Mapping[str, int], gauges: Mapping[str, 
 
 GAUGES = {
     "readings_waiting": "Readings that wait for the broker's acknowledgement.",
-    "oldest_waiting_seconds": "Age of the reading that waits longest.",
+    "oldest_waiting_seconds": "Age of the oldest waiting reading.",
     "connected": "Whether there is a connection to the broker.",
-    "publish_rate_limit": "Publishes a second that the device allows itself.",
+    "publish_rate_limit": "Most publishes a second at the moment.",
     "certificate_expiry_timestamp_seconds": "When the device's certificate ends, in seconds since 1970.",
 }
 

@@ -1,4 +1,4 @@
-"""The command status: what a publisher does and what waits, from its files alone. It disturbs nothing."""
+"""The command status: what the publisher does and what waits, read from its files alone."""
 
 import contextlib
 import sqlite3
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from iot_device import certificate, clock, torn
+from iot_device import certificate, clock, damage
 from iot_device.findings import Finding, show, span
 from iot_device.settings import AS_OWNER, Settings
 from iot_device.state import STALE_S, State, is_running
@@ -20,13 +20,13 @@ START = "start it: systemctl start iot-device, or iot-device run; a kit's by ./s
 
 
 def status(settings: Settings, as_json: bool) -> int:
-    """Print the state; returns 0 where the publisher runs and nothing is wrong."""
+    """Print the state; returns 0 if the publisher runs and nothing is wrong."""
     findings = [publisher(settings), connection(settings), *backlog(settings), validity(settings), time_of(settings)]
     return show(f"{settings.thing} at {settings.endpoint}:{settings.port}", findings, as_json)
 
 
 def publisher(settings: Settings) -> Finding:
-    """Say whether a publisher runs."""
+    """Check that a publisher runs."""
     folder = settings.state_dir
     try:
         running, state = is_running(folder), State.read(folder)
@@ -36,17 +36,17 @@ def publisher(settings: Settings) -> Finding:
     if not running:
         return Finding("publisher", "fault", f"none runs with {folder}", START)
     if state is None or time.time() - state.written > STALE_S:
-        fix = "restart it: systemctl restart iot-device; its log says more: journalctl -u iot-device"
-        return Finding("publisher", "fault", f"runs, but has told nothing for {STALE_S:.0f} s", fix)
+        fix = "restart it: systemctl restart iot-device; its log: journalctl -u iot-device"
+        return Finding("publisher", "fault", f"runs, but has reported nothing for {STALE_S:.0f} s", fix)
     what = f"{settings.sensor} every {settings.interval:g} s"
     return Finding("publisher", "ok", f"runs as process {state.process}, {what}")
 
 
 def connection(settings: Settings) -> Finding:
-    """Say what the running publisher said of its connection."""
+    """Report the running publisher's connection."""
     state = State.read(settings.state_dir) if is_running(settings.state_dir) else None
     if state is None:
-        return Finding("connection", "note", "not known while no publisher runs; doctor tries it")
+        return Finding("connection", "note", "unknown while no publisher runs; doctor tries it")
     for_ = span(time.time() - state.since)
     if not state.connected:
         why, _, fix = state.refusal.partition(": ")
@@ -55,8 +55,8 @@ def connection(settings: Settings) -> Finding:
     answered = f"; last acknowledgement {span(time.time() - last)} ago" if last else ""
     if state.refusal:
         why, _, fix = state.refusal.partition(": ")
-        return Finding("connection", "fault", f"stands for {for_}, but readings are refused: {why}{answered}", fix)
-    return Finding("connection", "ok", f"stands for {for_}{answered}; at most {state.rate:.0f} publishes a second")
+        return Finding("connection", "fault", f"up for {for_}, but readings are refused: {why}{answered}", fix)
+    return Finding("connection", "ok", f"up for {for_}{answered}; at most {state.rate:.0f} publishes a second")
 
 
 @contextlib.contextmanager
@@ -69,19 +69,19 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def backlog(settings: Settings) -> list[Finding]:
-    """Say what waits, and what was given up."""
+    """Report what waits, and what was dropped or quarantined."""
     path = settings.state_dir / "spool.db"
     try:
         if not path.exists():
-            return [Finding("backlog", "ok", "nothing was ever taken")]
+            return [Finding("backlog", "ok", "no reading was taken yet")]
         with _database(path) as database:
             [waiting] = database.execute("SELECT count(*) FROM readings").fetchone()
             oldest = database.execute("SELECT taken FROM readings ORDER BY seq LIMIT 1").fetchone()
             count = dict(database.execute("SELECT name, value FROM counters").fetchall())
-            aside = database.execute("SELECT reason FROM aside ORDER BY seq DESC LIMIT 1").fetchone()
-        spoilt = torn.spoilt(path)
+            last = database.execute("SELECT reason FROM quarantine ORDER BY seq DESC LIMIT 1").fetchone()
+        damaged = damage.moved(path)
     except (sqlite3.Error, OSError) as error:
-        return [Finding("backlog", "fault", f"{path} cannot be read: {error}", torn.fix(error, AS_OWNER))]
+        return [Finding("backlog", "fault", f"{path} cannot be read: {error}", damage.fix(error, AS_OWNER))]
     share = waiting / settings.spool_max_readings
     since = f", the oldest for {span(time.time() - oldest[0] / 1000)}" if oldest else ""
     text = (
@@ -91,21 +91,21 @@ def backlog(settings: Settings) -> list[Finding]:
     findings = [Finding("backlog", "note" if share > 0.5 else "ok", text)]
     dropped = count.get("dropped_count", 0) + count.get("dropped_age", 0)
     if dropped:
-        fix = "give it more room, where the disk has it: spool_max_readings, spool_max_days"
-        findings.append(Finding("dropped", "note", f"{dropped:,} readings were given up, too many or too old", fix))
-    if spoilt:
+        fix = "raise spool_max_readings or spool_max_days, if the disk has room"
+        findings.append(Finding("dropped", "note", f"{dropped:,} readings were dropped, too many or too old", fix))
+    if damaged:
         lost = count.get("dropped_torn", 0)
-        text = f"{len(spoilt)} spools that the disk had torn were put by; {lost:,} readings could not be saved"
-        fix = f"is the disk failing? dmesg says more; in the end: rm {' '.join(f'{one}*' for one in spoilt)}"
+        text = f"{len(damaged)} damaged spools were moved away; {lost:,} readings could not be saved"
+        fix = f"check the disk (dmesg); then delete them: rm {' '.join(f'{one}*' for one in damaged)}"
         findings.append(Finding("torn", "note", text, fix))
-    if aside:
-        text = f"{count.get('set_aside', 0):,} readings were set aside, the last for {aside[0]}"
-        findings.append(Finding("set aside", "note", text, f"look at them: table aside of {path}"))
+    if last:
+        text = f"{count.get('quarantined', 0):,} readings were quarantined, the last for {last[0]}"
+        findings.append(Finding("quarantine", "note", text, f"look at them: table quarantine of {path}"))
     return findings
 
 
 def validity(settings: Settings) -> Finding:
-    """Say how long the certificate is valid."""
+    """Check how long the certificate is valid."""
     renew = (
         "ansible-playbook site.yml --tags device issues another in time; "
         "a kit is deleted first, then made by --tags device_kit -e device_kit_reissue=true"
@@ -127,14 +127,14 @@ def validity(settings: Settings) -> Finding:
 
 
 def time_of(settings: Settings) -> Finding:
-    """Say how far the clock is off."""
-    found, fix = clock.measure(settings), "have it set: timedatectl set-ntp true, or install systemd-timesyncd"
-    kernel = {True: "the kernel calls it synchronised", False: "the kernel calls it not synchronised",
+    """Check how far the clock is off."""
+    found, fix = clock.measure(settings), "synchronise it: timedatectl set-ntp true, or install systemd-timesyncd"
+    kernel = {True: "the kernel says it is synchronised", False: "the kernel says it is not synchronised",
               None: "the kernel does not say"}[found.synchronised]  # fmt: skip
     if found.skew is None:
-        fix = "" if found.synchronised else "name an https address that tells the time, time_url; " + fix
+        fix = "" if found.synchronised else "set time_url to an https address that sends a Date; " + fix
         return Finding("clock", "ok" if found.synchronised else "note",
-                       f"not compared, {found.source} does not tell the time ({found.why}); {kernel}", fix)  # fmt: skip
+                       f"not compared, {found.source} gave no time ({found.why}); {kernel}", fix)  # fmt: skip
     if abs(found.skew) < SKEW_NOTE_S:
         return Finding("clock", "ok", f"right within {max(1.0, abs(found.skew)):.0f} s, by {found.source}")
     text = f"{span(found.skew)} {'ahead' if found.skew > 0 else 'behind'}, by {found.source}; {kernel}"

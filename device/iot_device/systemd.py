@@ -1,4 +1,4 @@
-"""Word to systemd that the service is up and alive (sd_notify(3)); says nothing where there is no systemd."""
+"""Tells systemd that the service is up and alive (sd_notify(3)); does nothing without systemd."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ def notify(*states: str) -> None:
 
 
 def watchdog_seconds() -> float | None:
-    """Return how often systemd wants to hear WATCHDOG=1, at the least; None for never."""
+    """Return how often systemd expects WATCHDOG=1 at least, in seconds; None for never."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     own = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(microseconds) / 1e6 if own and microseconds.isdecimal() and int(microseconds) else None

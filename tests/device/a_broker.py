@@ -1,4 +1,4 @@
-"""A broker with mutual TLS on this machine, that refuses what a policy of IoT Core would refuse."""
+"""A broker with mutual TLS on this machine that refuses what IoT Core's policy would refuse."""
 
 import shutil
 import socket

@@ -1,4 +1,4 @@
-"""A broker over mutual TLS that answers as a test says, with codes that mosquitto never gives.
+"""A broker over mutual TLS that answers as a test decides, with codes that mosquitto never sends.
 
 MQTT 5.0 (https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html); only what a publisher with QoS 1 needs.
 """
@@ -21,7 +21,7 @@ NOT_AUTHORIZED, TOO_LARGE, QUOTA_EXCEEDED, INVALID = 0x87, 0x95, 0x97, 0x99
 
 @dataclass(frozen=True)
 class Cut:
-    """An answer that ends the connection, with a reason or without a word."""
+    """An answer that ends the connection, with or without a reason."""
 
     reason: int | None = None
 
@@ -65,7 +65,7 @@ class ScriptedBroker:
 
     @property
     def ids(self) -> set[str]:
-        """Of the messages that arrived: what was on its way when a connection broke is sent twice under the same."""
+        """Ids that arrived: a reading in flight when a connection broke is sent twice, under the same id."""
         return {one.message["messageId"] for one in self.arrived}
 
     def wait(self, count: int, seconds: float = 10.0) -> list[dict[str, Any]]:

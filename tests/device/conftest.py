@@ -47,7 +47,7 @@ def _settings(identities: Path, broker: Broker, tmp_path: Path) -> MakeSettings:
 
 @pytest.fixture(name="scripted")
 def _scripted(identities: Path) -> Iterator[ScriptedBroker]:
-    """A broker that answers as the test says."""
+    """A broker that answers as the test decides."""
     with ScriptedBroker(identities) as broker:
         yield broker
 

@@ -1,4 +1,4 @@
-"""What tests of whole commands share."""
+"""Shared by the tests of whole commands."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from typing import Any
 
 from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
+from iot_device.connection import bootstrap
 from iot_device.ledger import Ledger
-from iot_device.publisher import bootstrap
-from iot_device.publishing import Device
 from iot_device.reasons import Refusal
+from iot_device.run import Device
 from iot_device.settings import Settings
 
 from tests.device.a_broker import TOPIC
@@ -40,7 +40,7 @@ def running(settings: Settings, ledger: Ledger | None = None, every: float | Non
 
 
 class Answers(list[Refusal | None]):
-    """What the broker said to each message."""
+    """The broker's answer to each message."""
 
     def __call__(self, refusal: Refusal | None) -> None:
         self.append(refusal)

@@ -1,4 +1,4 @@
-"""Each answer of the broker's, over a real connection, has its own consequence for a device that runs."""
+"""What a running device does on each answer of a broker, over a real connection."""
 
 import json
 import threading
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from iot_device.ledger import Ledger
-from iot_device.publishing import Device
 from iot_device.reading import Reading
+from iot_device.run import Device
 from iot_device.settings import Settings
 
 from tests.device.a_scripted_broker import INVALID, NOT_AUTHORIZED, QUOTA_EXCEEDED, TOO_LARGE, Cut, ScriptedBroker
@@ -48,7 +48,7 @@ def test_quota_exceeded_slows_the_device_down(
 
 
 @pytest.mark.parametrize("answer", [INVALID, Cut(TOO_LARGE)])
-def test_a_reading_that_is_never_taken_is_set_aside(
+def test_a_reading_that_is_never_accepted_is_quarantined(
     answer: int | Cut, scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -57,16 +57,16 @@ def test_a_reading_that_is_never_taken_is_set_aside(
     with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         scripted.wait(2)
         device.spool.take("sensor-1", [Reading("sensor-1", 99.5)])
-        assert until(lambda: device.spool.counters()["set_aside"] == 1)
+        assert until(lambda: device.spool.counters()["quarantined"] == 1)
         before = device.delivery.ledger.acknowledged
         assert until(lambda: device.delivery.ledger.acknowledged > before + 3)
-    assert "set a reading aside" in caplog.text
+    assert "quarantined a reading" in caplog.text
     status, out = ask("status", *flags(settings))
     assert status == 1
-    assert "1 readings were set aside" in out.replace("\n", " ")
+    assert "1 readings were quarantined" in out.replace("\n", " ")
 
 
-def test_not_authorized_is_said_keeps_the_readings_and_ends_when_it_is_mended(
+def test_not_authorized_is_reported_and_keeps_the_readings_until_it_is_fixed(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     scripted.on_publish = lambda message: NOT_AUTHORIZED
@@ -84,20 +84,20 @@ def test_not_authorized_is_said_keeps_the_readings_and_ends_when_it_is_mended(
     assert "policy" in caplog.text
 
 
-def test_a_device_that_may_not_connect_is_told_by_doctor(
+def test_doctor_reports_a_device_that_may_not_connect(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:
     scripted.on_connect = lambda: NOT_AUTHORIZED
     status, out = ask("doctor", *flags(scripted_settings()))
-    said = " ".join(out.split())
+    text = " ".join(out.split())
     assert status == 1
-    assert "FAULT connection the broker refuses this device: NOT_AUTHORIZED" in said
-    assert "is the certificate revoked or inactive?" in said
-    assert "--tags device" in said
+    assert "FAULT connection the broker refuses this device: NOT_AUTHORIZED" in text
+    assert "is the certificate revoked or inactive?" in text
+    assert "--tags device" in text
     settings = scripted_settings(interval=0.1)
     with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         device.engine._every = 0.1
-        assert until(lambda: device.publisher.refusal)
+        assert until(lambda: device.connection.refusal)
         assert until(lambda: "NOT_AUTHORIZED" in ask("doctor", *flags(settings))[1])
 
 
@@ -136,7 +136,7 @@ def test_what_waits_is_sent_on_the_way_out(
 def test_a_silent_broker_costs_no_reading(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    """It hangs up without an answer; what it got is sent again, under the same id."""
+    """It hangs up without an answer; the same readings are sent again, under the same ids."""
     hang_ups = iter([Cut()] * 3)
     scripted.on_publish = lambda message: next(hang_ups, 0)
     with running(scripted_settings(interval=0.1), Ledger.at(tmp_path / "ledger")) as device:
@@ -146,7 +146,7 @@ def test_a_silent_broker_costs_no_reading(
     assert sorted(ids(tmp_path / "ledger")) == sorted(set(sent))
 
 
-def test_a_reason_that_nobody_knows_is_no_acknowledgement(
+def test_an_unknown_reason_code_is_no_acknowledgement(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:
     strange = iter([0x95])  # no PUBACK may carry it

@@ -1,4 +1,4 @@
-"""Sensors, certificates, the clock, and what status and doctor make of them."""
+"""Sensors, certificates, the clock, and what status and doctor report of them."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from iot_device import certificate, clock, sensors
 from iot_device.ledger import Ledger
-from iot_device.publishing import Device
+from iot_device.run import Device
 from iot_device.settings import Settings, SettingsError
 from iot_device.state import Lock
 
@@ -57,7 +57,7 @@ def test_a_commands_output_is_a_reading(line: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "reason"),
     [
         ("echo warm", "warm"),
         ("echo 21; echo 22", "21"),
@@ -68,8 +68,8 @@ def test_a_commands_output_is_a_reading(line: str, value: float) -> None:
         ("true", "no number"),
     ],
 )
-def test_a_command_that_gives_no_number_is_said(line: str, said: str) -> None:
-    with pytest.raises(OSError, match=said):
+def test_a_command_that_gives_no_number_is_reported(line: str, reason: str) -> None:
+    with pytest.raises(OSError, match=reason):
         sensors.command(line, 5)()
 
 
@@ -87,17 +87,17 @@ def test_a_command_must_be_named(scripted_settings: MakeSettings) -> None:
 
 def test_a_certificates_time_is_what_openssl_says(identities: Path) -> None:
     begins, ends = certificate.validity(identities / "sensor-1.crt")
-    said = subprocess.run(
+    printed = subprocess.run(
         ["openssl", "x509", "-noout", "-startdate", "-enddate", "-in", str(identities / "sensor-1.crt")],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    told = [line.partition("=")[2] for line in said.splitlines()]
-    assert [f"{one:%b} {one.day:2} {one:%H:%M:%S %Y} GMT" for one in (begins, ends)] == told
+    dates = [line.partition("=")[2] for line in printed.splitlines()]
+    assert [f"{one:%b} {one.day:2} {one:%H:%M:%S %Y} GMT" for one in (begins, ends)] == dates
     root_begins, root_ends = certificate.validity(Path(certificate.__file__).with_name("AmazonRootCA1.pem"))
     assert (root_begins.year, root_ends.year) == (2015, 2038)
 
 
-def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
+def test_a_file_without_a_certificate_is_named(tmp_path: Path) -> None:
     for content in ("", "nonsense", "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n"):
         (tmp_path / "c.pem").write_text(content)
         with pytest.raises(ValueError, match=r"c\.pem"):
@@ -107,7 +107,7 @@ def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
 
 
 class TimeServer:
-    """A web server over TLS whose clock is another."""
+    """A web server over TLS whose clock differs."""
 
     def __init__(self, identities: Path, offset: float) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -118,7 +118,7 @@ class TimeServer:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = HTTPServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -151,7 +151,7 @@ def test_the_clock_is_compared_with_a_web_servers(
         assert "ok     clock" in out
 
 
-def test_a_clock_that_nobody_can_judge_is_no_fault(scripted_settings: MakeSettings, identities: Path) -> None:
+def test_a_clock_that_cannot_be_compared_is_no_fault(scripted_settings: MakeSettings, identities: Path) -> None:
     with TimeServer(identities, 0) as server:
         settings = scripted_settings(time_url=server.url, ca=identities / "stranger.crt")
         found = clock.measure(settings)
@@ -166,7 +166,7 @@ def verdicts(out: str) -> dict[str, str]:
 
 @pytest.fixture(name="device")
 def _device(scripted: ScriptedBroker, scripted_settings: MakeSettings) -> Iterator[Device]:
-    """One that runs and tells of itself often."""
+    """A running device that reports its state often."""
     device, stop = Device(scripted_settings(), Ledger()), threading.Event()
     device.engine._every = 0.1
     thread = threading.Thread(target=device.run, args=(stop,))
@@ -187,7 +187,7 @@ def test_status_and_doctor_of_a_device_that_runs(device: Device) -> None:
     assert status == 0, out
     assert set(said) >= {"key", "certificate", "clock", "sensor", "disk", "name", "network", "broker", "connection"}
     assert "fault" not in said.values()
-    assert device.publisher.connected, "doctor did not take its session over"
+    assert device.connection.connected, "doctor did not take its session over"
     metrics = (device.settings.state_dir / "metrics.prom").read_text()
     assert "iot_device_connected 1" in metrics
     assert 'iot_device_readings_dropped_total{reason="count"} 0' in metrics
@@ -208,7 +208,7 @@ def test_a_second_publisher_is_refused(device: Device) -> None:
     assert "state_dir" in out
 
 
-def test_status_says_that_none_runs(scripted_settings: MakeSettings) -> None:
+def test_status_reports_that_no_publisher_runs(scripted_settings: MakeSettings) -> None:
     status, out = ask("status", *flags(scripted_settings()))
     assert status == 1
     assert "FAULT  publisher" in out
@@ -216,7 +216,7 @@ def test_status_says_that_none_runs(scripted_settings: MakeSettings) -> None:
 
 
 def expire(path: Path, authority_key: Path) -> None:
-    """Put a certificate in its place that ended an hour ago."""
+    """Replace a certificate by one that ended an hour ago."""
     old = x509.load_pem_x509_certificate(path.read_bytes())
     ended = datetime.now(UTC) - timedelta(hours=1)
     key = load_pem_private_key(authority_key.read_bytes(), None)
@@ -264,14 +264,14 @@ def test_doctor_names_each_fault_with_its_fix(
     assert expected[1] in faults[0]["fix"]
 
 
-def test_doctor_reads_settings_that_do_not_do() -> None:
+def test_doctor_reports_invalid_settings() -> None:
     status, out = ask("doctor", "--thing", "x")
     assert status == 1
     assert "FAULT  settings" in out
     assert "--endpoint" in out
 
 
-def test_systemd_hears_that_it_is_up_alive_and_ending(
+def test_systemd_is_notified_of_start_life_and_end(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -292,7 +292,7 @@ def test_systemd_hears_that_it_is_up_alive_and_ending(
     assert sum(one.startswith("WATCHDOG=1\nSTATUS=") for one in heard) >= 2
 
 
-def test_the_watchdog_may_bite_when_the_sensor_hangs(
+def test_the_watchdog_fires_when_the_sensor_hangs(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -369,10 +369,10 @@ def test_simulate_warns_of_a_rate_that_its_connections_do_not_carry(
     assert ("1 connection can publish 96" in out) == warned, out
 
 
-def test_simulate_goes_on_with_a_spool_that_broke_off(
+def test_simulate_continues_the_spool_of_an_interrupted_run(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    scripted.on_publish = lambda message: None  # takes everything and answers nothing
+    scripted.on_publish = lambda message: None  # accepts everything and answers nothing
     ledger, given = tmp_path / "ledger", flags(scripted_settings())
     keep = ["--spool", str(tmp_path / "spool.db"), "--ledger", str(ledger)]
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What is sent when, and what each answer does, without a network."""
+"""What is sent when, and what follows from each answer, without a network."""
 
 import json
 import sqlite3
@@ -24,7 +24,7 @@ QUOTA = Refusal("QUOTA_EXCEEDED", answered=True)
 
 
 class Bench:
-    """A delivery with a line that the test answers for. Time is the test's, too."""
+    """A delivery whose answers and time are the test's."""
 
     def __init__(self, folder: Path, window: int = 100) -> None:
         self.spool = Spool(folder / "spool.db")
@@ -56,13 +56,13 @@ class Bench:
             done(LOST)
 
     def pump(self) -> list[float]:
-        """Return what is sent now."""
+        """Return the temperatures that are sent now."""
         before = len(self.sent)
         self.delivery.pump(self.now)
         return [temperature for temperature, _ in self.sent[before:]]
 
     def answer(self, refusal: Refusal | None = None) -> None:
-        """Answer all that is under way."""
+        """Answer all that is in flight."""
         for _, done in self.sent:
             done(refusal)
         self.sent.clear()
@@ -110,7 +110,7 @@ def test_a_backlog_goes_oldest_first_and_fresh_readings_take_turns_with_it(tmp_p
     assert bench.delivery.idle()
 
 
-def test_what_was_under_way_when_the_connection_broke_is_sent_again_first(bench: Bench) -> None:
+def test_readings_in_flight_when_the_connection_broke_are_sent_again_first(bench: Bench) -> None:
     bench.take(1, 2, 3)
     bench.connect()
     bench.pump()
@@ -141,7 +141,7 @@ def test_one_that_timed_out_is_sent_again_while_others_go_on(bench: Bench) -> No
     assert bench.ledger.acknowledged == 4
 
 
-def test_a_backlog_goes_on_where_all_that_was_acknowledged_is_still_on_the_disk(bench: Bench) -> None:
+def test_a_backlog_continues_while_the_acknowledged_are_still_on_the_disk(bench: Bench) -> None:
     """After a reconnect; and where one answer came late, as after the SDK's 30 s without one."""
     bench.take(*range(1000))
     bench.connect()
@@ -167,14 +167,14 @@ def test_a_backlog_goes_on_where_all_that_was_acknowledged_is_still_on_the_disk(
     assert sorted(bench.ever) == sorted([*range(1000), *range(300, 400), 300])
 
 
-def test_an_answer_outlives_a_disk_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_outlives_a_failing_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.take(1, 2)
     bench.connect()
     bench.pump()
     bench.sent[0][1](TOO_LARGE)
     bench.sent[1][1](None)
     with monkeypatch.context() as patched:
-        patched.setattr(bench.spool, "set_aside", partial(fail, sqlite3.OperationalError("database or disk is full")))
+        patched.setattr(bench.spool, "quarantine", partial(fail, sqlite3.OperationalError("database or disk is full")))
         with pytest.raises(sqlite3.OperationalError):
             bench.pump()
     with monkeypatch.context() as patched:
@@ -211,7 +211,7 @@ def test_every_reading_is_sent_once_whatever_the_order_of_answers(tmp_path: Path
     assert sorted(bench.ever) == [*range(350), *range(1000, 1050)]
 
 
-def test_a_packet_that_is_too_large_is_set_aside_and_the_others_go_on(bench: Bench) -> None:
+def test_a_packet_that_is_too_large_is_quarantined_and_the_others_continue(bench: Bench) -> None:
     bench.take(1, 2, 3)
     bench.connect()
     bench.pump()
@@ -220,12 +220,12 @@ def test_a_packet_that_is_too_large_is_set_aside_and_the_others_go_on(bench: Ben
     bench.answer()
     bench.pump()
     assert bench.waiting() == []
-    assert bench.spool.counters()["set_aside"] == 1
+    assert bench.spool.counters()["quarantined"] == 1
     assert bench.ledger.refused == {"PACKET_TOO_LARGE": 1}
 
 
-def test_where_the_broker_hangs_up_on_a_large_packet_it_is_found(bench: Bench) -> None:
-    """As AWS does, which does not say which one it was."""
+def test_a_packet_on_which_the_broker_hangs_up_is_found(bench: Bench) -> None:
+    """AWS hangs up without saying which one it was."""
     bench.take(1, 2, 3, 4)
     bench.connect()
     for _ in range(20):
@@ -241,8 +241,8 @@ def test_where_the_broker_hangs_up_on_a_large_packet_it_is_found(bench: Bench) -
             bench.answer()
     assert bench.waiting() == []
     counters = bench.spool.counters()
-    assert (counters["acknowledged"], counters["set_aside"]) == (3, 1)
-    assert "PACKET_TOO_LARGE" in (bench.spool.why_aside(3) or "")
+    assert (counters["acknowledged"], counters["quarantined"]) == (3, 1)
+    assert "PACKET_TOO_LARGE" in (bench.spool.why_quarantined(3) or "")
     bench.take(5, 6)
     assert bench.pump() == [5, 6], "and then all is as before"
 
@@ -260,7 +260,7 @@ def test_not_authorized_keeps_all_readings_and_tries_ever_less_often(
         assert pause > 0.3
         assert not bench.sent
         pauses.append(pause)
-        bench.delivery._hold_until = 0.0  # that time is over
+        bench.delivery._hold_until = 0.0  # as if that time had passed
         tries += len(bench.pump())
     assert tries == 12, "one try at a time"
     assert max(pauses) > 20
@@ -294,7 +294,7 @@ def test_quota_exceeded_slows_down_and_loses_nothing(tmp_path: Path) -> None:
     assert bench.waiting() == []
 
 
-def test_one_that_the_broker_never_takes_does_not_hold_up_the_others(bench: Bench) -> None:
+def test_one_that_the_broker_never_accepts_does_not_hold_up_the_others(bench: Bench) -> None:
     bench.take(*range(5))
     bench.connect()
     bench.pump()
@@ -306,11 +306,11 @@ def test_one_that_the_broker_never_takes_does_not_hold_up_the_others(bench: Benc
         bench.delivery._hold_until = 0.0
         bench.delivery.pump(bench.now)
     assert bench.waiting() == []
-    assert bench.spool.counters()["set_aside"] == 1
+    assert bench.spool.counters()["quarantined"] == 1
     assert bench.spool.counters()["acknowledged"] == 4
 
 
-def test_where_the_broker_takes_nothing_at_all_nothing_is_set_aside(bench: Bench) -> None:
+def test_nothing_is_quarantined_while_the_broker_accepts_nothing(bench: Bench) -> None:
     bench.take(1, 2)
     bench.connect()
     for _ in range(40):

@@ -27,7 +27,7 @@ FAULTS = 20
 
 
 class Relay:
-    """A link to the broker that can go dead: nothing is closed, and nothing gets through any more."""
+    """A link to the broker that can go dead: nothing is closed, and nothing gets through."""
 
     def __init__(self, port: int) -> None:
         self._to, self.dead = port, False
@@ -52,7 +52,7 @@ class Relay:
                     data = ready.recv(65536)
                     if not data:
                         return
-                    if not self.dead:  # what comes while the link is dead is lost, as it would be
+                    if not self.dead:  # data that arrives while the link is dead is lost
                         (far if ready is near else near).sendall(data)
         except OSError:
             return
@@ -82,7 +82,7 @@ def count(settings: Settings) -> dict[str, int]:
 def prove(settings: Settings, ledger: Path, subscriber: Subscriber) -> int:
     """Compare what arrived with the ledger and the spool's count; returns how many readings there were."""
     found = count(settings)
-    assert found["waiting"] == found["dropped_count"] == found["dropped_age"] == found["set_aside"] == 0
+    assert found["waiting"] == found["dropped_count"] == found["dropped_age"] == found["quarantined"] == 0
     noted = {json.loads(line)["messageId"] for line in ledger.read_text().splitlines()}
     assert len(noted) == found["taken"] == found["acknowledged"]
     until = time.monotonic() + 10

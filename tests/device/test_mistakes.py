@@ -1,16 +1,16 @@
-"""What a person may get wrong, and what a machine may lack: one line says it with its fix, and never a trace."""
+"""Mistakes in settings, and what a machine lacks: one line each with the fix, never a traceback."""
 
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from iot_device import clock, doctor, publishing
+from iot_device import clock, doctor
 from iot_device import settings as settings_module
 from iot_device.__main__ import main
 from iot_device.reading import Reading
 from iot_device.settings import Settings, SettingsError
-from iot_device.spool import Spool
+from iot_device.spool import Spool, open_spool
 from iot_device.state import Lock
 
 from tests.device.a_scripted_broker import ScriptedBroker
@@ -22,10 +22,11 @@ MakeSettings = Callable[..., Settings]
 @pytest.fixture(autouse=True)
 def _signals_are_pytests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("signal.set_wakeup_fd", lambda *_, **__: -1)
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Run iot-device here; a trace is an exception."""
+    """Run iot-device in this process; a traceback would be an exception."""
     try:
         status = main(list(arguments))
     except SystemExit as ended:  # argparse's
@@ -34,7 +35,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "text"),
     [
         ('topic = ""', "things/telemetry"),
         ('topic = "things/#"', "neither + nor #"),
@@ -54,18 +55,18 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
         ("spool_max_readings = 0", "1 to"),
     ],
 )
-def test_a_setting_that_cannot_be_is_named(
-    line: str, said: str, scripted_settings: MakeSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_setting_is_named(
+    line: str, text: str, scripted_settings: MakeSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = scripted_settings()
+    valid = scripted_settings()
     given = {"endpoint": "localhost", "thing": "sensor-1"} | {
-        name: str(getattr(known, name)) for name in ("certificate", "key", "ca")
+        name: str(getattr(valid, name)) for name in ("certificate", "key", "ca")
     }
     path = tmp_path / "iot-device.toml"
     path.write_text("".join(f'{name} = "{value}"\n' for name, value in given.items()) + line + "\n")
     status, err = ask(capsys, "status", "--config", str(path))
     assert status == 2
-    assert said in err
+    assert text in err
     assert err.count("\n") == 1
 
 
@@ -73,7 +74,7 @@ def test_the_topic_of_basic_ingest_has_slashes_of_its_own(scripted_settings: Mak
     assert scripted_settings(topic="$aws/rules/forward_to_alb/a/b/c/d/e/f/g/h").topic.startswith("$aws")
 
 
-def test_a_folder_that_may_not_be_looked_into_is_named(
+def test_a_folder_that_is_not_accessible_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def denied(self: Path) -> bool:
@@ -86,13 +87,13 @@ def test_a_folder_that_may_not_be_looked_into_is_named(
     assert "as root" in err
 
 
-def test_a_key_that_may_not_be_read_is_named(
+def test_a_key_that_is_not_readable_is_named(
     scripted_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def denied(**given: object) -> None:
         raise PermissionError(13, "Permission denied", given["pri_key_filepath"])
 
-    monkeypatch.setattr("iot_device.publisher.mqtt5_client_builder.mtls_from_path", denied)
+    monkeypatch.setattr("iot_device.connection.mqtt5_client_builder.mtls_from_path", denied)
     settings = scripted_settings()
     status, err = ask(capsys, "publish", *flags(settings))
     assert status == 2
@@ -101,20 +102,20 @@ def test_a_key_that_may_not_be_read_is_named(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "text"),
     [
         ({"sensor": "cpu", "sensor_path": "/nonexistent"}, "/nonexistent"),
         ({"sensor": "command", "sensor_command": "exit 3"}, "status 3"),
         ({"sensor": "command", "sensor_command": "printf '\\377'"}, "no number"),
     ],
 )
-def test_a_sensor_that_gives_nothing_is_said(
-    given: dict[str, str], said: str, scripted_settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+def test_a_sensor_that_gives_no_reading_is_reported(
+    given: dict[str, str], text: str, scripted_settings: MakeSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = scripted_settings(**given)
     status, err = ask(capsys, "publish", *flags(settings))
     assert status == 1
-    assert said in err
+    assert text in err
     assert "sensor_command" in err
     assert doctor.sensor(settings).verdict == "fault"
 
@@ -130,13 +131,13 @@ def test_a_ledger_that_cannot_be_written_is_named(
 
 
 @pytest.mark.parametrize("temperature", ["nan", "inf", "-inf", "warm"])
-def test_a_temperature_that_json_has_not_is_refused(temperature: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_temperature_that_json_cannot_hold_is_refused(temperature: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, err = ask(capsys, "publish", f"--temperature={temperature}")
     assert status == 2
     assert temperature in err
 
 
-def test_no_reading_is_published_that_is_no_json() -> None:
+def test_no_reading_is_published_that_is_not_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
         Reading("a", float("nan")).payload()
 
@@ -148,7 +149,7 @@ def test_a_load_that_nobody_can_wait_for_is_refused(option: list[str], capsys: p
     assert "a million" in err
 
 
-def test_a_full_disk_is_said_by_publish(
+def test_publish_reports_a_full_disk(
     scripted_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = scripted_settings()
@@ -167,7 +168,7 @@ def test_a_full_disk_is_said_by_publish(
     assert "make room" in err
 
 
-def test_a_full_disk_is_said_by_simulate(
+def test_simulate_reports_a_full_disk(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -182,7 +183,7 @@ def test_a_full_disk_is_said_by_simulate(
     assert "make room" in err
 
 
-def test_a_state_dir_that_may_not_be_looked_into_is_a_finding(
+def test_a_state_dir_that_is_not_accessible_is_a_finding(
     scripted_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(self: Path) -> bool:
@@ -192,10 +193,10 @@ def test_a_state_dir_that_may_not_be_looked_into_is_a_finding(
     monkeypatch.setattr(Path, "exists", denied)
     assert doctor.disk(settings).verdict == "fault"
     with pytest.raises(SettingsError, match=r"as root|belong to this user"):
-        publishing.open_spool(settings, owner=True)
+        open_spool(settings, owner=True)
 
 
-def test_an_address_that_is_none_is_a_finding(scripted_settings: MakeSettings) -> None:
+def test_an_invalid_address_is_a_finding(scripted_settings: MakeSettings) -> None:
     assert clock.measure(scripted_settings(time_url="https://exa mple/")).skew is None
     [found] = doctor.reach(scripted_settings(endpoint="a..b"))
     assert (found.name, found.verdict) == ("name", "fault")

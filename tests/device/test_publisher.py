@@ -1,4 +1,4 @@
-"""The publisher against a real broker with mutual TLS."""
+"""Connection and commands with a real broker over mutual TLS."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from iot_device.publisher import NotConnectedError, Publisher
+from iot_device.connection import Connection, NotConnectedError
 from iot_device.reading import Reading
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings, SettingsError
@@ -28,31 +28,31 @@ def _subscriber(settings: MakeSettings) -> Iterator[Subscriber]:
 
 def test_a_reading_arrives_as_it_was_taken(settings: MakeSettings, subscriber: Subscriber) -> None:
     answers, reading = Answers(), Reading("sensor-1", 21.5)
-    with Publisher(settings()) as publisher:
-        publisher.wait_connected(10)
-        publisher.publish(reading.payload().decode(), answers)
+    with Connection(settings()) as connection:
+        connection.wait_connected(10)
+        connection.publish(reading.payload().decode(), answers)
         assert answers.wait(1) == [None]
     assert subscriber.wait(1) == [reading.members()]
 
 
 def test_another_topic_is_refused_with_its_reason(settings: MakeSettings) -> None:
     answers = Answers()
-    with Publisher(settings(topic="things/other")) as publisher:
-        publisher.wait_connected(10)
-        publisher.publish("{}", answers)
+    with Connection(settings(topic="things/other")) as connection:
+        connection.wait_connected(10)
+        connection.publish("{}", answers)
         [refusal] = answers.wait(1)
     assert refusal is not None
     assert refusal.name == "NOT_AUTHORIZED"
     assert "policy" in str(refusal)
 
 
-def test_a_stranger_gets_no_connection_and_is_told_why(settings: MakeSettings, identities: Path) -> None:
+def test_a_stranger_gets_no_connection_and_the_reason(settings: MakeSettings, identities: Path) -> None:
     stranger = settings(certificate=identities / "stranger.crt", key=identities / "stranger.key")
     with (
-        Publisher(stranger) as publisher,
+        Connection(stranger) as connection,
         pytest.raises(NotConnectedError, match=r"TLS|CLOSED|MQTT5") as raised,
     ):
-        publisher.wait_connected(5)
+        connection.wait_connected(5)
     assert "localhost" in str(raised.value)
 
 
@@ -68,24 +68,24 @@ def test_a_broker_of_another_authority_is_not_trusted(settings: MakeSettings, id
 
 def test_a_key_of_another_certificate_is_named(settings: MakeSettings, identities: Path) -> None:
     with pytest.raises(SettingsError, match=r"sensor-1\.crt"):
-        Publisher(settings(key=identities / "ca.crt"))
+        Connection(settings(key=identities / "ca.crt"))
 
 
 def test_a_message_is_refused_while_the_broker_is_away(settings: MakeSettings, broker: Broker) -> None:
     changes: list[bool] = []
     answers = Answers()
-    with Publisher(settings(), lambda connected, refusal: changes.append(connected)) as publisher:
-        publisher.wait_connected(10)
+    with Connection(settings(), lambda connected, refusal: changes.append(connected)) as connection:
+        connection.wait_connected(10)
         broker.stop()
         until = time.monotonic() + 10
-        while publisher.connected and time.monotonic() < until:
+        while connection.connected and time.monotonic() < until:
             time.sleep(0.05)
-        publisher.publish("{}", answers)
+        connection.publish("{}", answers)
         [refusal] = answers.wait(1)
         assert refusal is not None
         assert not refusal.answered
         broker.start()
-        publisher.wait_connected(10)
+        connection.wait_connected(10)
     assert changes[0]
     assert False in changes
 
@@ -133,7 +133,7 @@ def test_simulate_keeps_a_ledger_of_what_arrived(
     assert len({line["temp"] for line in lines}) == 40
 
 
-def test_simulate_can_stand_for_many_devices(settings: MakeSettings, subscriber: Subscriber) -> None:
+def test_simulate_publishes_as_a_gateway_for_many_devices(settings: MakeSettings, subscriber: Subscriber) -> None:
     process = start("simulate", *flags(settings()), "--count", "6", "--rate", "50", "--devices", "3")
     process.communicate(timeout=40)
     devices = sorted(str(message["deviceId"]) for message in subscriber.wait(6))

@@ -53,14 +53,14 @@ class Controller:
         self.hosts: dict[str, dict[str, Any]] = {"edge-1": {}, "edge-2": {}}
 
     def variables(self, **given: Any) -> dict[str, Any]:
-        """What keeps role device within the folder."""
+        """Variables that keep role device within the folder."""
         user = "root" if os.getuid() == 0 else os.environ["USER"]
         return {
             "device_user": user, "device_group": user, "device_service_manager": "supervisor",
             "device_supervisorctl": [self.recorder("supervisorctl")], "device_python": sys.executable,
             "device_supervisor_programs_dir": self.made("programs"), "device_state_dir": self.made("state"),
             "device_config_dir": self.made("etc/{{ inventory_hostname }}"), "device_home": self.made("home"),
-            "device_wheels_dir": self.made("wheels"),
+            "device_wheels_dir": self.made("wheels"), "device_program": "",
         } | given  # fmt: skip
 
     def made(self, name: str) -> str:
@@ -70,7 +70,7 @@ class Controller:
         return str(path)
 
     def recorder(self, name: str) -> str:
-        """A program that notes how it was called."""
+        """A program that logs its calls."""
         program = self.folder / "bin" / name
         program.parent.mkdir(exist_ok=True)
         program.write_text(RECORDER.format(log=self.folder / "calls"))
@@ -117,7 +117,7 @@ def role(entry: str) -> dict[str, Any]:
 
 @ansible
 @pytest.mark.parametrize("limit", ["edge-1", "edge-1,edge-2", "workshop"])
-def test_a_limit_that_leaves_the_deployment_out_is_told(limit: str, controller: Controller) -> None:
+def test_a_limit_that_excludes_the_deployment_is_refused(limit: str, controller: Controller) -> None:
     status, out = controller.run(ROOT / "playbooks/devices.yml", "--limit", limit, "-e", "device_state=absent")
     assert status != 0
     assert f"--limit localhost,{limit}" in out
@@ -136,7 +136,7 @@ def test_each_host_has_an_endpoint_although_the_first_names_its_own(controller: 
 
 
 @ansible
-def test_a_device_with_readings_that_wait_is_not_taken_away(controller: Controller) -> None:
+def test_a_device_with_waiting_readings_is_not_removed(controller: Controller) -> None:
     variables = controller.variables()
     program = Path(variables["device_supervisor_programs_dir"], "device-edge-1.conf")
     program.touch()
@@ -153,17 +153,17 @@ def test_a_device_with_readings_that_wait_is_not_taken_away(controller: Controll
 
 
 @ansible
-def test_the_unit_may_write_metrics_where_they_are_wanted(controller: Controller) -> None:
+def test_the_unit_may_write_to_the_folder_of_its_metrics(controller: Controller) -> None:
     template = {"ansible.builtin.template": {"src": str(ROOT / "roles/device/templates/iot-device.service.j2"),
                                              "dest": str(controller.folder / "{{ inventory_hostname }}.service"),
                                              "mode": "0644"}}  # fmt: skip
     controller.hosts["edge-1"] = {"device_metrics_file": "/var/lib/node-exporter/iot_device.prom"}
     controller.hosts["edge-2"] = {"device_metrics_file": "{{ device_state_dir }}/metrics.prom"}
-    known = {"ansible.builtin.include_role": {"name": "device", "tasks_from": "stop", "public": True}}
+    load = {"ansible.builtin.include_role": {"name": "device", "tasks_from": "stop", "public": True}}
     variables = controller.variables(device_state_dir="/state", device_wheel={"digest": ""},
                                      device_settings={}, device_certificate={},
                                      device_requirements=str(ROOT / "requirements/device.txt"))  # fmt: skip
-    status, out = controller.play("edge", variables, known, template)
+    status, out = controller.play("edge", variables, load, template)
     assert status == 0, out
     units = {host: (controller.folder / f"{host}.service").read_text() for host in ("edge-1", "edge-2")}
     assert "ReadWritePaths=/state /var/lib/node-exporter\n" in units["edge-1"]
@@ -171,12 +171,12 @@ def test_the_unit_may_write_metrics_where_they_are_wanted(controller: Controller
 
 
 @ansible
-def test_a_key_is_on_the_disk_before_it_has_its_name(controller: Controller) -> None:
+def test_a_key_is_on_the_disk_before_it_gets_its_name(controller: Controller) -> None:
     key = controller.folder / "key"
     controller.recorder("sync")
     make = {"ansible.builtin.command": {"argv": "{{ __device_make_key + ['" + str(key) + "'] }}"}}
-    known = {"ansible.builtin.include_vars": str(ROOT / "roles/device/vars/main.yml")}
-    status, out = controller.play("edge-1", {}, known, make)
+    load = {"ansible.builtin.include_vars": str(ROOT / "roles/device/vars/main.yml")}
+    status, out = controller.play("edge-1", {}, load, make)
     assert status == 0, out
     assert "PRIVATE KEY" in key.read_text()
     assert controller.calls() == [f"sync {key}.new", f"sync {key.parent}"]
@@ -185,7 +185,7 @@ def test_a_key_is_on_the_disk_before_it_has_its_name(controller: Controller) -> 
 @ansible
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become the service's user")
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "fix"),
     [
         ({}, "by device_requirements a copy of requirements/device.txt with the wheel's hash"),
         ({"device_wheels_offline": "/wheels"}, "by device_requirements a copy"),
@@ -194,11 +194,13 @@ def test_a_key_is_on_the_disk_before_it_has_its_name(controller: Controller) -> 
          "cannot write to /nonexistent"),
     ],
 )  # fmt: skip
-def test_a_host_that_lacks_something_is_told_the_fix(given: dict[str, Any], said: str, controller: Controller) -> None:
-    known = {"__device_machines": [], "device_system_packages": []} | given
-    status, out = controller.play("edge-1", controller.variables(), role("host") | {"vars": known})
-    assert (status != 0) == bool(said), out
-    assert said in out
+def test_a_host_that_lacks_something_is_refused_with_the_fix(
+    given: dict[str, Any], fix: str, controller: Controller
+) -> None:
+    variables = {"__device_machines": [], "device_system_packages": []} | given
+    status, out = controller.play("edge-1", controller.variables(), role("host") | {"vars": variables})
+    assert (status != 0) == bool(fix), out
+    assert fix in out
 
 
 def wheel(folder: Path, name: str, version: str) -> str:
@@ -219,7 +221,7 @@ def wheel(folder: Path, name: str, version: str) -> str:
 
 
 @ansible
-def test_a_wheel_that_was_built_for_the_machine_is_installed_by_its_hash(controller: Controller) -> None:
+def test_a_wheel_built_for_the_machine_is_installed_by_its_hash(controller: Controller) -> None:
     offline = Path(controller.made("offline"))
     lock = controller.folder / "lock.txt"
     lock.write_text(f"awscrt==9.9 --hash=sha256:{wheel(offline, 'awscrt', '9.9')}\n")
@@ -230,11 +232,11 @@ def test_a_wheel_that_was_built_for_the_machine_is_installed_by_its_hash(control
 
 
 def rendered(text: str) -> str:
-    """A template that has plain variables only."""
+    """Render a template that has plain variables only."""
     return re.sub(r"{{ \w+ }}", "x", text)
 
 
-def test_a_kit_that_is_moved_starts_still(tmp_path: Path) -> None:
+def test_a_moved_kit_still_starts(tmp_path: Path) -> None:
     kit, moved = tmp_path / "kit", tmp_path / "moved"
     (kit / "publisher").mkdir(parents=True)
     for name in ("requirements.txt", "publisher/iot_device.whl", "private.pem.key"):

@@ -1,4 +1,4 @@
-"""A device as `iot-device run` keeps it: what its disk, its settings and its own faults may do to it."""
+"""A running device with a failing disk, a hung broker, and bugs of its own."""
 
 import fcntl
 import json
@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from iot_device import publishing
+from iot_device import run
+from iot_device.connection import Connection
 from iot_device.delivery import Delivery
 from iot_device.engine import EXPIRE_S, Engine
-from iot_device.publisher import Publisher
 from iot_device.reading import Reading, now
 from iot_device.settings import Settings
 from iot_device.spool import DAY_MS, Spool
@@ -31,7 +31,7 @@ MakeSettings = Callable[..., Settings]
 
 
 def preload(settings: Settings, count: int) -> Path:
-    """Have so many readings wait; returns the spool's file."""
+    """Make a spool of so many readings; returns its file."""
     settings.state_dir.mkdir()
     path = settings.state_dir / "spool.db"
     spool = Spool(path)
@@ -43,12 +43,12 @@ def preload(settings: Settings, count: int) -> Path:
 def test_a_backlog_drains_after_the_broker_hung_up(
     scripted: ScriptedBroker, scripted_settings: MakeSettings
 ) -> None:
-    """Nothing else wakes it: no fresh reading comes for a long time."""
+    """Nothing else wakes it: the next fresh reading is minutes away."""
     scripted.on_publish = lambda message: Cut(0x8B) if len(scripted.arrived) == 690 else 0
     settings = scripted_settings(interval=600, rate_limit=0)
     path = preload(settings, 2000)
     process = start("run", *flags(settings))
-    assert until(lambda: len(scripted.ids) == 2001, 30), "what was on its way is sent twice, nothing is left behind"
+    assert until(lambda: len(scripted.ids) == 2001, 30), "those in flight are sent twice, and none is left"
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
@@ -58,26 +58,26 @@ def test_a_backlog_drains_after_the_broker_hung_up(
     left.close()
 
 
-def test_a_fault_of_its_own_ends_it_at_once(
+def test_a_bug_ends_it_at_once(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(publishing, "stop_on_signal", threading.Event)
+    monkeypatch.setattr(run, "stop_on_signal", threading.Event)
     monkeypatch.setattr(Delivery, "pump", lambda self, now: 1 / 0)
     began = time.monotonic()
-    assert publishing.run(scripted_settings(interval=600), None) == 1
+    assert run.run(scripted_settings(interval=600), None) == 1
     assert time.monotonic() - began < 20
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_what_the_sdk_takes_for_no_message_is_refused(scripted_settings: MakeSettings) -> None:
+def test_a_message_that_the_sdk_finds_invalid_is_refused(scripted_settings: MakeSettings) -> None:
     settings = scripted_settings()
     object.__setattr__(settings, "topic", "things/#")
     answers = Answers()
-    Publisher(settings).publish("{}", answers)
+    Connection(settings).publish("{}", answers)
     [refusal] = answers
     assert refusal is not None
-    assert refusal.answered, "so it is held back, and tried ever less often"
+    assert refusal.answered, "so it is retried with back-off"
 
 
 @contextmanager
@@ -103,11 +103,11 @@ def test_a_full_disk_leaves_the_watchdog_alone(
     monkeypatch.setattr("iot_device.engine.SETTLE_S", 0.0)
     with systemd(tmp_path, monkeypatch) as listener, running(scripted_settings(interval=600), every=0.1) as device:
         heard = [listener.recv(1000).decode() for _ in range(4)]
-        assert until(lambda: device.publisher.connected)
+        assert until(lambda: device.connection.connected)
         monkeypatch.undo()
     assert sum(one.startswith("WATCHDOG=1") for one in heard) >= 2
     assert device.lost == 1
-    assert caplog.text.count("or the ledger fails") == 1, "told once, not with each try"
+    assert caplog.text.count("or the ledger fails") == 1, "logged once, not with each try"
     assert "state and metrics could not be written" in caplog.text
 
 
@@ -124,7 +124,7 @@ def test_metrics_are_for_everybody_to_read_and_the_state_is_not(
         os.umask(before)
 
 
-def test_a_torn_spool_is_told_and_got_over(scripted: ScriptedBroker, scripted_settings: MakeSettings) -> None:
+def test_a_damaged_spool_is_reported_and_replaced(scripted: ScriptedBroker, scripted_settings: MakeSettings) -> None:
     settings = scripted_settings(interval=0.2, rate_limit=0)
     path = preload(settings, 5000)
     size = path.stat().st_size
@@ -136,26 +136,26 @@ def test_a_torn_spool_is_told_and_got_over(scripted: ScriptedBroker, scripted_se
         assert until(lambda: device.delivery.last_acknowledged and device.spool.waiting < 5)
         assert device.spool.counters()["acknowledged"] > 2000
         assert until(lambda: "iot_device_spool_torn_total 1" in (settings.state_dir / "metrics.prom").read_text())
-        status, told = ask("status", *flags(settings))
+        status, after = ask("status", *flags(settings))
     assert "start the publisher" in " ".join(out.split()), "before"
-    assert status == 0, told
-    assert "note   torn" in told
-    assert "could not be saved" in " ".join(told.split())
+    assert status == 0, after
+    assert "note   torn" in after
+    assert "could not be saved" in " ".join(after.split())
 
 
-def test_those_who_ask_whether_it_runs_disturb_nobody(tmp_path: Path) -> None:
+def test_checking_whether_it_runs_disturbs_nothing(tmp_path: Path) -> None:
     assert not is_running(tmp_path)
-    assert not list(tmp_path.iterdir()), "no file is made, which might be root's"
+    assert not list(tmp_path.iterdir()), "no file is made, which root might own"
     Lock(tmp_path).release()
-    said: list[bool] = []
+    found: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: said.extend(is_running(tmp_path) for _ in range(3000))) for _ in range(2)
+        threading.Thread(target=lambda: found.extend(is_running(tmp_path) for _ in range(3000))) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert said == [False] * 6000
+    assert found == [False] * 6000
     lock = Lock(tmp_path)
     assert is_running(tmp_path)
     with pytest.raises(AlreadyRunningError):
@@ -163,7 +163,7 @@ def test_those_who_ask_whether_it_runs_disturb_nobody(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_somebody_who_asks_just_then_does_not_keep_it_from_running(tmp_path: Path) -> None:
+def test_a_check_at_that_moment_does_not_keep_it_from_starting(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     with (tmp_path / "lock").open() as asking:
         fcntl.flock(asking, fcntl.LOCK_SH)
@@ -171,12 +171,12 @@ def test_somebody_who_asks_just_then_does_not_keep_it_from_running(tmp_path: Pat
         Lock(tmp_path).release()
 
 
-def test_a_clock_that_is_set_ahead_makes_nothing_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_ahead_expires_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path / "spool.db")
-    engine = Engine(spool, lambda: None)
+    engine = Engine(spool, [], threading.Event(), lambda: None)
     spool.take("a", [Reading("a", 1.0, now() - 40 * DAY_MS), Reading("a", 2.0)])
     engine._turn(time.monotonic())
-    assert spool.waiting == 2, "not at once: a clock may start ahead, and be set right"
+    assert spool.waiting == 2, "not at once: a clock may start ahead and be corrected"
     ahead = now() + 400 * DAY_MS
     monkeypatch.setattr("iot_device.engine.now_ms", lambda: ahead)
     engine._turn(time.monotonic() + EXPIRE_S + 1)

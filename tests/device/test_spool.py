@@ -1,4 +1,4 @@
-"""The spool: what is kept through crashes, what is dropped, and that every reading is accounted for."""
+"""The spool: readings outlive crashes, limits drop the oldest, and every reading is accounted for."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from iot_device import torn
+from iot_device import damage
 from iot_device.reading import Reading
 from iot_device.spool import GONE, PLAUSIBLE_MS, Spool, SpoolError
 
@@ -18,7 +18,7 @@ MakeSpool = Callable[..., Spool]
 
 @pytest.fixture(name="opened")
 def _opened(tmp_path: Path) -> Iterator[MakeSpool]:
-    """Opens the same spool again and again."""
+    """Opens the same spool several times."""
     spools: list[Spool] = []
 
     def make(**options: float) -> Spool:
@@ -39,7 +39,7 @@ def temperatures(spool: Spool, thing: str = "sensor-1") -> list[float]:
 
 
 def balance(spool: Spool) -> int:
-    """What is unaccounted for: 0 always."""
+    """Readings that are unaccounted for: always 0."""
     count = spool.counters()
     gone = sum(count[name] for name in GONE)
     waiting: int
@@ -54,7 +54,7 @@ def test_a_commit_is_on_the_disk_before_it_returns(opened: MakeSpool) -> None:
     assert spool._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_what_was_taken_is_there_after_a_crash(opened: MakeSpool, tmp_path: Path) -> None:
+def test_readings_outlive_a_crash(opened: MakeSpool, tmp_path: Path) -> None:
     taken = readings(3)
     opened().take("sensor-1", taken)  # never closed
     copy = tmp_path / "copy"
@@ -68,7 +68,7 @@ def test_what_was_taken_is_there_after_a_crash(opened: MakeSpool, tmp_path: Path
     assert (found.waiting, balance(found)) == (3, 0)
 
 
-def test_what_was_acknowledged_goes_with_the_next_commit(opened: MakeSpool) -> None:
+def test_acknowledged_readings_are_deleted_with_the_next_commit(opened: MakeSpool) -> None:
     spool = opened()
     spool.take("sensor-1", readings(3))
     first, *_ = spool.fetch("sensor-1", 0, spool.last, 1)
@@ -82,7 +82,7 @@ def test_what_was_acknowledged_goes_with_the_next_commit(opened: MakeSpool) -> N
     assert (spool.waiting, spool.counters()["acknowledged"], balance(spool)) == (3, 1, 0)
 
 
-def test_places_are_never_used_twice(opened: MakeSpool) -> None:
+def test_positions_are_never_used_twice(opened: MakeSpool) -> None:
     spool = opened()
     spool.take("sensor-1", readings(2))
     last = spool.last
@@ -139,14 +139,14 @@ def test_a_full_disk_costs_the_reading_and_nothing_else(opened: MakeSpool) -> No
     assert (spool.waiting, balance(spool)) == (4, 0)
 
 
-def test_a_reading_that_is_set_aside_can_be_looked_at(opened: MakeSpool) -> None:
+def test_a_quarantined_reading_can_be_looked_at(opened: MakeSpool) -> None:
     spool = opened()
     spool.take("sensor-1", readings(2))
-    spool.set_aside(1, "PACKET_TOO_LARGE")
+    spool.quarantine(1, "PACKET_TOO_LARGE")
     assert temperatures(spool) == [1.0]
-    assert (spool.why_aside(1), spool.why_aside(2)) == ("PACKET_TOO_LARGE", None)
+    assert (spool.why_quarantined(1), spool.why_quarantined(2)) == ("PACKET_TOO_LARGE", None)
     assert (spool.waits(1), spool.waits(2)) == (False, True)
-    assert (spool.counters()["set_aside"], balance(spool)) == (1, 0)
+    assert (spool.counters()["quarantined"], balance(spool)) == (1, 0)
 
 
 def test_things_do_not_see_each_other(opened: MakeSpool) -> None:
@@ -174,19 +174,19 @@ def test_a_page_of_acknowledged_readings_does_not_end_the_others(opened: MakeSpo
     assert spool.fetch("sensor-1", 0, spool.last, 10) == []
 
 
-def test_a_spoilt_file_is_put_by_and_a_new_one_begun(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_is_moved_away_and_a_new_one_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
     spool = Spool(tmp_path / "spool.db")
     spool.take("sensor-1", readings(1))
     assert temperatures(spool) == [0.0]
     assert len(list(tmp_path.glob("spool.db.spoilt-*"))) == 1
-    assert "torn" in caplog.text
+    assert "the spool is damaged" in caplog.text
     assert (spool.counters()["torn"], balance(spool)) == (1, 0)
     spool.close()
 
 
 def tear(path: Path) -> None:
-    """Spoil a database in its middle, as a failing disk does: pages of its table and of its index."""
+    """Damage a database in its middle, as a failing disk does: pages of its table and of its index."""
     size = path.stat().st_size
     with path.open("r+b") as file:
         for place in (size // 3, size * 3 // 4):
@@ -194,7 +194,7 @@ def tear(path: Path) -> None:
             file.write(b"\xff" * 8192)
 
 
-def test_what_can_be_read_of_a_torn_file_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_readable_part_of_a_damaged_file_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "spool.db"
     spool = Spool(path)
     spool.take("sensor-1", readings(5000))
@@ -213,7 +213,7 @@ def test_what_can_be_read_of_a_torn_file_is_saved(tmp_path: Path, caplog: pytest
     assert Spool(path).counters()["torn"] == 1, "once is enough"
 
 
-def test_a_file_that_is_torn_while_it_is_used_costs_one_try(opened: MakeSpool, tmp_path: Path) -> None:
+def test_damage_during_use_costs_one_operation(opened: MakeSpool, tmp_path: Path) -> None:
     spool = opened()
     spool.take("sensor-1", readings(5000))
     spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -224,12 +224,12 @@ def test_a_file_that_is_torn_while_it_is_used_costs_one_try(opened: MakeSpool, t
     place = spool.last
     kept = [row.seq for row in spool.fetch("sensor-1", 0, place, 10_000)]
     assert place == 5000
-    assert kept[0] == 1, "each keeps its place, by which the broker's answers find it"
+    assert kept[0] == 1, "each keeps its position, by which the broker's answers find it"
     spool.take("sensor-1", readings(1))
     assert (spool.last, spool.waiting, balance(spool)) == (place + 1, len(kept) + 1, 0)
 
 
-def test_a_reading_is_taken_although_the_file_is_torn(opened: MakeSpool, tmp_path: Path) -> None:
+def test_a_reading_is_stored_although_the_file_is_damaged(opened: MakeSpool, tmp_path: Path) -> None:
     spool = opened()
     spool.take("sensor-1", readings(5000))
     spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -244,14 +244,14 @@ def test_a_reading_is_taken_although_the_file_is_torn(opened: MakeSpool, tmp_pat
     assert balance(spool) == 0
 
 
-def test_a_torn_file_is_left_to_the_publisher_it_belongs_to(tmp_path: Path) -> None:
+def test_a_damaged_file_is_left_to_the_publisher_that_owns_it(tmp_path: Path) -> None:
     (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
     with pytest.raises(SpoolError, match="start the publisher"):
         Spool(tmp_path / "spool.db", owner=False)
     assert not list(tmp_path.glob("*.spoilt-*"))
 
 
-def test_where_no_new_file_can_be_had_the_torn_one_stays(
+def test_the_damaged_file_stays_if_no_new_one_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
@@ -269,15 +269,16 @@ def test_where_no_new_file_can_be_had_the_torn_one_stays(
     assert not list(tmp_path.glob("*.spoilt-*"))
 
 
-def test_the_log_beside_a_torn_file_goes_with_it(tmp_path: Path) -> None:
+def test_the_log_of_a_damaged_file_moves_with_it(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
-    for part in torn.PARTS:
+    for part in damage.PARTS:
         path.with_name(path.name + part).write_text(part)
-    away = torn.put_by(path)
-    assert torn.spoilt(path) == [away]
-    assert {one.name for one in tmp_path.iterdir()} == {away.name + part for part in torn.PARTS}
-    torn.put_back(away, path)
-    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {path.name + part: part for part in torn.PARTS}
+    away = damage.move_away(path)
+    assert damage.moved(path) == [away]
+    assert {one.name for one in tmp_path.iterdir()} == {away.name + part for part in damage.PARTS}
+    damage.move_back(away, path)
+    found = {one.name: one.read_text() for one in tmp_path.iterdir()}
+    assert found == {path.name + part: part for part in damage.PARTS}
 
 
 def test_a_disk_that_is_full_at_the_end_costs_no_reading(

@@ -1,7 +1,7 @@
-"""Builds a package's wheel once for each state of its sources: build_wheel.py SOURCE FOLDER [--dry-run].
+"""Builds a package's wheel once for each version of its sources: build_wheel.py SOURCE FOLDER [--dry-run].
 
 Prints JSON: changed, digest (of the sources), path. The sources are copied first, since a build leaves files beside
-them that a later build would take in. No network is needed: setuptools comes from this interpreter's environment.
+them that a later build would include. No network is needed: setuptools comes from this interpreter's environment.
 """
 
 import argparse
@@ -15,17 +15,17 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-EPOCH = "1577836800"  # the same sources give the same wheel: its files carry this time
+EPOCH = "1577836800"  # the files' time, so that the same sources give the same wheel
 
 
 def sources(folder: Path) -> list[Path]:
-    """Return what belongs to the package, relative to its folder, in a fixed order."""
+    """Return the package's files, relative to its folder, in a fixed order."""
     kept = [folder / "pyproject.toml", *(p for p in folder.glob("*/**/*") if p.suffix in (".py", ".pem", ".typed"))]
     return sorted(p.relative_to(folder) for p in kept if "build" not in p.relative_to(folder).parts)
 
 
 def digest(folder: Path) -> str:
-    """Return a short digest of names and content."""
+    """Return a short digest of names and contents."""
     seen = hashlib.sha256()
     for name in sources(folder):
         content = (folder / name).read_bytes()
@@ -34,13 +34,13 @@ def digest(folder: Path) -> str:
 
 
 def wheel_name(folder: Path) -> str:
-    """Return the file name that a pure Python package's wheel has."""
+    """Return the file name of a pure Python package's wheel."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     return f"{project['name'].replace('-', '_')}-{project['version']}-py3-none-any.whl"
 
 
 def build(folder: Path, path: Path) -> None:
-    """Build the wheel beside its place and move it there whole. Raises CalledProcessError."""
+    """Build the wheel beside its place, then move it there. Raises CalledProcessError."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         copy, out = Path(scratch, "source"), Path(scratch, "out")
         for name in sources(folder):
@@ -57,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--dry-run", action="store_true", help="say only what would be")
+    parser.add_argument("--dry-run", action="store_true", help="build nothing, print the result")
     given = parser.parse_args()
     source = given.source.resolve()
     state = digest(source)

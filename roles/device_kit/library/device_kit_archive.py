@@ -18,9 +18,8 @@ module: device_kit_archive
 short_description: A zip of 0600 holds exactly these members
 description:
   - Reads a member, or writes the archive where a member's content or mode differs.
-  - The new archive takes the old one's place at once, so that an interruption leaves one or the other.
-  - It can be encrypted with ansible-vault. What is compared is the content, so that it stays as it is where only
-    the salt would be another.
+  - The archive is replaced at once, so that an interruption leaves the old or the new one.
+  - It can be encrypted with ansible-vault. The contents are compared, so that a new salt alone changes nothing.
 author: IoT receiver contributors (@iotweb)
 options:
   path: {description: The archive., type: path, required: true}
@@ -28,7 +27,7 @@ options:
     description: File with the password, or a program that prints it, as for ansible-vault.
     type: path
   former:
-    description: The archive in its other form, encrypted or not; it is taken over where it is there, and deleted.
+    description: The archive in its other form, encrypted or not; it is converted if it exists, and deleted.
     type: path
   read: {description: Name of a member to return; nothing is written then., type: str}
   members:
@@ -61,7 +60,7 @@ Members = dict[str, tuple[bytes, int]]  # by name: content and mode
 
 
 class VaultError(RuntimeError):
-    """ansible-vault could not do it; the message is its own."""
+    """ansible-vault failed, with its own message."""
 
 
 def vault(action: str, password_file: str, content: bytes) -> bytes:
@@ -70,7 +69,7 @@ def vault(action: str, password_file: str, content: bytes) -> bytes:
     command = [str(beside) if beside.exists() else "ansible-vault", action, "--output", "-"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     try:
-        # a configuration's own passwords would leave it unsaid which one is meant, so it gets an empty one
+        # an empty configuration, since one with passwords of its own makes the choice ambiguous
         with tempfile.NamedTemporaryFile(suffix=".cfg") as empty:
             done = subprocess.run(
                 [*command, "--vault-password-file", password_file, "-"], input=content, capture_output=True,
@@ -84,13 +83,13 @@ def vault(action: str, password_file: str, content: bytes) -> bytes:
 
 
 def held(path: Path, password_file: str | None) -> Members:
-    """Return the members of an archive; none where it isn't there. Raises zipfile.BadZipFile, VaultError."""
+    """Return the members of an archive; none if it does not exist. Raises zipfile.BadZipFile, VaultError."""
     if not path.exists():
         return {}
     content = path.read_bytes()
     if content.startswith(VAULT_HEADER):
         if not password_file:
-            raise VaultError(f"{path} is encrypted: name the password's file by device_kit_vault_password_file")
+            raise VaultError(f"{path} is encrypted: set device_kit_vault_password_file")
         content = vault("decrypt", password_file, content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {
@@ -105,9 +104,9 @@ def wheels(folder: str | None) -> list[dict[str, Any]]:
 
 
 def wanted(current: Members, members: list[dict[str, Any]], keep: list[str], check: bool) -> Members:
-    """Return the members as they should be. Raises OSError for a source that can't be read.
+    """Return the desired members. Raises OSError for a source that cannot be read.
 
-    In check mode a source may be missing, as an earlier task only would have made it: it counts as different.
+    In check mode a source that an earlier task would have made may be missing: it counts as different.
     """
     kept = {name: current[name] for name in keep if name in current}
     given = {}
@@ -134,7 +133,7 @@ def packed(members: Members) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put a new file in the place of the old one; from its first byte only the owner can read it."""
+    """Replace the file; from its first byte only the owner can read it."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,8 +1,7 @@
-"""An MQTT 5 connection to AWS IoT Core that publishes with QoS 1 and tells what became of each message.
+"""An MQTT 5 connection to AWS IoT Core that publishes with QoS 1 and reports each message's outcome.
 
-The SDK connects again by itself, with back-off and full jitter. A message that is under way when the connection breaks
-is handed back as refused: what is sent again, and when, is decided by whoever holds the spool. Callbacks come from a
-thread of the SDK's.
+The SDK reconnects by itself, with back-off and full jitter. A message that is in flight when the connection breaks is
+returned as refused: delivery.py decides what is sent again, and when. Callbacks come from a thread of the SDK.
 """
 
 import functools
@@ -27,27 +26,28 @@ PING_TIMEOUT_MS = 4000  # below the keep-alive, as the SDK demands
 CONNACK_TIMEOUT_MS = 15_000
 ACK_TIMEOUT_S = 30
 RECONNECT_MIN_MS = 500
-STEADY_MS = 10_000  # a connection that held so long begins the back-off anew
+STEADY_MS = 10_000  # a connection that lasts this long resets the back-off
 STOP_TIMEOUT_S = 5.0
-SAY_AGAIN_S = 300.0  # a fault that lasts is logged this often
+CONNECT_TIMEOUT_S = 40.0  # the SDK takes up to 30 s to report a TLS mismatch
+REPEAT_S = 300.0  # a fault that lasts is logged this often
 Done = Callable[[Refusal | None], None]
 OnChange = Callable[[bool, Refusal | None], None]
-"""Called with whether there is a connection now, and why there is none."""
+"""Called with whether there is a connection now, and if not, why."""
 
 
 class NotConnectedError(ConnectionError):
-    """There was no connection in time; the message says why."""
+    """No connection was made in time; the message says why."""
 
 
 @functools.cache
 def bootstrap() -> Any:
-    """Return what all connections share: one thread carries thousands of messages a second."""
+    """Return the event loop of all connections; its one thread carries thousands of messages a second."""
     group = io.EventLoopGroup(1)
     return io.ClientBootstrap(group, io.DefaultHostResolver(group))
 
 
-class Publisher:
-    """Use as a context manager: it connects in the background, and on leaving disconnects at once."""
+class Connection:
+    """As a context manager it connects in the background, and disconnects at the end."""
 
     def __init__(self, settings: Settings, on_change: OnChange | None = None) -> None:
         self.settings = settings
@@ -59,7 +59,7 @@ class Publisher:
         self._on_change = on_change or (lambda connected, refusal: None)
         self._state = threading.Condition()
         self._stopped = threading.Event()
-        self._said: tuple[str, float] = ("", 0.0)
+        self._logged: tuple[str, float] = ("", 0.0)
         try:
             self._client = self._make_client(settings)
         except OSError as error:
@@ -98,7 +98,7 @@ class Publisher:
         )
 
     def __enter__(self) -> Self:
-        self._client.start()
+        self.start()
         return self
 
     def __exit__(
@@ -106,6 +106,10 @@ class Publisher:
     ) -> None:
         self.stop()
         self.wait_stopped()
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._client.start()
 
     def stop(self) -> None:
         """Begin to disconnect."""
@@ -116,19 +120,19 @@ class Publisher:
         self._stopped.wait(STOP_TIMEOUT_S)
 
     def wait_connected(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds, less where that is in vain. Raises NotConnectedError with the reason."""
+        """Wait up to `timeout` seconds, or until the refusal is final. Raises NotConnectedError with the reason."""
         began = time.monotonic()
         with self._state:
-            self._state.wait_for(lambda: self.connected or self._in_vain(), timeout)
+            self._state.wait_for(lambda: self.connected or self._is_final(), timeout)
             if not self.connected:
                 where = f"{self.settings.endpoint}:{self.settings.port} as {self.settings.thing}"
                 waited = time.monotonic() - began
                 raise NotConnectedError(f"no connection to {where} after {waited:.0f} s: {self._why()}")
 
     def publish(self, payload: str, done: Done) -> None:
-        """Hand a message over; `done` is called with None on the broker's acknowledgement, else with the reason.
+        """Send a message; `done` is called with None on the broker's acknowledgement, else with the reason.
 
-        Without a connection it is refused; so is what the SDK takes for no message, which no line could mend.
+        It is refused without a connection, and where the SDK finds it invalid.
         """
         packet = mqtt5.PublishPacket(
             topic=self.settings.topic,
@@ -143,7 +147,7 @@ class Publisher:
             return
         future.add_done_callback(lambda completed: done(_refusal_of(completed)))
 
-    def _in_vain(self) -> bool:
+    def _is_final(self) -> bool:
         return self.refusal is not None and self.refusal.lasting
 
     def _why(self) -> str:
@@ -157,15 +161,15 @@ class Publisher:
             self._state.notify_all()
         self._on_change(connected, refusal)
 
-    def _say(self, level: int, text: str) -> None:
-        said, when = self._said
-        if text != said or time.monotonic() - when > SAY_AGAIN_S:
-            self._said = (text, time.monotonic())
+    def _log(self, level: int, text: str) -> None:
+        text_before, when = self._logged
+        if text != text_before or time.monotonic() - when > REPEAT_S:
+            self._logged = (text, time.monotonic())
             log.log(level, "%s", text)
 
     def _on_connected(self, _: Any) -> None:
         where = f"{self.settings.endpoint}:{self.settings.port}"
-        self._said = ("", 0.0)
+        self._logged = ("", 0.0)
         log.info("connected to %s as %s", where, self.settings.thing)
         self._change(True, None)
 
@@ -173,14 +177,14 @@ class Publisher:
         packet = data.connack_packet
         refusal = _by_code(packet) if packet else _by_error(data.exception)
         level = logging.ERROR if refusal.lasting else logging.WARNING
-        self._say(level, f"no connection to {self.settings.endpoint}:{self.settings.port}: {refusal}")
+        self._log(level, f"no connection to {self.settings.endpoint}:{self.settings.port}: {refusal}")
         self._change(False, refusal)
 
     def _on_disconnected(self, data: Any) -> None:
         packet = data.disconnect_packet
         refusal = _by_code(packet) if packet else _by_error(data.exception)
-        asked_for = refusal.name == "AWS_ERROR_MQTT5_USER_REQUESTED_STOP"
-        self._say(logging.INFO if asked_for else logging.WARNING, f"disconnected: {refusal}")
+        requested = refusal.name == "AWS_ERROR_MQTT5_USER_REQUESTED_STOP"
+        self._log(logging.INFO if requested else logging.WARNING, f"disconnected: {refusal}")
         self._change(False, refusal)
 
 
@@ -198,11 +202,11 @@ def _refusal_of(completed: "Future[Any]") -> Refusal | None:
         return _by_error(error)
     puback = completed.result().puback
     if puback is None or puback.reason_code is None:
-        return Refusal("UNKNOWN_REASON_CODE", "the SDK does not know it", answered=True)
+        return Refusal("UNKNOWN_REASON_CODE", "a code that the SDK does not recognise", answered=True)
     # 0 is success, 16 is success without a subscriber: codes of 128 and more are refusals.
     return _by_code(puback) if puback.reason_code >= 128 else None
 
 
 def mqtt_name(code: int) -> str:
-    """Return the name of a reason code, or its number where the SDK knows none."""
+    """Return the name of a reason code, or its number where the SDK has no name."""
     return str(getattr(code, "name", f"reason code {int(code)}"))

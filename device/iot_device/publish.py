@@ -1,0 +1,72 @@
+"""The command publish: one reading, printed once the broker has acknowledged it."""
+
+import sqlite3
+import sys
+import threading
+import time
+
+from iot_device import damage, sensors
+from iot_device.connection import CONNECT_TIMEOUT_S, Connection
+from iot_device.reading import Reading
+from iot_device.reasons import Refusal
+from iot_device.settings import Settings
+from iot_device.spool import open_spool
+from iot_device.state import is_running
+
+POLL_S = 0.2
+
+
+def publish(settings: Settings, temperature: float | None) -> int:
+    """Publish one reading and print it. Returns the exit status."""
+    try:
+        value = sensors.make(settings)() if temperature is None else temperature
+    except OSError as error:
+        print(f"iot-device: sensor {settings.sensor} gave no reading: {error}: check the settings sensor, sensor_path, "
+              "sensor_command", file=sys.stderr)  # fmt: skip
+        return 1
+    reading = Reading(settings.thing, value)
+    failure = _hand_over(settings, reading) if is_running(settings.state_dir) else _publish_alone(settings, reading)
+    if failure is None:
+        print(reading.payload().decode())
+        return 0
+    print(failure, file=sys.stderr)
+    return 1
+
+
+def _hand_over(settings: Settings, reading: Reading) -> str | None:
+    """Have the running publisher send it: AWS would end its connection for a second one of the same name.
+
+    Returns why it was not acknowledged, if so.
+    """
+    spool = open_spool(settings, owner=False)
+    try:
+        spool.take(settings.thing, [reading])
+        seq, until = spool.last, time.monotonic() + CONNECT_TIMEOUT_S
+        while spool.waits(seq) and time.monotonic() < until:
+            time.sleep(POLL_S)
+        reason, waits = spool.why_quarantined(seq), spool.waits(seq)
+    except sqlite3.Error as error:
+        return f"the spool {spool.path} of the running publisher fails ({error}): {damage.fix(error)}"
+    finally:
+        spool.close()
+    if reason:
+        return f"refused: {reason}"
+    return "not acknowledged in time: it waits in the spool of the running publisher" if waits else None
+
+
+def _publish_alone(settings: Settings, reading: Reading) -> str | None:
+    """Return why it was not acknowledged, if so. Raises NotConnectedError."""
+    answers: list[Refusal | None] = []
+    answered = threading.Event()
+
+    def on_answer(refusal: Refusal | None) -> None:
+        answers.append(refusal)
+        answered.set()
+
+    with Connection(settings) as connection:
+        connection.wait_connected(CONNECT_TIMEOUT_S)
+        connection.publish(reading.payload().decode(), on_answer)
+        answered.wait(CONNECT_TIMEOUT_S)
+    if not answers:
+        return "not acknowledged in time"
+    return f"refused: {answers[0]}" if answers[0] else None
