@@ -7,8 +7,10 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 SANDBOX := /var/lib/iot-receiver-sandbox/supervisor/control
-# What a shell or an outer virtual environment set for itself must not reach ours.
-unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH
+OWNER := /var/lib/iot-receiver-sandbox/owner
+# A shell's or an outer virtual environment's settings must not reach ours. Without byte code on disk each run
+# compiles Ansible's modules anew, which costs minutes.
+unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV PYTHONHOME PYTHONPATH ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
@@ -41,13 +43,25 @@ test: root python ## check, test, deploy to a sandbox of its own, and count
 	@$(PYTHON) -m tests.run
 
 .PHONY: soak
-soak: build/venv/sandbox-test/installed ## put a sandbox that is up through outages, power cuts and faults, an hour and more
-	@test -e $(SANDBOX) || { echo 'No sandbox is up: make sandbox, then make soak again'; exit 1; }
+soak: sandbox-is-up build/venv/sandbox-test/installed ## put a sandbox that is up through outages, power cuts and faults, an hour and more
 	@build/venv/sandbox-test/bin/python -m pytest -v tests/soak
 
+.PHONY: unit
+unit: python ## run tests without a sandbox: make unit PART=service, make unit T="tests/service/test_ingest.py -k secret"
+	@$(PYTHON) -m tests.run --only unit $(if $(PART),--part '$(PART)') $(if $(T),--tests '$(T)')
+
+.PHONY: molecule
+molecule: root role sandbox-is-up setup ## run a role's scenario in the sandbox: make molecule ROLE=receiver
+	@cd roles/$(ROLE) && molecule test
+
 .PHONY: lint
-lint: python ## check style and types only
+lint: python ## check style and types
 	@$(PYTHON) -m tests.run --only lint
+
+.PHONY: fmt
+fmt: setup ## sort imports, fix what ruff can fix, and format Terraform's files
+	@ruff check --fix --exit-zero --quiet .
+	@terraform fmt -recursive terraform
 
 .PHONY: bench
 bench: build/venv/service-test/installed build/venv/benchmark/installed ## measure the receiver beside the stack it replaces
@@ -72,6 +86,15 @@ build/venv/%/installed: requirements/%.txt | python
 .PHONY: root
 root:
 	@test "$$(id -u)" -eq 0 || { echo "The sandbox makes namespaces and containers and so needs root: sudo -E make $(MAKECMDGOALS)"; exit 1; }
+
+.PHONY: sandbox-is-up
+sandbox-is-up:
+	@$(SANDBOX) pid >/dev/null 2>&1 || { echo 'No sandbox is up: make sandbox, then make $(MAKECMDGOALS)$(if $(ROLE), ROLE=$(ROLE)) again'; exit 1; }
+	@test "$$(cat $(OWNER))" = '$(CURDIR)' || { echo "The sandbox that is up was started from $$(cat $(OWNER)): run this there"; exit 1; }
+
+.PHONY: role
+role:
+	@test -n '$(ROLE)' -a -d 'roles/$(ROLE)/molecule' || { echo "Which role? make molecule ROLE=one of: $$(cd roles; echo */molecule | sed 's,/molecule,,g')"; exit 1; }
 
 .PHONY: python
 python:

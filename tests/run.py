@@ -1,6 +1,6 @@
 """Runs every check of the project and ends with a line that counts them.
 
-    python3 -m tests.run [--only lint|unit|deployment]
+    python3 -m tests.run [--only lint|unit] [--part service] [--tests "tests/service/test_ingest.py -k secret"]
 
 Needs nothing but Python's standard library: it makes the environments that the checks run in, one
 per lock file. A stage's output goes to build/test/<stage>.log; what failed is named with that file.
@@ -8,6 +8,7 @@ per lock file. A stage's output goes to build/test/<stage>.log; what failed is n
 
 import argparse
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,8 +17,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
-from tests.stages import LOGS, Count, Lane, Phase, Stage, plan
+from tests.stages import LOGS, Count, Phase, Stage, lint_plan, place, plan, python, unit_plan, units
 from tests.support.paths import ROOT, STATE
 
 OWNER = STATE / "owner"
@@ -98,26 +100,45 @@ def carry_out(stage: Stage) -> Count:
     return count
 
 
-def chosen(phases: list[Phase], only: str | None) -> list[Phase]:
-    """The phases without the stages of other groups; the environments are everybody's."""
-    def keep(lane: Lane) -> Lane:
-        return [stage for stage in lane if only is None or stage.group in (only, "environments")]
+def some_tests(tests: str) -> NoReturn:
+    """Become pytest with these arguments, in the environment of the part that the first one's path belongs to."""
+    arguments = shlex.split(tests)
+    part = next((stage for stage in units().values()
+                 if stage.folder and f"{arguments[0]}/".startswith(f"{stage.folder}/")), None)
+    if part is None:
+        sys.exit(f"{arguments[0]} is in no folder of unit tests: "
+                 f"begin with one of {', '.join(stage.folder for stage in units().values() if stage.folder)}")
+    subprocess.run(["make", *(f"{place(venv)}/installed" for venv in part.venvs)], cwd=ROOT, check=True)
+    os.environ["PATH"] = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
+    program = python(part.venvs[0])
+    os.execv(program, [program, "-m", "pytest", *arguments])  # noqa: S606 - no shell is wanted
 
-    return [[keep(lane) for lane in phase] for phase in phases]
+
+def phases(only: str | None, part: str | None) -> list[Phase]:
+    """What to run."""
+    if only == "lint":
+        return lint_plan()
+    if only == "unit" or part:
+        return unit_plan([part] if part else list(units()))
+    return plan()
 
 
 def main() -> int:
     """Run the stages; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", choices=["lint", "unit", "deployment"], help="one group of stages")
-    only = parser.parse_args().only
-    if only in (None, "deployment"):
+    parser.add_argument("--only", choices=["lint", "unit"], help="one group of stages")
+    parser.add_argument("--part", choices=[*units()], help="the unit tests of one part")
+    parser.add_argument("--tests", metavar='"PATH [OPTION…]"', help="arguments for pytest: a path of unit tests first")
+    options = parser.parse_args()
+    if options.tests:
+        some_tests(options.tests)
+    if not options.only and not options.part:
         refuse_beside_another_sandbox()
     LOGS.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     counts: list[Count] = []
-    for phase in chosen(plan(), only):
+    for phase in phases(options.only, options.part):
         with ThreadPoolExecutor(WORKERS) as pool:
             for lane in pool.map(lambda lane: [carry_out(stage) for stage in lane], phase):
                 counts += lane

@@ -1,4 +1,4 @@
-"""What `make test` runs, and how the checks of each stage are counted."""
+"""What `make test`, `make lint` and `make unit` run, and how the checks of each stage are counted."""
 
 import re
 from collections.abc import Callable
@@ -33,6 +33,8 @@ class Stage:
     count: Counter
     needs: tuple[str, ...] = ()
     limit: int = 900  # seconds
+    venvs: tuple[str, ...] = ("controller",)  # environments that it runs in
+    folder: str = ""  # of its tests
 
 
 Lane = list[Stage]  # one after another
@@ -78,17 +80,24 @@ def terraform(status: int, _report: Path, output: str) -> Count:
     return Count(passed=int(found[1]), failed=int(found[2]))
 
 
+def place(venv: str) -> str:
+    """The folder of one of the environments, from the root."""
+    return ".venv" if venv == "controller" else f"build/venv/{venv}"
+
+
 def python(venv: str) -> str:
     """The interpreter of one of the environments."""
-    return str(ROOT / (".venv" if venv == "controller" else f"build/venv/{venv}") / "bin" / "python")
+    return str(ROOT / place(venv) / "bin" / "python")
 
 
-def pytest(name: str, group: str, venv: str, *paths: str, needs: tuple[str, ...] = (), limit: int = 900) -> Stage:
-    """A stage that pytest runs."""
-    if venv != "controller":
+def pytest(name: str, group: str, venv: str, folder: str, *, beside: tuple[str, ...] = (),
+           needs: tuple[str, ...] = (), limit: int = 900) -> Stage:
+    """A stage that pytest runs in an environment; programs of the environments `beside` take part, too."""
+    venvs = (venv, *beside)
+    if venvs != ("controller",):
         needs += ("environments-tests",)
     report = f"--junit-xml={LOGS / f'{name}.xml'}"
-    return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, *paths], junit, needs, limit)
+    return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, folder], junit, needs, limit, venvs, folder)
 
 
 def mypy(name: str, venv: str, *paths: str) -> Stage:
@@ -100,7 +109,7 @@ def mypy(name: str, venv: str, *paths: str) -> Stage:
 def scenario(role: str) -> Stage:
     """A stage for a role's molecule scenario."""
     return Stage(f"molecule-{role}", "deployment",
-                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], molecule, needs=("sandbox",))
+                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], molecule, needs=("sandbox-up",))
 
 
 def style() -> Lane:
@@ -131,18 +140,21 @@ def types() -> Lane:
     ]
 
 
-def units() -> tuple[list[Lane], list[Lane]]:
-    """What needs no sandbox, but the programs that its roles install: for two phases, the long ones first."""
-    return [
-        [pytest("emulation", "unit", "sandbox-test", "tests/sandbox")],
-        [pytest("machine", "unit", "controller", "tests/machine", needs=("environments-tests",))],
-        [pytest("monitoring", "unit", "controller", "tests/monitoring")],
-    ], [
-        [pytest("service", "unit", "service-test", "tests/service")],
-        [pytest("charts", "unit", "controller", "tests/charts")],
-        [pytest("device", "unit", "device-test", "tests/device")],
-        [Stage("terraform", "unit", ["tests/terraform/run"], terraform)],
+def units() -> dict[str, Stage]:
+    """What needs no sandbox, except the programs that its roles install; the long ones first."""
+    both = ("sandbox-test",)
+    stages = [
+        pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
+        pytest("service", "unit", "service-test", "tests/service"),
+        pytest("device", "unit", "device-test", "tests/device"),
+        pytest("collection", "unit", "controller", "tests/collection", beside=both),
+        pytest("machine", "unit", "controller", "tests/machine", beside=both),
+        pytest("charts", "unit", "controller", "tests/charts"),
+        pytest("monitoring", "unit", "controller", "tests/monitoring"),
+        pytest("templates", "unit", "controller", "tests/templates"),
+        Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
+    return {stage.name: stage for stage in stages}
 
 
 def scenarios() -> tuple[Lane, list[Lane]]:
@@ -156,29 +168,44 @@ def scenarios() -> tuple[Lane, list[Lane]]:
 
 def environments(name: str, *venvs: str) -> Stage:
     """A stage that installs what lock files name; each group of stages needs it."""
-    return Stage(name, "environments", ["make", "-j2", *(f"{venv}/installed" for venv in venvs)], one)
+    return Stage(name, "environments", ["make", "-j2", *(f"{place(venv)}/installed" for venv in venvs)], one)
+
+
+TESTS = ("service-test", "device-test", "sandbox-test")
+
+
+def lint_plan() -> list[Phase]:
+    """Style and types."""
+    return [[[environments("environments", "controller")]],
+            [[environments("environments-tests", *TESTS), *types()], *([stage] for stage in style())]]
+
+
+def unit_plan(parts: list[str]) -> list[Phase]:
+    """Some of the unit tests, with the environments that they need."""
+    stages = [units()[part] for part in parts]
+    venvs = dict.fromkeys(venv for stage in stages for venv in stage.venvs)
+    return [[[environments("environments", *venvs)]], [[stage] for stage in stages]]
 
 
 def plan() -> list[Phase]:
     """All there is to run, phase after phase."""
-    others = [f"build/venv/{name}-test" for name in ("service", "device", "sandbox")]
     apart, beside = scenarios()
-    early, late = units()
+    unit = units()
     return [
-        [[environments("environments", ".venv")]],
+        [[environments("environments", "controller")]],
         [
-            [Stage("sandbox", "deployment", ["make", "sandbox"], one, limit=2700)],
-            # What needs none of the sandbox's programs, either: it is made by one task after another, so there is room.
-            [environments("environments-tests", *others), *types(),
-             pytest("collection", "unit", "controller", "tests/collection", needs=("environments-tests",))],
+            [Stage("sandbox-up", "deployment", ["make", "sandbox"], one, limit=2700)],
+            # Beside the sandbox, which is made by one task after another, there is room for what needs none of its
+            # programs.
+            [environments("environments-tests", *TESTS), *types(), unit["collection"]],
             *([stage] for stage in style()),
-            [pytest("templates", "unit", "controller", "tests/templates")],
+            [unit["templates"]],
         ],
         [
-            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox",), limit=2400)],
-            *early, *([stage] for stage in apart),
+            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
+            *([unit[name]] for name in ("sandbox", "machine", "monitoring")), *([stage] for stage in apart),
         ],
-        [*beside, *late],
+        [*beside, *([unit[name]] for name in ("service", "charts", "device", "terraform"))],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),

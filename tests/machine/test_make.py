@@ -38,3 +38,19 @@ def test_packages_are_left_to_root(folder: Path) -> None:
     assert make(folder, "python", "PYTHON=bare-python").splitlines() == [
         "bare-python cannot make environments: sudo apt-get install python3-venv, then make python again"
     ]
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    (["molecule", "ROLE=nothing"], "Which role? make molecule ROLE=one of: "),
+    (["molecule", "ROLE=receiver", "SANDBOX=/nowhere"],
+     "No sandbox is up: make sandbox, then make molecule ROLE=receiver again"),
+    (["soak", "SANDBOX=/nowhere"], "No sandbox is up: make sandbox, then make soak again"),
+    (["unit", "PART=nothing"], ""),
+    (["unit", "T=tests/nowhere"], ""),
+])
+def test_what_cannot_run_says_so_in_one_line(arguments: list[str], line: str) -> None:
+    done = subprocess.run(["make", "--no-print-directory", "-C", str(ROOT), *arguments],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert len(done.stdout.splitlines()) == bool(line)
+    assert done.stdout.startswith(line)
