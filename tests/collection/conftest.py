@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
-from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,15 @@ from ansible.module_utils.testing import patch_module_args
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 from tests.collection.faults import Proxy, proxied
+from tests.collection.helpers import imported
 from tests.collection.receivers import Receiver, receiving
 from tests.support.certificates import make_certificate
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
-LIBRARIES = ("roles/verify/files", "roles/device_kit/library", "roles/receiver/library", "roles/iot_core/library",
-             "roles/infrastructure/library",
-             "roles/preflight/library")
-sys.path += [str(ROOT / folder) for folder in LIBRARIES]
+sys.path.append(str(ROOT / "roles/verify/files"))
 
-MODULES = "ansible_collections.iotweb.aws_iot.plugins.modules"
 # Keys that are a part of no other text: Ansible masks them wherever they occur in a result.
 CREDENTIALS = {"access_key": "AKIATESTSOFMODULES00", "secret_key": "4e5c0b7a9d2f4163a8e0b6c1d7f3925e8a4b6c0d"}
 Run = Callable[..., dict[str, Any]]
@@ -101,14 +97,14 @@ def _api_read_once() -> None:
 
 @pytest.fixture(name="run")
 def _run(endpoint: str) -> Run:
-    """Call a module with options and return its result; one that failed has `failed`."""
+    """Call a module (see `imported`) with options and return its result; one that failed has `failed`."""
     connection = {**CREDENTIALS, "region": "us-east-2", "endpoint_url": endpoint}
 
     def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
         printed = StringIO()
         arguments = {**connection, **options, "_ansible_check_mode": check, "_ansible_diff": True}
         with patch_module_args(arguments), redirect_stdout(printed), pytest.raises(SystemExit):
-            import_module(f"{MODULES}.{module}").main()
+            imported(module).main()
         result: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
         return result
 

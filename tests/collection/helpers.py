@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from cryptography import x509
@@ -12,6 +13,12 @@ from cryptography.x509.oid import NameOID
 Run = Callable[..., dict[str, Any]]
 Aws = Callable[[str], Any]
 ACCOUNT = "arn:aws:iot:us-east-2:123456789012"
+
+
+def imported(module: str) -> Any:
+    """Return a module of iotweb.aws_iot by its name, one of another collection by `deployment.<name>`."""
+    collection, _, name = module.rpartition(".")
+    return import_module(f"ansible_collections.iotweb.{collection or 'aws_iot'}.plugins.modules.{name}")
 
 
 def prediction_holds(run: Run, module: str, result: str, **options: Any) -> dict[str, Any]:

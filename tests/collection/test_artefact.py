@@ -1,4 +1,4 @@
-"""The collection as others get it: built, installed elsewhere, used by full names only."""
+"""The collections as others get them: built, installed elsewhere, used by full names only."""
 
 import json
 import os
@@ -18,8 +18,20 @@ from tests.collection.helpers import Aws
 from tests.collection.receivers import Receiver
 from tests.support.paths import ROOT
 
-SOURCE = ROOT / "collections/ansible_collections/iotweb/aws_iot"
-MODULES = sorted(path.stem for path in (SOURCE / "plugins/modules").glob("*.py"))
+SOURCE = ROOT / "collections/ansible_collections/iotweb"
+DEPENDENCIES = {
+    "aws_iot": {"amazon.aws": ">=9.0.0"},
+    "deployment": {"amazon.aws": ">=9.0.0", "iotweb.aws_iot": ">=1.1.0", "kubernetes.core": ">=5.0.0"},
+}
+CREDENTIAL_OPTIONS = {"region", "access_key", "endpoint_url", "profile"}
+
+
+def modules(collection: str) -> list[str]:
+    """Full names of a collection's modules; an action without a module has its documentation among them."""
+    return sorted(f"iotweb.{collection}.{path.stem}" for path in (SOURCE / collection / "plugins/modules").iterdir()
+                  if path.suffix in (".py", ".yml"))  # fmt: skip
+
+
 PLAYBOOK: list[dict[str, Any]] = [{
     "hosts": "localhost",
     "gather_facts": False,
@@ -56,34 +68,41 @@ def ansible(folder: Path, command: str, *arguments: str) -> subprocess.Completed
 
 @pytest.fixture(name="installed", scope="module")
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the built collection is installed in."""
+    """A folder that the built collections are installed in."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    ansible(folder, "ansible-galaxy", "collection", "build", str(SOURCE), "--output-path", str(folder))
-    (artefact,) = folder.glob("iotweb-aws_iot-*.tar.gz")
-    ansible(folder, "ansible-galaxy", "collection", "install", str(artefact), "--no-deps", "-p", str(folder))
+    for collection in DEPENDENCIES:
+        ansible(folder, "ansible-galaxy", "collection", "build", str(SOURCE / collection), "--output-path", str(folder))
+        (artefact,) = folder.glob(f"iotweb-{collection}-*.tar.gz")
+        ansible(folder, "ansible-galaxy", "collection", "install", str(artefact), "--no-deps", "-p", str(folder))
     return folder
 
 
-def test_it_holds_what_it_needs_and_no_more(installed: Path) -> None:
-    (artefact,) = installed.glob("iotweb-aws_iot-*.tar.gz")
+@pytest.mark.parametrize("collection", DEPENDENCIES)
+def test_it_holds_what_it_needs_and_no_more(installed: Path, collection: str) -> None:
+    (artefact,) = installed.glob(f"iotweb-{collection}-*.tar.gz")
     with tarfile.open(artefact) as archive:
         names = archive.getnames()
         described = json.load(archive.extractfile("MANIFEST.json"))["collection_info"]  # type: ignore[arg-type]
-    assert {f"plugins/modules/{module}.py" for module in MODULES} <= set(names)
+    source = SOURCE / collection
+    plugins = {str(path.relative_to(source)) for path in source.glob("plugins/*/*.*")}
+    assert plugins <= set(names)
     assert not [name for name in names if "cache" in name or name.endswith((".pyc", "~"))]
-    assert described["dependencies"] == {"amazon.aws": ">=9.0.0"}
-    assert f"## {described['version']}\n" in (SOURCE / "CHANGELOG.md").read_text()
-    readme = (SOURCE / "README.md").read_text()
-    assert [module for module in MODULES if f"`iotweb.aws_iot.{module}`" not in readme] == []
+    assert described["dependencies"] == DEPENDENCIES[collection]
+    assert f"## {described['version']}\n" in (source / "CHANGELOG.md").read_text()
+    readme = (source / "README.md").read_text()
+    assert [module for module in modules(collection) if f"`{module}`" not in readme] == []
 
 
-def test_every_module_is_documented_and_in_the_group(installed: Path) -> None:
-    names = [f"iotweb.aws_iot.{module}" for module in MODULES]
-    listed = json.loads(ansible(installed, "ansible-doc", "-t", "module", "-l", "-j", "iotweb.aws_iot").stdout)
+@pytest.mark.parametrize("collection", DEPENDENCIES)
+def test_every_module_is_documented(installed: Path, collection: str) -> None:
+    names = modules(collection)
+    listed = json.loads(ansible(installed, "ansible-doc", "-t", "module", "-l", "-j", f"iotweb.{collection}").stdout)
     assert sorted(listed) == names
     documents = json.loads(ansible(installed, "ansible-doc", "-t", "module", "-j", *names).stdout)
+    runtime = yaml.safe_load((SOURCE / collection / "meta/runtime.yml").read_text())
+    [group] = runtime["action_groups"].values()
     for name, document in documents.items():
-        assert {"region", "access_key", "endpoint_url", "profile"} <= set(document["doc"]["options"]), name
+        assert (name.rpartition(".")[2] in group) is (set(document["doc"]["options"]) >= CREDENTIAL_OPTIONS), name
         assert {"check_mode", "diff_mode"} <= set(document["doc"]["attributes"]), name
         examples = [task for task in yaml.safe_load(document["examples"]) if name in task]
         assert examples, name
@@ -91,12 +110,24 @@ def test_every_module_is_documented_and_in_the_group(installed: Path) -> None:
             known = {alias for option, about in document["doc"]["options"].items()
                      for alias in (option, *about.get("aliases", []))}  # fmt: skip
             assert set(task[name] or {}) <= known, task["name"]
-        assert document["return"], name
+        assert document["return"] or name == "iotweb.deployment.ecr_login", name
         assert document["doc"]["author"], name
+
+
+def test_the_modules_of_aws_iot_name_their_permissions_and_take_credentials(installed: Path) -> None:
+    documents = json.loads(ansible(installed, "ansible-doc", "-t", "module", "-j", *modules("aws_iot")).stdout)
+    for name, document in documents.items():
+        assert set(document["doc"]["options"]) >= CREDENTIAL_OPTIONS, name
         notes = " ".join(document["doc"]["notes"])
         assert set(re.findall(r"C\(iot:(\w+)\)", notes)) == calls(f"modules.{name.rpartition('.')[2]}"), name
-    runtime = (SOURCE / "meta/runtime.yml").read_text()
-    assert [module for module in MODULES if f"    - {module}\n" not in runtime] == []
+
+
+def test_the_filters_are_documented(installed: Path) -> None:
+    names = [f"iotweb.deployment.{path.stem}" for path in (SOURCE / "deployment/plugins/filter").glob("*.py")]
+    documents = json.loads(ansible(installed, "ansible-doc", "-t", "filter", "-j", *names).stdout)
+    for name in names:
+        assert documents[name]["doc"]["options"], name
+        assert name in documents[name]["examples"], name
 
 
 def test_it_works_elsewhere_and_shows_how_it_waits(

@@ -12,9 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import destination_url
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.iotweb.deployment.plugins.modules import destination_url
 
 from tests.support.certificates import make_certificate
 

@@ -10,9 +10,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import device_kit_archive
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.iotweb.deployment.plugins.modules import device_kit_archive
 
 from tests.support.paths import ROOT
 

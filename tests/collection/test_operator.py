@@ -8,11 +8,11 @@ from functools import cache
 from io import StringIO
 from typing import Any
 
-import preflight_operator
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.iotweb.deployment.plugins.modules import preflight_operator
 
 from tests.collection.calls import PLUGINS, calls
 from tests.support.paths import ROOT

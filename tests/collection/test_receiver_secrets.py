@@ -6,8 +6,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import receiver_secrets
-from receiver_secrets import Pod, Watch, complaint, follow, read, starting
+from ansible_collections.iotweb.deployment.plugins.modules import receiver_secrets
+from ansible_collections.iotweb.deployment.plugins.modules.receiver_secrets import (
+    Pod,
+    Watch,
+    complaint,
+    follow,
+    read,
+    starting,
+)
 
 OLD, NEW = "0123456789ab", "ba9876543210"
 METRICS = f"""\

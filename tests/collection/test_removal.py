@@ -2,36 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
-from importlib import import_module
-from io import StringIO
-from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
-from tests.collection.conftest import CREDENTIALS
 from tests.collection.faults import Answer, Fault, Proxy
+from tests.collection.helpers import Aws, Run
 
-Aws = Callable[[str], Any]
-Local = Callable[..., dict[str, Any]]
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}]}
-
-
-@pytest.fixture(name="local")
-def _local(endpoint: str) -> Local:
-    """Call a role's own module."""
-    connection = {**CREDENTIALS, "region": "us-east-2", "endpoint_url": endpoint}
-
-    def call(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
-        printed = StringIO()
-        arguments = {**connection, **options, "_ansible_check_mode": check}
-        with patch_module_args(arguments), redirect_stdout(printed), pytest.raises(SystemExit):
-            import_module(module).main()
-        result: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
-        return result
-
-    return call
 
 
 @pytest.fixture(name="fleet")
@@ -69,28 +46,28 @@ def standing(aws: Aws) -> tuple[set[str], set[str]]:
     return certificates, {each["thingName"] for each in iot.list_things()["things"]}
 
 
-def test_a_fleet_is_locked_out_and_nobody_else(local: Local, aws: Aws, fleet: dict[str, str]) -> None:
+def test_a_fleet_is_locked_out_and_nobody_else(run: Run, aws: Aws, fleet: dict[str, str]) -> None:
     wanted = {"policy_name": "fleet", "things": ["left", "d", "never-was"]}
     before = standing(aws)
-    predicted = local("iot_fleet", check=True, **wanted)
+    predicted = run("iot_fleet", check=True, **wanted)
     assert predicted["changed"] is True
     assert predicted["things"] == ["a", "b", "left"]
     assert standing(aws) == before
 
-    done = local("iot_fleet", **wanted)
+    done = run("iot_fleet", **wanted)
     assert {key: done[key] for key in ("changed", "certificates", "things")} == {
         key: predicted[key] for key in ("changed", "certificates", "things")}
     assert standing(aws) == (before[0] - {fleet["a"], fleet["b"], fleet["c"]}, before[1] - {"a", "b", "left"})
 
-    again = local("iot_fleet", **wanted)
+    again = run("iot_fleet", **wanted)
     assert (again["changed"], again["certificates"], again["things"]) == (False, [], [])
 
 
-def test_a_policy_that_is_not_there_has_no_fleet(local: Local) -> None:
-    assert local("iot_fleet", policy_name="never-was")["changed"] is False
+def test_a_policy_that_is_not_there_has_no_fleet(run: Run) -> None:
+    assert run("iot_fleet", policy_name="never-was")["changed"] is False
 
 
-def test_all_pages_of_a_fleet_are_read(local: Local, aws: Aws, fleet: dict[str, str], proxy: Proxy) -> None:
+def test_all_pages_of_a_fleet_are_read(run: Run, aws: Aws, fleet: dict[str, str], proxy: Proxy) -> None:
     """A page that ends before the certificate of another policy: its thing must not go."""
 
     def in_pages(forward: Callable[[], Answer]) -> Answer:
@@ -101,38 +78,38 @@ def test_all_pages_of_a_fleet_are_read(local: Local, aws: Aws, fleet: dict[str, 
         return Answer(whole.status, whole.headers, json.dumps(first).encode())
 
     proxy.faults.append(Fault("GET /things/c/principals$", in_pages))
-    assert local("iot_fleet", check=True, policy_name="fleet", endpoint_url=proxy.url)["things"] == ["a", "b"]
+    assert run("iot_fleet", check=True, policy_name="fleet", endpoint_url=proxy.url)["things"] == ["a", "b"]
     assert proxy.count("GET /things/c/principals.nextToken=next") == 1
-    local("iot_fleet", policy_name="fleet", things=["left"])
+    run("iot_fleet", policy_name="fleet", things=["left"])
 
 
-def test_a_rule_is_switched_off_as_it_stands(local: Local, aws: Aws) -> None:
+def test_a_rule_is_switched_off_as_it_stands(run: Run, aws: Aws) -> None:
     iot = aws("iot")
     action = {"lambda": {"functionArn": "arn:aws:lambda:us-east-2:123456789012:function:f"}}
     iot.create_topic_rule(ruleName="on", topicRulePayload={"sql": "SELECT * FROM 'x'", "actions": [action]})
-    assert local("iot_rule_disabled", check=True, name="on")["changed"] is True
+    assert run("iot_topic_rule", state="disabled", check=True, name="on")["changed"] is True
     assert iot.get_topic_rule(ruleName="on")["rule"]["ruleDisabled"] is False
-    assert local("iot_rule_disabled", name="on")["changed"] is True
+    assert run("iot_topic_rule", state="disabled", name="on")["changed"] is True
     rule = iot.get_topic_rule(ruleName="on")["rule"]
     assert (rule["ruleDisabled"], rule["sql"]) == (True, "SELECT * FROM 'x'")
-    assert local("iot_rule_disabled", name="on")["changed"] is False
+    assert run("iot_topic_rule", state="disabled", name="on")["changed"] is False
     iot.delete_topic_rule(ruleName="on")
-    gone = local("iot_rule_disabled", name="on")
-    assert (gone["changed"], gone["exists"]) == (False, False)
+    gone = run("iot_topic_rule", state="disabled", name="on")
+    assert (gone["changed"], gone["rule"]) == (False, {})
 
 
-def test_dead_letters_are_counted_hidden_ones_too(local: Local, aws: Aws) -> None:
+def test_dead_letters_are_counted_hidden_ones_too(run: Run, aws: Aws) -> None:
     sqs = aws("sqs")
     url = sqs.create_queue(QueueName="letters")["QueueUrl"]
     for _ in range(3):
         sqs.send_message(QueueUrl=url, MessageBody="{}")
     sqs.receive_message(QueueUrl=url)
-    counted = local("dead_letters_info", queue_urls={"rule": url, "none": "", "gone": url + "-gone"})
+    counted = run("deployment.dead_letters_info", queue_urls={"rule": url, "none": "", "gone": url + "-gone"})
     assert counted["queues"] == {"rule": 3, "none": 0, "gone": 0}
     assert counted["total"] == 3
     assert counted["summary"] == "3 dead letters wait (3 of rule, 0 of none, 0 of gone)."
     sqs.delete_queue(QueueUrl=url)
 
 
-def test_a_cluster_that_is_not_there_is_absent(local: Local) -> None:
-    assert local("eks_cluster_status", name="never-was")["status"] == "ABSENT"
+def test_a_cluster_that_is_not_there_is_absent(run: Run) -> None:
+    assert run("deployment.eks_cluster_status", name="never-was")["status"] == "ABSENT"

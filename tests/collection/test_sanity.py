@@ -1,4 +1,4 @@
-"""Ansible's own checks of a collection, in environments made of what is installed here: nothing is downloaded."""
+"""Ansible's own checks of both collections, in environments made of what is installed here: nothing is downloaded."""
 
 import os
 import re
@@ -21,14 +21,14 @@ PREPARED = ("ansible-doc", "import", "pep8", "pylint", "runtime-metadata", "vali
 
 
 class Sanity:
-    """A copy of the collection in a tree as ansible-test wants it, and a home for its environments."""
+    """Copies of the collections in a tree as ansible-test wants it, and a home for its environments."""
 
-    def __init__(self, folder: Path) -> None:
-        self.collection = folder / "ansible_collections/iotweb/aws_iot"
+    def __init__(self, folder: Path, collection: str) -> None:
+        self.collection = folder / "ansible_collections/iotweb" / collection
         self.environment = os.environ | {"HOME": str(folder / "home"), "PATH": f"{BIN}:{os.environ['PATH']}",
                                          "LC_ALL": "C.UTF-8"}  # fmt: skip
-        source = ROOT / "collections/ansible_collections/iotweb/aws_iot"
-        shutil.copytree(source, self.collection, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+        shutil.copytree(ROOT / "collections", folder, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
         for place in ansible_collections.__path__:
             if (Path(place) / "amazon").is_dir():
                 (folder / "ansible_collections/amazon").symlink_to(Path(place) / "amazon")
@@ -76,9 +76,9 @@ def copy(package: str, target: Path) -> None:
             shutil.copyfile(str(found.locate_file(file)), target / file)
 
 
-@pytest.fixture(name="sanity", scope="module")
-def _sanity(tmp_path_factory: pytest.TempPathFactory) -> Sanity:
-    return Sanity(tmp_path_factory.mktemp("sanity"))
+@pytest.fixture(name="sanity", scope="module", params=["aws_iot", "deployment"])
+def _sanity(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Sanity:
+    return Sanity(tmp_path_factory.mktemp("sanity"), request.param)
 
 
 def test_checks_that_need_no_packages(sanity: Sanity) -> None:
@@ -97,7 +97,7 @@ def test_checks_with_packages(sanity: Sanity, test: str) -> None:
 
 
 def test_an_undocumented_option_is_found(tmp_path: Path) -> None:
-    sanity = Sanity(tmp_path)
+    sanity = Sanity(tmp_path, "aws_iot")
     sanity.prepare("validate-modules")
     module = sanity.collection / "plugins/modules/iot_endpoint_info.py"
     module.write_text(module.read_text().replace("argument_spec={", 'argument_spec={"undocumented": {},'))

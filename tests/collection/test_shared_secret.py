@@ -8,8 +8,8 @@ from io import StringIO
 from typing import Any
 
 import pytest
-import shared_secret
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.iotweb.deployment.plugins.modules import shared_secret
 
 from tests.collection.conftest import CREDENTIALS
 

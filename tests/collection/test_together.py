@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
-from importlib import import_module
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from tests.collection.conftest import CREDENTIALS, MODULES, emulated
+from tests.collection.conftest import CREDENTIALS, emulated
 from tests.collection.faults import Answer, Fault, proxied
-from tests.collection.helpers import Aws, Run, document, pair
+from tests.collection.helpers import Aws, Run, document, imported, pair
 from tests.collection.receivers import SOON, Receiver, receiving
 
 RUNS = 4
@@ -26,7 +25,7 @@ def result_of(module: str, options: dict[str, Any]) -> dict[str, Any]:
     printed = StringIO()
     arguments = {**CREDENTIALS, "region": "us-east-2", **options}
     with patch_module_args(arguments), redirect_stdout(printed), pytest.raises(SystemExit):
-        import_module(f"{MODULES}.{module}").main()
+        imported(module).main()
     result: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
     return result
 

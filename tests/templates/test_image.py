@@ -22,9 +22,9 @@ def module(path: str) -> ModuleType:
     return loaded
 
 
-content = module("roles/receiver_image/library/content_digest.py")
-pip = module("roles/receiver_image/library/pip_settings.py")
-builder = module("roles/receiver_image/library/image_builder.py")
+content = module("collections/ansible_collections/iotweb/deployment/plugins/modules/content_digest.py")
+pip = module("collections/ansible_collections/iotweb/deployment/plugins/modules/pip_settings.py")
+builder = module("collections/ansible_collections/iotweb/deployment/plugins/modules/image_builder.py")
 debian = module("sandbox/roles/debian_image/library/debian_image.py")
 
 

@@ -10,7 +10,8 @@ from tests.templates.render import ROLES
 from tests.templates.test_receiver import PLACE, receiver
 
 SPEC = importlib.util.spec_from_file_location(
-    "redrive_follow", ROLES / "receiver" / "action_plugins" / "redrive_follow.py"
+    "redrive_follow",
+    ROLES.parent / "collections/ansible_collections/iotweb/deployment/plugins/action/redrive_follow.py",
 )
 assert SPEC
 assert SPEC.loader

@@ -32,9 +32,7 @@ notes:
     C(iot:ListCertificates), C(iot:ListPrincipalThings), C(iot:ListThingPrincipals).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - iotweb.aws_iot.aws
 """
 
 EXAMPLES = r"""

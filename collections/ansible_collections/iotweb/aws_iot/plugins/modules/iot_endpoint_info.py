@@ -24,9 +24,7 @@ notes:
   - The caller needs the permission C(iot:DescribeEndpoint).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - iotweb.aws_iot.aws
 """
 
 EXAMPLES = r"""

@@ -60,10 +60,8 @@ notes:
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - iotweb.aws_iot.wait
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
+  - iotweb.aws_iot.aws
   - amazon.aws.tags
-  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""

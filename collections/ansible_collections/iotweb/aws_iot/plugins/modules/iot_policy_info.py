@@ -25,9 +25,7 @@ notes:
     C(iot:ListTagsForResource), C(iot:ListTargetsForPolicy).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - iotweb.aws_iot.aws
 """
 
 EXAMPLES = r"""

@@ -54,9 +54,7 @@ notes:
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - iotweb.aws_iot.wait
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - iotweb.aws_iot.aws
 """
 
 EXAMPLES = r"""

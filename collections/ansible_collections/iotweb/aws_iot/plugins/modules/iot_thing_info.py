@@ -34,9 +34,7 @@ notes:
   - The caller needs the permissions C(iot:DescribeThing), C(iot:ListThingPrincipals), C(iot:ListThings).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - iotweb.aws_iot.aws
 """
 
 EXAMPLES = r"""

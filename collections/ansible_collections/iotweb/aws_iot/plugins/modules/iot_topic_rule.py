@@ -58,7 +58,7 @@ options:
       - Prefer C(get_secret) in O(actions) where it can be; whoever may read the rule can see these.
     type: dict
   enabled:
-    description: Whether the rule is in force.
+    description: Whether a rule that is V(present) is in force.
     type: bool
     default: true
   role_timeout:
@@ -68,9 +68,11 @@ options:
     type: int
     default: 60
   state:
-    description: Whether the rule exists.
+    description:
+      - Whether the rule exists.
+      - V(disabled) switches a rule off and leaves everything else of it as it is. A rule that does not exist stays so.
     type: str
-    choices: [present, absent]
+    choices: [present, disabled, absent]
     default: present
 notes:
   - The caller needs the permissions C(iot:CreateTopicRule), C(iot:DeleteTopicRule), C(iot:DisableTopicRule),
@@ -82,10 +84,8 @@ notes:
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - iotweb.aws_iot.wait
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
+  - iotweb.aws_iot.aws
   - amazon.aws.tags
-  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""
@@ -140,12 +140,10 @@ EXAMPLES = r"""
     tags:
       team: water
 
-- name: Rule pauses
+- name: Rule is off until it is set up again
   iotweb.aws_iot.iot_topic_rule:
     name: forward_to_alb
-    sql: SELECT * FROM 'things/telemetry'
-    actions: "{{ actions }}"
-    enabled: false
+    state: disabled
 
 - name: Rule is gone
   iotweb.aws_iot.iot_topic_rule:
@@ -354,7 +352,7 @@ def main() -> None:
             "secret_headers": {"type": "dict", "no_log": True},
             "enabled": {"type": "bool", "default": True},
             "role_timeout": {"type": "int", "default": 60},
-            "state": {"choices": ["present", "absent"], "default": "present"},
+            "state": {"choices": ["present", "disabled", "absent"], "default": "present"},
             **TAG_OPTIONS,
             **WAIT_OPTIONS,
         },
@@ -365,7 +363,8 @@ def main() -> None:
     check_texts(module, "tags")
     check_name(module)
     iot, name = IoT(module), module.params["name"]
-    present = module.params["state"] == "present"
+    state = module.params["state"]
+    present = state == "present"
     actions, error_action = asked_actions(iot) if present else ([], None)
     before = current_rule(iot, name)
     after: dict[str, Any] | None = None
@@ -373,6 +372,8 @@ def main() -> None:
         full = [with_secrets(action, secrets) for action in actions]
         full_error = with_secrets(error_action, secrets) if error_action else None
         after = ensure_present(iot, before, desired(before, module.params, full, full_error))
+    elif before is not None and state == "disabled":
+        after = ensure_present(iot, before, {**before, "enabled": False})
     elif before is not None:
         ensure_absent(iot, name)
     known = open_headers([*actions, *([error_action] if error_action else [])], secrets)

@@ -76,9 +76,7 @@ notes:
     C(iot:UpdateTopicRuleDestination).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - iotweb.aws_iot.aws
 """
 
 EXAMPLES = r"""

@@ -32,9 +32,7 @@ notes:
   - The caller needs the permissions C(iot:GetTopicRule), C(iot:ListTagsForResource), C(iot:ListTopicRules).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - amazon.aws.common.modules
-  - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - iotweb.aws_iot.aws
 """
 
 EXAMPLES = r"""

@@ -1,0 +1,174 @@
+#!/usr/bin/python
+# Copyright: IoT receiver contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: iot_fleet
+version_added: 1.1.0
+short_description: Remove the certificates of a policy, and their things
+description:
+  - Revokes and deletes each certificate that the policy is attached to, and deletes the things these belong to.
+    A thing that has another certificate as well stays.
+  - A certificate can be found by its policy until its very end, so a run that is broken off can be run again.
+author:
+  - IoT receiver contributors (@iotweb)
+options:
+  policy_name:
+    description: Name of the policy; one that is not there has no certificates.
+    type: str
+    required: true
+  things:
+    description: Names of further things to delete, should an earlier run have left them without certificate.
+    type: list
+    elements: str
+    default: []
+notes:
+  - The caller needs the permissions C(iot:DeleteCertificate), C(iot:DeleteThing), C(iot:DescribeThing),
+    C(iot:DetachPolicy), C(iot:DetachThingPrincipal), C(iot:ListAttachedPolicies), C(iot:ListPrincipalThings),
+    C(iot:ListTargetsForPolicy), C(iot:ListThingPrincipals), C(iot:UpdateCertificate).
+seealso:
+  - module: iotweb.aws_iot.iot_certificate
+  - module: iotweb.aws_iot.iot_policy
+extends_documentation_fragment:
+  - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.aws
+"""
+
+EXAMPLES = r"""
+- name: Revoke and delete every device of the fleet
+  iotweb.aws_iot.iot_fleet:
+    policy_name: iot-thing-policy
+"""
+
+RETURN = r"""
+certificates:
+  description: Ids of the certificates that are, or in check mode would be, removed.
+  type: list
+  elements: str
+  returned: always
+things:
+  description: Names of the things that are, or in check mode would be, removed.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import of_all_pages
+
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
+    from botocore.exceptions import BotoCoreError, ClientError
+
+AT_ONCE = 4  # IoT Core takes 10 such calls a second
+MISSING = "ResourceNotFoundException"
+# Told of an attachment that was just undone: AWS IoT API Reference, DeleteCertificate and DeleteThing.
+UNSETTLED = ["DeleteConflictException", "CertificateStateException", "InvalidRequestException"]
+
+
+class FleetError(Exception):
+    """A call failed; the reason is its cause. (Threads must not fail the module: it can fail but once.)"""
+
+
+class Fleet:
+    """The calls; each raises FleetError that names it."""
+
+    def __init__(self, module: AnsibleAWSModule) -> None:
+        backoff = AWSRetry.jittered_backoff(retries=8, delay=1, catch_extra_error_codes=UNSETTLED)
+        self._client = module.client("iot", retry_decorator=backoff)
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """One call; what is not there any more was the aim."""
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(aws_retry=True, **arguments)
+        except is_boto3_error_code(MISSING):
+            return {}
+        except (BotoCoreError, ClientError) as error:
+            raise FleetError(f"Unable to {operation.replace('_', ' ')} with {arguments}") from error
+        return answer
+
+    def all(self, operation: str, member: str, **arguments: Any) -> list[Any]:
+        """The named member of all pages."""
+        return of_all_pages(partial(self.call, operation), member, arguments)
+
+    def certificates(self, policy: str) -> list[str]:
+        """ARNs of the certificates that the policy is attached to."""
+        targets = self.all("list_targets_for_policy", "targets", policyName=policy, pageSize=250)
+        return sorted({target for target in targets if ":cert/" in target})
+
+    def things(self, certificate: str) -> list[str]:
+        """Names of a certificate's things."""
+        return self.all("list_principal_things", "things", principal=certificate)
+
+    def principals(self, thing: str) -> list[str]:
+        """What a thing proves itself by."""
+        return self.all("list_thing_principals", "principals", thingName=thing)
+
+    def exists(self, thing: str) -> bool:
+        """Whether there is such a thing."""
+        return bool(self.call("describe_thing", thingName=thing))
+
+    def remove_certificate(self, certificate: str) -> None:
+        """Lock it out first; its policy goes last, as it is found by that."""
+        identity = certificate.rpartition("/")[2]
+        self.call("update_certificate", certificateId=identity, newStatus="REVOKED")
+        for thing in self.things(certificate):
+            self.call("detach_thing_principal", thingName=thing, principal=certificate)
+            if not self.principals(thing):
+                self.call("delete_thing", thingName=thing)
+        for policy in self.all("list_attached_policies", "policies", target=certificate):
+            self.call("detach_policy", policyName=policy["policyName"], target=certificate)
+        self.call("delete_certificate", certificateId=identity)
+
+
+def doomed_things(fleet: Fleet, certificates: list[str], names: list[str]) -> list[str]:
+    """Things that belong to these certificates and to no other, and those of the names."""
+    owners = {thing for certificate in certificates for thing in fleet.things(certificate)}
+    owners |= {name for name in names if fleet.exists(name)}
+    return sorted(thing for thing in owners if set(fleet.principals(thing)) <= set(certificates))
+
+
+def remove(fleet: Fleet, certificates: list[str], things: list[str]) -> None:
+    """Several certificates at a time, then the things that nothing belongs to any more."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(fleet.remove_certificate, certificates))
+    for thing in things:
+        fleet.call("delete_thing", thingName=thing)
+
+
+def main() -> None:
+    module = AnsibleAWSModule(
+        argument_spec={
+            "policy_name": {"required": True},
+            "things": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    fleet = Fleet(module)
+    try:
+        certificates = fleet.certificates(module.params["policy_name"])
+        things = doomed_things(fleet, certificates, module.params["things"])
+        if not module.check_mode:
+            remove(fleet, certificates, things)
+    except FleetError as error:
+        module.fail_json_aws(error.__cause__, msg=str(error))
+    ids = [certificate.rpartition("/")[2] for certificate in certificates]
+    module.exit_json(
+        changed=bool(ids or things),
+        certificates=ids,
+        things=things,
+        diff={"before": {"certificates": ids, "things": things}, "after": {"certificates": [], "things": []}},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+#!/usr/bin/python
+# Copyright: IoT receiver contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: preflight_operator
+version_added: 1.0.0
+short_description: Says whose AWS credentials these are, and what they may not do
+description:
+  - Asks STS who the caller is and IAM (SimulatePrincipalPolicy) whether it may do what a deployment does.
+  - Changes nothing, and never fails for what it finds. What is amiss is returned, each with its fix.
+  - What could not be checked is a warning.
+author:
+  - IoT receiver contributors (@iotweb)
+options:
+  account:
+    description: Account that the credentials must belong to. Empty means any.
+    type: str
+    default: ""
+  region:
+    description: Region to ask in.
+    type: str
+    required: true
+  permissions:
+    description:
+      - What the caller must be allowed to do.
+      - In resources, C({partition}), C({account}) and C({region}) are filled in.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      actions:
+        description: IAM actions.
+        type: list
+        elements: str
+        required: true
+      resources:
+        description: ARNs the actions apply to.
+        type: list
+        elements: str
+        default: ["*"]
+      passed_to:
+        description: Service that a role is passed to.
+        type: str
+extends_documentation_fragment:
+  - iotweb.aws_iot.attributes.info
+"""
+
+EXAMPLES = r"""
+- name: Operator is known
+  iotweb.deployment.preflight_operator:
+    region: us-east-2
+    permissions:
+      - actions: [iam:PassRole]
+        resources: ["arn:{partition}:iam::{account}:role/iot-receiver-rule"]
+        passed_to: iot.amazonaws.com
+"""
+
+RETURN = r"""
+account:
+  description: The caller's account; empty if it could not be asked for.
+  type: str
+  returned: always
+arn:
+  description: The caller.
+  type: str
+  returned: always
+faults:
+  description: One sentence for each fault, with its fix.
+  type: list
+  elements: str
+  returned: always
+reachable:
+  description: Whether AWS answered at all.
+  type: bool
+  returned: always
+"""
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    import boto3
+    from botocore import exceptions
+    from botocore.config import Config
+    from botocore.parsers import ResponseParserError
+except ImportError:
+    HAS_BOTO3 = False
+else:
+    HAS_BOTO3 = True
+
+
+# A question, not work: a service that does not answer soon will not.
+IMPATIENT: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+# Where calls of a service that has one endpoint for all regions count as made (aws:RequestedRegion), by partition.
+GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+GLOBAL_SERVICES = ("iam:", "route53:")
+SIGN_IN = "Set credentials or AWS_PROFILE in aws_environment (group_vars/all/aws.yml), or sign in again."
+
+
+def principal(arn: str) -> str | None:
+    """The ARN that IAM can simulate for a caller; none for the root user, who may do everything."""
+    if arn.endswith(":root"):
+        return None
+    session = re.fullmatch(r"(arn:[^:]+):sts::(\d+):assumed-role/([^/]+)/.*", arn)
+    if session:  # a role's path is not in a session's ARN
+        return f"{session[1]}:iam::{session[2]}:role/{session[3]}"
+    return arn
+
+
+def role_with_path(iam: Any, arn: str) -> str:
+    """A role's real ARN: IAM Identity Center's roles have paths."""
+    if ":role/" not in arn:
+        return arn
+    found: str = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]["Arn"]
+    return found
+
+
+def by_region(actions: list[str], names: dict[str, str]) -> dict[str, list[str]]:
+    """Actions by the region that their calls count as made in: a role is passed by a call of the service it is for."""
+    central = GLOBAL_REGIONS.get(names["partition"], names["region"])
+    found: dict[str, list[str]] = {}
+    for action in actions:
+        is_central = action.startswith(GLOBAL_SERVICES) and action != "iam:PassRole"
+        found.setdefault(central if is_central else names["region"], []).append(action)
+    return found
+
+
+def told(**values: str | None) -> list[dict[str, Any]]:
+    """What IAM is told of a call beside its action and resource: condition keys with their values."""
+    keys = {"region": "aws:RequestedRegion", "passed_to": "iam:PassedToService"}
+    return [
+        {"ContextKeyName": keys[name], "ContextKeyValues": [value], "ContextKeyType": "string"}
+        for name, value in values.items()
+        if value
+    ]
+
+
+def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict[str, str]) -> list[str]:
+    """Each action that IAM would deny to source, with the resource it is denied on."""
+    found, simulator = [], iam.get_paginator("simulate_principal_policy")
+    for permission in permissions:
+        passed_to = permission["passed_to"]
+        resources = [resource.format(**names) for resource in permission["resources"]]
+        for region, actions in by_region(permission["actions"], names).items():
+            pages = simulator.paginate(
+                PolicySourceArn=source,
+                ActionNames=actions,
+                ResourceArns=resources,
+                ContextEntries=told(region=region, passed_to=passed_to),
+            )
+            found += [
+                f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}"
+                + (f" when it is passed to {passed_to}" if passed_to else "")
+                for page in pages
+                for result in page["EvaluationResults"]
+                if result["EvalDecision"] != "allowed"
+            ]
+    return found
+
+
+def misspelt(session: Any, region: str) -> str:
+    """What is wrong with a region whose name resolves to nothing; empty for one that there is."""
+    partitions = session.get_available_partitions()
+    regions = [name for partition in partitions for name in session.get_available_regions("sts", partition)]
+    if region in regions:
+        return ""
+    near = " or ".join(get_close_matches(region, regions, n=2))
+    return f"There is no region {region}{f'; is {near} meant?' if near else '.'}"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "account": {"type": "str", "default": ""},
+            "region": {"type": "str", "required": True},
+            "permissions": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "actions": {"type": "list", "elements": "str", "required": True},
+                    "resources": {"type": "list", "elements": "str", "default": ["*"]},
+                    "passed_to": {"type": "str", "no_log": False},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    if not HAS_BOTO3:
+        module.fail_json(msg=missing_required_lib("boto3"))
+    wanted = module.params
+    answer: dict[str, Any] = {"changed": False, "account": "", "arn": "", "faults": [], "reachable": True}
+    try:
+        session = boto3.session.Session(region_name=wanted["region"])
+        identity = session.client("sts", config=Config(**IMPATIENT)).get_caller_identity()
+    except (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.ProfileNotFound,
+    ) as error:
+        answer["faults"] = [f"There are no AWS credentials ({error}). {SIGN_IN}"]
+    except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+        if slip := misspelt(session, wanted["region"]):
+            answer["faults"] = [f"{slip} Correct aws_region in group_vars/all/aws.yml. (AWS does not answer: {error})"]
+        else:
+            answer["reachable"] = False
+            answer["faults"] = [
+                f"AWS does not answer: {error}. Check the network, and aws_environment's AWS_ENDPOINT_URL if set."
+            ]
+    except (exceptions.BotoCoreError, exceptions.ClientError) as error:
+        answer["faults"] = [f"AWS refuses the credentials: {error}. {SIGN_IN}"]
+    else:
+        answer.update(account=identity["Account"], arn=identity["Arn"])
+        check(module, session, answer)
+    module.exit_json(**answer)
+
+
+def check(module: AnsibleModule, session: Any, answer: dict[str, Any]) -> None:
+    """Add the faults of a caller who is known."""
+    wanted = module.params
+    if wanted["account"] and wanted["account"] != answer["account"]:
+        answer["faults"].append(
+            f"The credentials are of account {answer['account']} ({answer['arn']}), but aws_account_id is "
+            f"{wanted['account']}. Use credentials of that account, or correct aws_account_id."
+        )
+        return
+    source = principal(answer["arn"])
+    if source is None or not wanted["permissions"]:
+        return
+    names = {
+        "partition": answer["arn"].split(":")[1],
+        "account": answer["account"],
+        "region": wanted["region"],
+    }
+    iam = session.client("iam", config=Config(**IMPATIENT))
+    try:
+        missing = denied(iam, role_with_path(iam, source), wanted["permissions"], names)
+    except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError) as error:
+        module.warn(f"Whether {source} may do all that a deployment does could not be checked: {error}")
+        return
+    answer["faults"] += [
+        f"{source} may not {what}. Allow it in its IAM policies; if it works nevertheless, under conditions that IAM's"
+        " simulator cannot know, set preflight_permissions_checked: false."
+        for what in missing
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright: IoT receiver contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: preflight_tools
+version_added: 1.0.0
+short_description: Names the programs and Python libraries that are missing or too old
+description:
+  - Changes nothing, and never fails for what it finds. What is amiss is returned, each with its fix.
+author:
+  - IoT receiver contributors (@iotweb)
+options:
+  programs:
+    description: Programs that must be found. V(a|b) is satisfied by either.
+    type: list
+    elements: str
+    required: true
+  minimums:
+    description: Oldest version of a program that will do, such as V(1.9).
+    type: dict
+    default: {}
+  fixes:
+    description: What to do about a program that is missing or too old.
+    type: dict
+    default: {}
+  libraries:
+    description: Python modules that the interpreter must have.
+    type: list
+    elements: str
+    default: []
+  libraries_fix:
+    description: What to do about missing Python modules.
+    type: str
+    default: Install them.
+extends_documentation_fragment:
+  - iotweb.aws_iot.attributes.info
+"""
+
+EXAMPLES = r"""
+- name: Tools are looked at
+  iotweb.deployment.preflight_tools:
+    programs: [terraform, docker|podman|buildah]
+    minimums: {terraform: "1.9"}
+    fixes: {terraform: "Install it from https://developer.hashicorp.com/terraform/install."}
+    libraries: [boto3]
+"""
+
+RETURN = r"""
+faults:
+  description: One sentence for each fault, with its fix.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+# Programs differ in how they are asked for their version; the first that answers with one counts.
+QUESTIONS = (["version"], ["--version"])
+
+
+def version_of(program: str) -> str:
+    """The version a program prints, such as 1.11.4; empty if it prints none."""
+    for question in QUESTIONS:
+        try:
+            answer = subprocess.run(
+                [program, *question],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                env={
+                    **os.environ,
+                    "CHECKPOINT_DISABLE": "1",
+                },  # Terraform would ask the network for a newer one
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        found = re.search(r"v?(\d+\.\d+(?:\.\d+)?)", answer.stdout)
+        if found:
+            return found[1]
+    return ""
+
+
+def numbers(version: str) -> list[int]:
+    """A version for comparison: 1.9 -> [1, 9]."""
+    return [int(part) for part in version.split(".")]
+
+
+def program_fault(names: str, minimums: dict[str, str], fixes: dict[str, str]) -> str | None:
+    """What is wrong with a program (or with each of several that would do), and the fix."""
+    candidates = names.split("|")
+    found = [name for name in candidates if shutil.which(name)]
+    fix = fixes.get(names, "Install it, or remove it from preflight_tools if nothing of yours needs it.")
+    if not found:
+        return f"{' or '.join(candidates)} is not on this machine's PATH. {fix}"
+    for name in found:
+        minimum = minimums.get(name)
+        version = version_of(name) if minimum else ""
+        if minimum and (not version or numbers(version) < numbers(minimum)):
+            return f"{name} {minimum} or newer is needed; {version or 'an unknown version'} was found. {fix}"
+    return None
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "programs": {"type": "list", "elements": "str", "required": True},
+            "minimums": {"type": "dict", "default": {}},
+            "fixes": {"type": "dict", "default": {}},
+            "libraries": {"type": "list", "elements": "str", "default": []},
+            "libraries_fix": {"type": "str", "default": "Install them."},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    faults = [program_fault(names, wanted["minimums"], wanted["fixes"]) for names in wanted["programs"]]
+    missing = [name for name in wanted["libraries"] if importlib.util.find_spec(name) is None]
+    if missing:
+        faults.append(f"{sys.executable} lacks {', '.join(missing)}. {wanted['libraries_fix']}")
+    module.exit_json(changed=False, faults=[fault for fault in faults if fault])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+#!/usr/bin/python
+# Copyright: IoT receiver contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: terraform_orphans
+version_added: 1.0.0
+short_description: Finds what a Terraform that was killed had made, but not yet stored in its state
+description:
+  - Looks for what a plan is about to create among what stands in AWS with this deployment's tags.
+  - Without this, the next run fails on every name that is taken, and pays for what nobody knows of.
+  - Changes nothing.
+author:
+  - IoT receiver contributors (@iotweb)
+options:
+  chdir:
+    description: Folder Terraform works in.
+    type: path
+    required: true
+  executable:
+    description: Terraform's program.
+    type: str
+    default: terraform
+  plan:
+    description: The plan's file.
+    type: str
+    required: true
+  deployment:
+    description: Value of the tag Deployment; what does not carry it is somebody else's.
+    type: str
+    required: true
+  region:
+    description: Region to look in.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - iotweb.aws_iot.attributes.info
+"""
+
+EXAMPLES = r"""
+- name: What a killed run left behind is looked for
+  iotweb.deployment.terraform_orphans:
+    chdir: /var/lib/deployment/terraform
+    plan: plan.tfplan
+    deployment: iot-receiver
+    region: us-east-2
+"""
+
+RETURN = r"""
+imports:
+  description: What to import, as members C(to) (address) and C(id) of Terraform's import blocks.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    HAS_BOTO3 = False
+else:
+    HAS_BOTO3 = True
+
+
+Values = dict[str, Any]
+# How ids begin of what is found by its tags alone.
+PREFIXES = {
+    "aws_eip": "eipalloc-",
+    "aws_internet_gateway": "igw-",
+    "aws_nat_gateway": "nat-",
+    "aws_route_table": "rtb-",
+    "aws_subnet": "subnet-",
+    "aws_vpc": "vpc-",
+    "aws_vpc_endpoint": "vpce-",
+}
+ABSENT = {
+    "InvalidLaunchTemplateName.NotFoundException",
+    "NoSuchEntity",
+    "NoSuchEntityException",
+    "ResourceNotFoundException",
+}
+
+
+class Account:
+    """What stands in one account and region for one deployment."""
+
+    def __init__(self, session: Any, deployment: str) -> None:
+        self._client = session.client
+        self._deployment = deployment
+        self._tagged = cache(self._look_up_tagged)
+
+    def find(self, kind: str, values: Values, taken: set[str]) -> str | None:
+        """The import id of a planned resource of this kind, if it stands; never one of the ids taken."""
+        if kind in PREFIXES:
+            return self._by_tags(PREFIXES[kind], values, taken)
+        finder: Callable[[Values], str | None] | None = getattr(self, f"_{kind}", None)
+        if finder is None:
+            return None
+        try:
+            return finder(values)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ABSENT:
+                return None
+            raise
+
+    def _ours(self, tags: Any) -> bool:
+        """Whether tags (in either of AWS's two forms) are of this deployment."""
+        if isinstance(tags, list):
+            tags = {tag.get("Key", tag.get("key")): tag.get("Value", tag.get("value")) for tag in tags}
+        return bool(tags and tags.get("Deployment") == self._deployment)
+
+    def _by_tags(self, prefix: str, values: Values, taken: set[str]) -> str | None:
+        name = (values.get("tags") or {}).get("Name")
+        found = (self._tagged("Deployment", self._deployment) & self._tagged("Name", name)) - taken
+        found = {identifier for identifier in found if identifier.startswith(prefix)}
+        if prefix == "nat-" and found:  # deleted ones keep their tags for an hour
+            answer = self._client("ec2").describe_nat_gateways(NatGatewayIds=sorted(found))
+            found = {
+                gateway["NatGatewayId"]
+                for gateway in answer["NatGateways"]
+                if gateway["State"] in {"pending", "available"}
+            }
+        return found.pop() if len(found) == 1 else None  # of several, none can be told to be the one
+
+    def _look_up_tagged(self, key: str, value: str | None) -> set[str]:
+        filters = [{"Name": "key", "Values": [key]}, {"Name": "value", "Values": [value or ""]}]
+        pages = self._client("ec2").get_paginator("describe_tags").paginate(Filters=filters)
+        return {tag["ResourceId"] for page in pages for tag in page["Tags"]}
+
+    def _aws_route_table_association(self, values: Values) -> str | None:
+        subnet = values.get("subnet_id")
+        if not subnet:
+            return None
+        filters = [{"Name": "association.subnet-id", "Values": [subnet]}]
+        tables = self._client("ec2").describe_route_tables(Filters=filters)["RouteTables"]
+        return f"{subnet}/{tables[0]['RouteTableId']}" if tables and self._ours(tables[0].get("Tags")) else None
+
+    def _aws_launch_template(self, values: Values) -> str | None:
+        answer = self._client("ec2").describe_launch_templates(LaunchTemplateNames=[values["name"]])
+        found = answer["LaunchTemplates"]
+        return found[0]["LaunchTemplateId"] if found and self._ours(found[0].get("Tags")) else None
+
+    def _aws_iam_role(self, values: Values) -> str | None:
+        role = self._client("iam").get_role(RoleName=values["name"])["Role"]
+        return role["RoleName"] if self._ours(role.get("Tags")) else None
+
+    def _aws_iam_openid_connect_provider(self, values: Values) -> str | None:
+        iam, host = self._client("iam"), values.get("url", "").removeprefix("https://")
+        for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
+            arn: str = provider["Arn"]
+            if host and arn.endswith("oidc-provider/" + host):
+                tags = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn).get("Tags")
+                return arn if self._ours(tags) else None
+        return None
+
+    def _aws_cloudwatch_log_group(self, values: Values) -> str | None:
+        logs, name = self._client("logs"), values["name"]
+        for group in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
+            if group["logGroupName"] == name:
+                tags = logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
+                return name if self._ours(tags) else None
+        return None
+
+    def _aws_eks_cluster(self, values: Values) -> str | None:
+        cluster = self._client("eks").describe_cluster(name=values["name"])["cluster"]
+        return values["name"] if self._ours(cluster.get("tags")) else None
+
+    def _aws_eks_node_group(self, values: Values) -> str | None:
+        cluster, name = values["cluster_name"], values["node_group_name"]
+        answer = self._client("eks").describe_nodegroup(clusterName=cluster, nodegroupName=name)
+        return f"{cluster}:{name}" if self._ours(answer["nodegroup"].get("tags")) else None
+
+    def _aws_dynamodb_table(self, values: Values) -> str | None:
+        dynamodb, name = self._client("dynamodb"), values["name"]
+        arn = dynamodb.describe_table(TableName=name)["Table"]["TableArn"]
+        return name if self._ours(dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"]) else None
+
+    def _aws_secretsmanager_secret(self, values: Values) -> str | None:
+        secret = self._client("secretsmanager").describe_secret(SecretId=values["name"])
+        return secret["ARN"] if self._ours(secret.get("Tags")) and "DeletedDate" not in secret else None
+
+
+def ids(module: Values) -> Iterator[str]:
+    """The ids of everything in a state's module and those below it."""
+    for resource in module.get("resources", []):
+        if resource["values"].get("id"):
+            yield resource["values"]["id"]
+    for child in module.get("child_modules", []):
+        yield from ids(child)
+
+
+def orphans(plan: Values, account: Account) -> list[dict[str, str]]:
+    """What the plan would create although it stands, as import blocks."""
+    taken = set(ids(plan.get("prior_state", {}).get("values", {}).get("root_module", {})))
+    found = []
+    for resource in plan.get("resource_changes", []):
+        if resource["mode"] == "managed" and resource["change"]["actions"] == ["create"]:
+            identifier = account.find(resource["type"], resource["change"]["after"], taken)
+            if identifier:
+                found.append({"to": resource["address"], "id": identifier})
+    return found
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "chdir": {"type": "path", "required": True},
+            "executable": {"type": "str", "default": "terraform"},
+            "plan": {"type": "str", "required": True},
+            "deployment": {"type": "str", "required": True},
+            "region": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    if not HAS_BOTO3:
+        module.fail_json(msg=missing_required_lib("boto3"))
+    wanted = module.params
+    shown = subprocess.run(
+        [wanted["executable"], "show", "-json", wanted["plan"]],
+        cwd=wanted["chdir"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if shown.returncode != 0:
+        module.fail_json(msg=f"The plan cannot be read: {shown.stderr}")
+    account = Account(boto3.session.Session(region_name=wanted["region"]), wanted["deployment"])
+    try:
+        imports = orphans(json.loads(shown.stdout), account)
+    except (BotoCoreError, ClientError) as error:
+        module.fail_json(msg=f"What a killed run left behind cannot be looked for: {error}")
+    module.exit_json(changed=False, imports=imports)
+
+
+if __name__ == "__main__":
+    main()
