@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ log = logging.getLogger(__name__)
 
 PREFIX = "$sandbox/rules/"
 """Where the broker's plugin puts every publish, with who sent it; see broker/plugin/plugin.c."""
-BASIC_INGEST = re.compile(r"\$aws/rules/([^/]+)/(.+)", re.DOTALL)
-"""https://docs.aws.amazon.com/iot/latest/developerguide/iot-basic-ingest.html"""
 RETRY_SECONDS = 0.5
 FINISH_SECONDS = 10
 
@@ -109,9 +106,8 @@ class Consumer:
 def parse(publish: MQTTMessage) -> Message:
     """A message out of what the plugin made of a publish; raises ValueError."""
     at, trace_id, principal, address, client_id, topic = publish.topic[len(PREFIX) :].split("/", 5)
-    basic_ingest = BASIC_INGEST.fullmatch(topic)
     return Message(
-        topic=basic_ingest[2] if basic_ingest else topic,
+        topic=topic,
         payload=bytes(publish.payload),
         client_id=bytes.fromhex(client_id).decode(errors="replace"),
         principal=None if principal == "-" else principal,
@@ -119,7 +115,6 @@ def parse(publish: MQTTMessage) -> Message:
         received_at=int(at),
         source_ip=address or None,
         properties=_properties(vars(publish.properties) if publish.properties else {}),
-        rule=basic_ingest[1] if basic_ingest else None,
     )
 
 

@@ -18,7 +18,7 @@ from iot_sandbox.rules.aws import Aws
 from iot_sandbox.rules.metrics import Metrics
 from iot_sandbox.rules.notices import Notices
 from iot_sandbox.rules.secrets import Secrets
-from iot_sandbox.shared.sql import Context, EvaluationError, SqlError, compile_statement
+from iot_sandbox.shared.sql import OLD_VERSION, Context, EvaluationError, SqlError, compile_statement
 from iot_sandbox.shared.sql.message import Message
 from iot_sandbox.shared.sql.topics import matcher
 
@@ -44,7 +44,7 @@ class Rule:
         """Compiles GetTopicRule's rule; raises SqlError for a statement or template that is none."""
         self.name: str = definition["ruleName"]
         self._services, self._covered = services, covered
-        self._statement = compile_statement(definition["sql"])
+        self._statement = compile_statement(definition["sql"], definition.get("awsIotSqlVersion") or OLD_VERSION)
         self._matches_topic = matcher(self._statement.topic_filter)
         self._actions = [self._action(action) for action in definition.get("actions") or []]
         error_action = definition.get("errorAction")

@@ -54,6 +54,7 @@ class Secrets:
     def _look_up(self, request: SecretRequest) -> Value:
         own = self._aws.client("secretsmanager")
         arn = own.describe_secret(SecretId=request.secret_id)["ARN"]
+        self._aws.client_as(request.role_arn, "secretsmanager", "secretsmanager:DescribeSecret", arn)
         client = self._aws.client_as(request.role_arn, "secretsmanager", "secretsmanager:GetSecretValue", arn)
         return _extract(client.get_secret_value(SecretId=request.secret_id), request)
 

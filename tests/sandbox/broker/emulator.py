@@ -101,8 +101,12 @@ class Emulator:
         return bodies
 
 
-def allow(action: str, resource: str) -> Mapping[str, Any]:
+def allow(action: str | list[str], resource: str) -> Mapping[str, Any]:
     return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+READ_SECRET = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+"""What get_secret() needs of its role."""
 
 
 def _document(*statements: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ async def test_basic_ingest_names_the_rule_and_leaves_the_prefix_out(admitting: 
         await asyncio.to_thread(publish)
         await until(lambda: len(seen) == len(payloads))
     assert [message.payload for message in seen] == payloads
-    assert {(message.rule, message.topic) for message in seen} == {("forward", "things/telemetry")}
+    assert {(message.rule, message.plain_topic) for message in seen} == {("forward", "things/telemetry")}
 
 
 async def test_republished_messages_have_no_client(admitting: Broker) -> None:

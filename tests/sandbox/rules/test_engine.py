@@ -55,7 +55,8 @@ class Account:
         """The paths that a message on this topic is posted to; with a rule, by Basic Ingest."""
         self.endpoint.requests.clear()
         await self.engine.refresh()
-        await self.engine.process(Message(topic, b"{}", "c", None, "trace", 1, rule=rule))
+        published = f"$aws/rules/{rule}/{topic}" if rule else topic
+        await self.engine.process(Message(published, b"{}", "c", None, "trace", 1))
         return sorted(request.path for request in self.endpoint.requests)
 
 

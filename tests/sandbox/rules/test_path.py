@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.sandbox.broker.devices import Device
-from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator, allow
+from tests.sandbox.broker.emulator import ACCOUNT, READ_SECRET, REGION, Emulator, allow
 from tests.sandbox.broker.mosquitto import PREFIX, Broker
 from tests.sandbox.rules.endpoint import Answer, Endpoint
 from tests.support.certificates import Authority
@@ -100,7 +100,7 @@ async def test_a_reading_reaches_the_endpoint(deployment: Deployment, endpoint: 
     role = emulator.role(
         "rule",
         allow("sqs:SendMessage", queue_arn),
-        allow("secretsmanager:GetSecretValue", secret["ARN"]),
+        allow(READ_SECRET, secret["ARN"]),
     )
     await asyncio.to_thread(
         iot.create_topic_rule_destination,

@@ -17,7 +17,7 @@ from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.secrets import Secrets
 from iot_sandbox.shared.sql.message import Message
 
-from tests.sandbox.broker.emulator import ACCOUNT, REGION, Emulator, allow
+from tests.sandbox.broker.emulator import ACCOUNT, READ_SECRET, REGION, Emulator, allow
 from tests.sandbox.rules.endpoint import Answer, Endpoint
 from tests.support.certificates import Authority
 
@@ -116,7 +116,7 @@ ENVELOPE = (
 )
 async def test_an_envelope_carries_a_payload_of_any_kind(bench: Bench, payload: bytes, batched: bool) -> None:
     headers = [{"key": "X-Who", "value": "${clientid()}/${topic(2)}"}]
-    limits = {"enableBatching": True, "batchConfig": {"maxBatchSizeBytes": 131_072}} if batched else {}
+    limits: dict[str, Any] = {"enableBatching": True, "batchConfig": {"maxBatchSizeBytes": 131_072}} if batched else {}
     await bench.rule(ENVELOPE, **bench.http(headers=headers, **limits)).run(message(payload))
     (request,) = bench.endpoint.requests
     assert request.json == ([_envelope(payload)] if batched else _envelope(payload))
@@ -151,7 +151,7 @@ async def test_url_and_headers_take_templates(bench: Bench) -> None:
     await bench.rule("SELECT a AS b FROM 't/#'", **bench.http("/${topic(2)}", headers=headers)).run(message())
     (request,) = bench.endpoint.requests
     assert (request.path, request.json) == ("/1", {"b": 1.0})
-    assert request.headers["X-Client"] == "sensor-1/1.0"
+    assert request.headers["X-Client"] == "sensor-1/1"
     assert request.headers["Content-Type"] == "text/x"
 
 
@@ -258,7 +258,7 @@ async def test_secrets_are_read_under_their_role_and_kept_for_a_while(bench: Ben
     manager = bench.emulator.client("secretsmanager")
     name = f"secret-{uuid.uuid4().hex[:6]}"
     arn = manager.create_secret(Name=name, SecretString=json.dumps({"secret": "one"}))["ARN"]
-    role = bench.emulator.role(f"reader-{name}", allow("secretsmanager:GetSecretValue", arn))
+    role = bench.emulator.role(f"reader-{name}", allow(READ_SECRET, arn))
     value = f"${{get_secret('{name}', 'SecretString', 'secret', '{role}')}}"
     rule = bench.rule(**bench.http(headers=[{"key": "X-Iot-Secret", "value": value}]))
 
@@ -285,6 +285,14 @@ Wrong = Callable[[Bench, str], str]
             lambda bench, name: bench.emulator.role(f"ec2-{name}", allow("*", "*"), trusts="ec2.amazonaws.com"),
             "Unable to assume role",
         ),
+        (
+            lambda bench, name: bench.emulator.role(f"half-{name}", allow(READ_SECRET[1], "*")),
+            "not authorized to perform: secretsmanager:DescribeSecret",
+        ),
+        (
+            lambda bench, name: bench.emulator.role(f"half-{name}", allow(READ_SECRET[0], "*")),
+            "not authorized to perform: secretsmanager:GetSecretValue",
+        ),
         (lambda bench, name: bench.emulator.role(f"bare-{name}"), "not authorized to perform: secretsmanager"),
         (
             lambda bench, name: bench.emulator.role(
@@ -302,6 +310,35 @@ async def test_a_secret_that_the_role_may_not_read_fails_the_action(bench: Bench
     (letter,) = await bench.dead()
     assert reason in letter["failures"][0]["errorMessage"]
     assert not bench.endpoint.requests
+
+
+async def test_a_secret_that_was_rotated_and_one_without_the_key(bench: Bench) -> None:
+    manager = bench.emulator.client("secretsmanager")
+    name = f"secret-{uuid.uuid4().hex[:6]}"
+    arn = manager.create_secret(Name=name, SecretBinary=b"\x00\x01")["ARN"]
+    role = bench.emulator.role(f"reader-{name}", allow(READ_SECRET, arn))
+
+    async def sent(arguments: str) -> str:
+        value = f"${{get_secret('{name}', {arguments}, '{role}')}}"
+        await bench.rule(**bench.http(headers=[{"key": "X-Iot-Secret", "value": value}])).run(message())
+        letters = await bench.dead()
+        if letters:
+            return str(letters[0]["failures"][0]["errorMessage"]).rpartition(": ")[2]
+        return bench.endpoint.requests[-1].headers["X-Iot-Secret"]
+
+    assert await sent("'SecretBinary'") == "AAE="
+    assert await sent("'SecretString'") == "the secret holds no SecretString"
+    plain = manager.put_secret_value(SecretId=name, SecretString="plain")["VersionId"]
+    assert await sent("'SecretString'") == "plain"
+    assert await sent("'SecretString', 'key'") == "the secret has no key key"
+    new = {"SecretString": '{"key": "new"}', "VersionStages": ["AWSPENDING"]}
+    staged = manager.put_secret_value(SecretId=name, **new)["VersionId"]
+    assert await sent("'SecretString', 'key'") == "the secret has no key key"
+    manager.update_secret_version_stage(
+        SecretId=name, VersionStage="AWSCURRENT", MoveToVersionId=staged, RemoveFromVersionId=plain
+    )
+    await asyncio.sleep(0.6)  # the cache's time
+    assert await sent("'SecretString', 'key'") == "new"
 
 
 async def test_all_failures_of_a_message_are_told_together(bench: Bench) -> None:
@@ -331,7 +368,7 @@ async def test_sqs_and_republish(bench: Bench) -> None:
     role = bench.emulator.role(f"pub-{uuid.uuid4().hex[:6]}", allow("iot:Publish", "*"))
     republish = {"topic": "out/${topic(2)}", "qos": 1, "roleArn": role}
     await bench.rule("SELECT a FROM 't/#'", republish=republish).run(message())
-    assert bench.published == [("out/1", b'{"a":1.0}', 1)]
+    assert bench.published == [("out/1", b'{"a":1}', 1)]
     await bench.rule(republish=republish | {"roleArn": bench.role}).run(message())
     (letter,) = await bench.dead()
     assert letter["failures"][0]["failedAction"] == "RepublishAction"

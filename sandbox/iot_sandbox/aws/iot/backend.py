@@ -23,6 +23,7 @@ from iot_sandbox.aws import authority, settings
 from iot_sandbox.aws.iot import certificates, challenge, rules
 from iot_sandbox.aws.iot.destinations import AccessDeniedError, Destination, Destinations
 from iot_sandbox.shared import policies
+from iot_sandbox.shared.sql import OLD_VERSION
 
 RULE_NAME = re.compile(r"[a-zA-Z0-9_]{1,128}")
 
@@ -204,7 +205,7 @@ class SandboxIoTBackend(IoTBackend):
                 actions=list(payload.get("actions") or []),
                 error_action=dict(payload.get("errorAction") or {}),
                 sql=payload["sql"],
-                aws_iot_sql_version=payload.get("awsIotSqlVersion") or "2015-10-08",
+                aws_iot_sql_version=payload.get("awsIotSqlVersion") or OLD_VERSION,
                 account_id=self.account_id,
                 region_name=self.region_name,
             )

@@ -14,7 +14,7 @@ from moto.iot.exceptions import InvalidRequestException, IoTClientError
 from moto.iot.models import FakeRule
 
 from iot_sandbox.aws.iot.destinations import check_https_url
-from iot_sandbox.shared.sql import SqlError, compile_statement
+from iot_sandbox.shared.sql import OLD_VERSION, SqlError, compile_statement
 from iot_sandbox.shared.sql.template import compile_template
 
 MAX_ACTIONS = 10
@@ -45,7 +45,7 @@ class Rule(FakeRule):
 
 
 def topic_pattern(sql: str) -> str | None:
-    """The topic filter of the statement's FROM, None for a statement without one."""
+    """The topic filter of a checked statement's FROM, None for a statement without one."""
     return compile_statement(sql).topic_filter
 
 
@@ -54,10 +54,10 @@ def check(payload: Mapping[str, Any], assumable: Callable[[str], bool]) -> None:
 
     `assumable(role_arn)` tells whether the role exists and trusts iot.amazonaws.com.
     """
-    _check_sql(compile_statement, str(payload.get("sql") or ""))
-    version = payload.get("awsIotSqlVersion")
-    if version and version not in SQL_VERSIONS:
+    version = payload.get("awsIotSqlVersion") or OLD_VERSION
+    if version not in SQL_VERSIONS:
         raise InvalidRequestException(f"awsIotSqlVersion must be one of {', '.join(SQL_VERSIONS)}, got {version!r}")
+    _check_sql(lambda sql: compile_statement(sql, version), str(payload.get("sql") or ""))
     actions: Sequence[Action] = payload.get("actions") or []
     if len(actions) > MAX_ACTIONS:
         raise InvalidRequestException(f"A rule can have at most {MAX_ACTIONS} actions, got {len(actions)}")

@@ -9,9 +9,13 @@ from lark import Token, Transformer, v_args
 
 from iot_sandbox.shared.sql import operators
 from iot_sandbox.shared.sql.evaluation import Context, Expression, Item, SecretRequest, Selection, SqlError
-from iot_sandbox.shared.sql.functions import CASTS, FUNCTIONS
+from iot_sandbox.shared.sql.functions import CASTS, FUNCTIONS, NOT_EMULATED
 from iot_sandbox.shared.sql.values import UNDEFINED, Value, to_boolean, to_number
 
+VERSION = "2016-03-23"
+"""SQL version of statements and templates, unless a rule has the older one."""
+OLD_VERSION = "2015-10-08"
+"""https://docs.aws.amazon.com/iot/latest/developerguide/iot-rule-sql-version.html"""
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -33,14 +37,19 @@ class Compiler(Transformer[Token, Any]):
     ``secrets`` collects the arguments of get_secret calls: they are looked up before the evaluation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = VERSION) -> None:
         super().__init__()
+        self._version = version
         self.secrets: list[tuple[Expression, ...]] = []
+
+    def _since_2016(self, what: str) -> None:
+        if self._version != VERSION:
+            raise SqlError(f"{what} needs awsIotSqlVersion {VERSION}, the rule has {self._version}")
 
     # ---- literals and references
 
     def number(self, token: Token) -> Expression:
-        number = to_number(str(token))
+        number = to_number(token.replace("+", ""))
         if number is UNDEFINED:
             raise SqlError(f"Numbers go up to 9.99E999, {token} does not")
         return constant(int(number) if token.isdigit() else number)
@@ -107,28 +116,39 @@ class Compiler(Transformer[Token, Any]):
 
     def call(self, name: Token, *given: Expression | None) -> Expression:
         arguments = tuple(argument for argument in given if argument)
-        function = FUNCTIONS.get(name.lower())
+        key = name.lower()
+        if key == "sql_version":
+            return constant(self._version)
+        if key in NOT_EMULATED:
+            raise SqlError(f"The sandbox does not emulate {name}()")
+        function = FUNCTIONS.get(key)
         if function is None:
             raise SqlError(f"There is no function {name}()")
-        if not function.fewest <= len(arguments) <= function.most:
-            raise SqlError(f"{name}() takes {function.fewest} to {function.most} arguments, not {len(arguments)}")
-        if name.lower() == "get_secret":
+        if key == "isundefined":
+            self._since_2016(f"{name}()")
+        if key == "decode" and len(arguments) > 2:
+            raise SqlError("The sandbox does not emulate decode() of protobuf")
+        if len(arguments) < function.fewest or len(arguments) > (function.most or len(arguments)):
+            return Expression(lambda context: UNDEFINED, key)
+        if key == "get_secret":
             self.secrets.append(arguments)
         run, whole = function.run, arguments[0].is_payload if arguments else False
         parts = [argument.evaluate for argument in arguments]
 
         def evaluate(context: Context) -> Value:
             values = [part(context) for part in parts]
-            if whole and function.wants_raw_payload:
+            if whole and function.wants_raw_payload and context.document is context.message.document:
                 values[0] = context.message.payload
             return run(context, *values)
 
-        return Expression(evaluate, name.lower())
+        return Expression(evaluate, key)
 
     def cast(self, value: Expression, target: Token) -> Expression:
         inner, convert = value.evaluate, CASTS.get(target.lower())
         if convert is None:
-            raise SqlError(f"cast() knows no type {target}")
+            raise SqlError(f"cast() has no type {target}")
+        if target.lower() == "decimal":
+            self._since_2016("cast() to Decimal")
 
         def evaluate(context: Context) -> Value:
             found = inner(context)
@@ -181,6 +201,8 @@ class Compiler(Transformer[Token, Any]):
 
         def evaluate(context: Context) -> Value:
             subject = value.evaluate(context) if value else None
+            if subject is UNDEFINED:
+                return UNDEFINED
             for condition, result in branches:
                 met = condition.evaluate(context)
                 if operators.compare("=", subject, met) is True if value else to_boolean(met) is True:
@@ -194,14 +216,18 @@ class Compiler(Transformer[Token, Any]):
     def value(self, expression: Expression) -> Selection:
         return Selection(value=expression)
 
-    def item(self, expression: Expression, alias: Token | None) -> tuple[Expression, str | None]:
-        return expression, str(alias) if alias else expression.name
+    def item(self, expression: Expression, *alias: Token | None) -> tuple[Expression, tuple[str, ...]]:
+        names = tuple(str(name) for name in alias if name)
+        return expression, names or ((expression.name,) if expression.name else ())
 
-    def items(self, *items: tuple[Expression, str | None]) -> Selection:
+    def items(self, *items: tuple[Expression, tuple[str, ...]]) -> Selection:
         # A value without a name of its own is named by its place, counted from 1.
-        return Selection(items=tuple(Item(e, key or f"_{place}") for place, (e, key) in enumerate(items, 1)))
+        named = ((e, names or (f"_{place}",)) for place, (e, names) in enumerate(items, 1))
+        return Selection(items=tuple(Item(e, names[-1], names[:-1]) for e, names in named))
 
     def nested(self, selection: Selection, source: Expression, where: Expression | None) -> Expression:
+        self._since_2016("SELECT within an expression")
+
         def evaluate(context: Context) -> Value:
             within = source.evaluate(context)
             if not isinstance(within, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -62,6 +62,8 @@ class Item:
 
     expression: Expression
     key: str
+    within: tuple[str, ...] = ()
+    """Names of the objects that it lies in, from the outermost: ``AS a.b`` makes ``{"a": {"b": …}}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,20 @@ class Selection:
             return self.value.evaluate(context)
         if self.is_payload:
             return self.items[0].expression.evaluate(context)
-        return dict(self._members(context))
-
-    def _members(self, context: Context) -> Iterable[tuple[str, Value]]:
+        result: dict[str, Value] = {}
         for item in self.items:
             value = item.expression.evaluate(context)
             if item.expression.is_payload:
-                yield from value.items() if isinstance(value, dict) else ()
+                result.update(value if isinstance(value, dict) else {})
             elif value is not UNDEFINED:
-                yield item.key, value
+                _enclosing(result, item.within)[item.key] = value
+        return result
+
+
+def _enclosing(result: dict[str, Value], names: tuple[str, ...]) -> dict[str, Value]:
+    """The object that these names lead to; each on the way is a copy, since the payload's own may be shared."""
+    for name in names:
+        found = result.get(name)
+        result[name] = dict(found) if isinstance(found, dict) else {}
+        result = result[name]
+    return result

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from iot_sandbox.shared.sql.values import UNDEFINED, Value, loads
+
+BASIC_INGEST = re.compile(r"\$aws/rules/(?P<rule>[^/]+)/(?P<rest>.+)", re.DOTALL)
+"""https://docs.aws.amazon.com/iot/latest/developerguide/iot-basic-ingest.html"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,7 @@ class Properties:
 
 @dataclass(frozen=True)
 class Message:
-    """One publish; ``received_at`` in ms since the epoch, ``principal`` the certificate's id.
-
-    ``rule`` names the only rule that gets it (Basic Ingest); ``topic`` is then what follows that prefix.
-    """
+    """One publish; ``received_at`` in ms since the epoch, ``principal`` the certificate's id."""
 
     topic: str
     payload: bytes
@@ -36,7 +37,21 @@ class Message:
     received_at: int
     source_ip: str | None = None
     properties: Properties = field(default_factory=Properties)
-    rule: str | None = None
+
+    @cached_property
+    def basic_ingest(self) -> re.Match[str] | None:
+        """Rule and rest of a topic by which one rule gets the message, whatever its FROM."""
+        return BASIC_INGEST.fullmatch(self.topic)
+
+    @property
+    def rule(self) -> str | None:
+        """The only rule that gets the message; None: those whose FROM matches."""
+        return self.basic_ingest["rule"] if self.basic_ingest else None
+
+    @property
+    def plain_topic(self) -> str:
+        """The topic without the prefix of Basic Ingest."""
+        return self.basic_ingest["rest"] if self.basic_ingest else self.topic
 
     @cached_property
     def document(self) -> Value:

@@ -12,6 +12,7 @@ from iot_sandbox.shared.sql.values import (
     UNDEFINED,
     Value,
     is_number,
+    shortened,
     to_boolean,
     to_number,
     to_text,
@@ -50,14 +51,15 @@ def equal(left: Value, right: Value) -> bool:
 def calculate(sign: str, left: Value, right: Value) -> Value:
     """Arithmetic, and concatenation by ``+``; Undefined where it has no meaning (division by zero is one)."""
     if sign == "+" and (isinstance(left, str) or isinstance(right, str)):
-        return UNDEFINED if UNDEFINED in (left, right) else to_text(left) + to_text(right)
+        texts = [to_text(left), to_text(right)]
+        return UNDEFINED if UNDEFINED in texts else "".join(texts)
     left, right = to_number(left), to_number(right)
     if left is UNDEFINED or right is UNDEFINED:
         return UNDEFINED
     try:
         if isinstance(left, int) and isinstance(right, int):
             return to_number(_calculate_integers(sign, left, right))
-        return _DECIMAL[sign](left, right)
+        return shortened(_DECIMAL[sign](left, right))
     except ArithmeticError:
         return UNDEFINED
 

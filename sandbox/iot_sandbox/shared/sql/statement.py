@@ -10,12 +10,13 @@ from importlib.resources import files
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedInput, VisitError
 
-from iot_sandbox.shared.sql.compiler import Compiler, secret_request, unquote
+from iot_sandbox.shared.sql.compiler import OLD_VERSION, VERSION, Compiler, secret_request, unquote
 from iot_sandbox.shared.sql.evaluation import Context, Expression, SecretRequest, Selection, SqlError
 from iot_sandbox.shared.sql.topics import is_filter
 from iot_sandbox.shared.sql.values import Value, to_boolean
 
 MAX_VARIABLES = 10
+MAX_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Statement:
 class _StatementCompiler(Compiler):
     """A statement declares its variables before it uses them; templates take them from the context."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
         self._declared: set[str] = set()
 
     def variable(self, token: Token) -> Expression:
@@ -61,6 +62,8 @@ class _StatementCompiler(Compiler):
         return super().variable(token)
 
     def assignment(self, name: Token, expression: Expression) -> tuple[str, Expression]:
+        if len(name) > MAX_NAME:
+            raise SqlError(f"A variable's name has at most {MAX_NAME} characters, @{name} has {len(name)}")
         if name in self._declared:
             raise SqlError(f"SET declares @{name} twice")
         self._declared.add(str(name))
@@ -101,9 +104,11 @@ def _compile(compiler: Transformer[Token, object], text: str, start: str) -> obj
         raise
 
 
-def compile_statement(sql: str) -> Statement:
-    """Compiles a rule's statement; raises SqlError."""
-    statement = _compile(_StatementCompiler(), sql, "statement")
+def compile_statement(sql: str, version: str = VERSION) -> Statement:
+    """Compiles a rule's statement; raises SqlError, which names what is not emulated."""
+    if version not in (VERSION, OLD_VERSION):
+        raise SqlError(f"The sandbox does not emulate awsIotSqlVersion {version}")
+    statement = _compile(_StatementCompiler(version), sql, "statement")
     assert isinstance(statement, Statement)  # noqa: S101
     return statement
 

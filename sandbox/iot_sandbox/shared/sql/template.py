@@ -30,10 +30,10 @@ class Template:
         return "".join(p if isinstance(p, str) else self._text(p, context) for p in self.parts)
 
     def _text(self, expression: Expression, context: Context) -> str:
-        value = expression.evaluate(context)
-        if value is UNDEFINED:
+        text = to_text(expression.evaluate(context))
+        if text is UNDEFINED:
             raise EvaluationError("A substitution template evaluated to Undefined")
-        return to_text(value)
+        return str(text)
 
 
 def compile_template(text: str) -> Template:

@@ -5,6 +5,7 @@ Types and conversions: https://docs.aws.amazon.com/iot/latest/developerguide/iot
 
 from __future__ import annotations
 
+import re
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any, Final, TypeAlias
 
@@ -28,7 +29,23 @@ ARITHMETIC: Final = Context(prec=34, Emin=-999, Emax=999, traps=[DivisionByZero,
 INT_LIMIT: Final = 10**ARITHMETIC.prec
 """AWS's Int has 34 digits as well."""
 
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE]-?\d+)?")
+"""How a string must spell a number: "+5", ".5", " 5 " and "1E+5" are none."""
+
+
+def shortened(number: Decimal) -> Decimal:
+    """A Decimal as SQL version 2016-03-23 writes it: a whole one without a fraction, 10 for 10.0."""
+    if number.as_tuple().exponent == 0 or number.adjusted() >= ARITHMETIC.prec or number != number.to_integral_value():
+        return number
+    return ARITHMETIC.quantize(number, Decimal(1))
+
+
+def _loaded(text: str) -> Decimal:
+    number = Decimal(text)
+    return shortened(number) if len(text) <= ARITHMETIC.prec else number
+
+
+_decoder = msgspec.json.Decoder(float_hook=_loaded)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -51,9 +68,10 @@ def is_number(value: Value) -> bool:
 
 
 def to_number(value: Value) -> Value:
-    """A number, or the number that a string spells, as AWS reckons with it; otherwise Undefined."""
+    """A number, or the number that a string spells, within AWS's bounds; otherwise Undefined."""
     if isinstance(value, str):
-        value = value.strip()
+        if not _NUMBER.fullmatch(value):
+            return UNDEFINED
     elif not is_number(value):
         return UNDEFINED
     elif isinstance(value, int) and -INT_LIMIT < value < INT_LIMIT:
@@ -62,7 +80,7 @@ def to_number(value: Value) -> Value:
         number = ARITHMETIC.create_decimal(value)
     except (InvalidOperation, Overflow):
         return UNDEFINED
-    return number if number.is_finite() else UNDEFINED
+    return shortened(number) if number.is_finite() else UNDEFINED
 
 
 def to_int(number: Value) -> int:
@@ -81,11 +99,17 @@ def to_boolean(value: Value) -> Value:
     return UNDEFINED
 
 
-def to_text(value: Value) -> str:
-    """How a value reads within a string: strings as they are, everything else as JSON."""
+def to_text(value: Value) -> Value:
+    """How a value reads within a string: strings as they are, everything else as JSON; null has no text."""
     if isinstance(value, str):
         return value
-    return "Undefined" if value is UNDEFINED else dumps(value).decode()
+    return UNDEFINED if value is UNDEFINED or value is None else dumps(value).decode()
+
+
+def clamped(value: Value, most: int) -> Value:
+    """The Int from 0 to ``most`` that is nearest to a number, or to one that a string spells; otherwise Undefined."""
+    number = to_number(value)
+    return number if number is UNDEFINED else int(min(max(number, 0), most))
 
 
 def type_name(value: Value) -> str:

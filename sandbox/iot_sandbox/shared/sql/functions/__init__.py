@@ -2,6 +2,6 @@
 
 from iot_sandbox.shared.sql.functions import conversions, messages, numbers, strings, times
 from iot_sandbox.shared.sql.functions.conversions import CASTS
-from iot_sandbox.shared.sql.functions.registry import FUNCTIONS
+from iot_sandbox.shared.sql.functions.registry import FUNCTIONS, NOT_EMULATED
 
-__all__ = ["CASTS", "FUNCTIONS", "conversions", "messages", "numbers", "strings", "times"]
+__all__ = ["CASTS", "FUNCTIONS", "NOT_EMULATED", "conversions", "messages", "numbers", "strings", "times"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -14,7 +15,7 @@ from iot_sandbox.shared.sql.operators import member
 from iot_sandbox.shared.sql.values import UNDEFINED, Value, is_number, loads, to_boolean, to_int, to_number, to_text
 
 
-@function("isnull", 1)
+@function("isnull", 1, undefined=True)
 def isnull(context: Context, value: Value) -> Value:
     return value is None
 
@@ -26,10 +27,11 @@ def isundefined(context: Context, value: Value) -> Value:
 
 @function("get", 2)
 def get(context: Context, container: Value, key: Value) -> Value:
-    """A member by key or index, or a character of a string."""
-    if isinstance(container, str) and isinstance(key, int) and 0 <= key < len(container):
-        return container[key]
-    return member(container, key)
+    """A member by key or index, or a character of a string; an index may be a Decimal or a string."""
+    if isinstance(container, dict):
+        return member(container, key)
+    index = to_int(to_number(key))
+    return container[index] if 0 <= index < len(container) else UNDEFINED
 
 
 @function("get_or_default", 2, undefined=True)
@@ -39,17 +41,16 @@ def get_or_default(context: Context, value: Value, default: Value) -> Value:
 
 @function("nanvl", 2, undefined=True)
 def nanvl(context: Context, value: Value, default: Value) -> Value:
-    return value if is_number(value) else default
+    return default if value is UNDEFINED or value is None else value
 
 
 CASTS: Final[dict[str, Callable[[Value], Value]]] = {
-    "string": lambda value: value if value is None else to_text(value),
-    "varchar": lambda value: value if value is None else to_text(value),
-    "bool": to_boolean,
-    "boolean": to_boolean,
+    **dict.fromkeys(("string", "varchar", "nvarchar", "text", "ntext"), to_text),
+    **dict.fromkeys(("bool", "boolean"), lambda value: value != 0 if is_number(value) else to_boolean(value)),
     "int": lambda value: _number(value, whole=True),
     "integer": lambda value: _number(value, whole=True),
     "decimal": lambda value: _number(value, whole=False),
+    "double": lambda value: _number(value, whole=False),
     "number": lambda value: _number(value, whole=False),
 }
 """What ``cast(value AS type)`` does, by the type's lower-case name."""
@@ -67,7 +68,12 @@ def _number(value: Value, whole: bool) -> Value:
 
 def octets(value: Value) -> bytes:
     """What encodings and digests work on: binary as it is, everything else as text in UTF-8."""
-    return value if isinstance(value, bytes) else to_text(value).encode()
+    if isinstance(value, bytes):
+        return value
+    text = to_text(value)
+    if text is UNDEFINED:
+        raise ValueError("null has no text")
+    return bytes(text, "utf-8")
 
 
 @function("encode", 2, raw_payload=True)
@@ -77,10 +83,13 @@ def encode(context: Context, value: Value, scheme: Value) -> Value:
 
 @function("decode", 2)
 def decode(context: Context, value: Value, scheme: Value) -> Value:
-    """The decoded JSON or text; Undefined for what is no base64 or no text."""
+    """The decoded JSON or text; null for what is no base64, Undefined for what is no text."""
     if scheme != "base64":
         return UNDEFINED
-    decoded = base64.b64decode(octets(value), validate=True)
+    try:
+        decoded = base64.b64decode(octets(value), validate=True)
+    except binascii.Error:
+        return None
     text = decoded.decode()
     try:
         return loads(decoded)
@@ -94,6 +103,13 @@ def _register_digest(name: str) -> None:
         return hashlib.new(name, octets(value), usedforsecurity=False).hexdigest()
 
 
-for _name in ("md2", "md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
-    if _name in hashlib.algorithms_available:
-        _register_digest(_name)
+for _name in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
+    _register_digest(_name)
+
+
+@function("transform", 3)
+def transform(context: Context, mode: Value, addition: Value, array: Value) -> Value:
+    """``enrichArray``: each object of the array with the addition's members; Undefined for anything else."""
+    if mode != "enrichArray" or not isinstance(addition, dict) or not isinstance(array, list):
+        return UNDEFINED
+    return [{**element, **addition} if isinstance(element, dict) else element for element in array]

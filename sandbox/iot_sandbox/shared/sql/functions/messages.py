@@ -75,8 +75,8 @@ def timestamp(context: Context) -> Value:
 
 @function("topic", 0, 1)
 def topic(context: Context, segment: Value = None) -> Value:
-    """The topic, or its segment counted from 1."""
-    name = context.message.topic
+    """The topic, or its segment counted from 1; the prefix of Basic Ingest is no part of it."""
+    name = context.message.plain_topic
     if segment is None:
         return name
     parts = name.split("/")

@@ -11,7 +11,7 @@ from decimal import Context as DecimalContext
 from iot_sandbox.shared.sql.evaluation import Context
 from iot_sandbox.shared.sql.functions.registry import function
 from iot_sandbox.shared.sql.operators import calculate, signed
-from iot_sandbox.shared.sql.values import ARITHMETIC, UNDEFINED, Value, is_number, to_int, to_number
+from iot_sandbox.shared.sql.values import ARITHMETIC, UNDEFINED, Value, clamped, to_int, to_number
 
 # Holds the longest Decimal with all of its digits: a quantity is never too long to be cut.
 _WRITTEN_OUT = DecimalContext(prec=ARITHMETIC.Emax + ARITHMETIC.prec + 1, rounding=ROUND_DOWN)
@@ -24,7 +24,7 @@ def _numeric(name: str, count: int, work: Callable[..., Value]) -> None:
         if UNDEFINED in numbers:
             return UNDEFINED
         result = work(*numbers)
-        return to_number(repr(result) if isinstance(result, float) else result)
+        return to_number(Decimal(repr(result)) if isinstance(result, float) else result)
 
 
 def _rounded(mode: str) -> Callable[[Value], int]:
@@ -63,9 +63,10 @@ def rand(context: Context) -> Value:
 def trunc(context: Context, value: Value, places: Value) -> Value:
     """The number cut, not rounded, to so many decimal places: 0 to 34, and none that is but a trailing zero."""
     number = to_number(value)
-    if number is UNDEFINED or not is_number(places):
+    digits = clamped(places, ARITHMETIC.prec)
+    if number is UNDEFINED or digits is UNDEFINED:
         return UNDEFINED
     if isinstance(number, int):
         return number
-    step = Decimal(1).scaleb(-int(min(max(places, 0), ARITHMETIC.prec)))
+    step = Decimal(1).scaleb(-digits)
     return ARITHMETIC.normalize(_WRITTEN_OUT.quantize(number, step))

@@ -16,7 +16,7 @@ class Function:
 
     run: Callable[..., Value]
     fewest: int
-    most: int
+    most: int | None
     wants_raw_payload: bool = False
     """Whether ``*`` as first argument means the payload's bytes, even if they are JSON."""
 
@@ -26,13 +26,20 @@ _UNFIT = (ArithmeticError, RecursionError, TypeError, ValueError, re.error)
 FUNCTIONS: Final[dict[str, Function]] = {}
 """By lower-case name: AWS takes them in any case."""
 
+NOT_EMULATED: Final = frozenset(
+    ("aws_lambda", "get_dynamodb", "get_registry_data", "get_thing_shadow", "machinelearning_predict", "md2")
+)
+"""AWS has them, this engine does not: a rule with one is refused."""
+
 
 def function(
-    name: str, fewest: int, most: int | None = None, *, undefined: bool = False, raw_payload: bool = False
+    name: str, fewest: int, most: int | None = -1, *, undefined: bool = False, raw_payload: bool = False
 ) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
-    """Registers a function; unless ``undefined``, it yields Undefined as soon as one argument is.
+    """Registers a function of ``fewest`` to ``most`` arguments (None: any number, -1: ``fewest``).
 
-    It also does for arguments that it cannot take and raises for, as on AWS: no message is lost by them.
+    Unless ``undefined``, it yields Undefined as soon as one argument is.
+    It also does for arguments that it cannot take and raises for, and for a wrong number of them, as on AWS: no
+    message is lost by them.
     """
 
     def register(run: Callable[..., Value]) -> Callable[..., Value]:
@@ -44,7 +51,7 @@ def function(
             except _UNFIT:
                 return UNDEFINED
 
-        FUNCTIONS[name] = Function(guarded, fewest, fewest if most is None else most, raw_payload)
+        FUNCTIONS[name] = Function(guarded, fewest, fewest if most == -1 else most, raw_payload)
         return run
 
     return register

@@ -1,4 +1,4 @@
-"""Text; arguments that are no strings are written as strings, as AWS does."""
+"""Text; arguments that are no strings are written as strings, as AWS does. Null has no text: Undefined."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 from iot_sandbox.shared.sql.evaluation import Context
 from iot_sandbox.shared.sql.functions.registry import function
-from iot_sandbox.shared.sql.values import UNDEFINED, Value, is_number, to_int, to_text
+from iot_sandbox.shared.sql.values import UNDEFINED, Value, clamped, to_int, to_number, to_text
+
+ASCII = range(128)
+LONGEST_PADDING = 1000
+"""AWS names no bound; without one a message could take all memory."""
 
 
 def _textual(name: str, count: int, work: Callable[..., Value]) -> None:
     @function(name, count)
     def run(context: Context, *arguments: Value) -> Value:
-        return work(*map(to_text, arguments))
+        texts = [to_text(argument) for argument in arguments]
+        return UNDEFINED if UNDEFINED in texts else work(*texts)
 
 
 def _first(pattern: str, text: str) -> Value:
@@ -42,31 +47,32 @@ def _java_groups(replacement: str) -> str:
     return re.sub(r"\$(\d)", r"\\\1", replacement)
 
 
-@function("concat", 1, 20)
+@function("concat", 0, None)
 def concat(context: Context, *values: Value) -> Value:
-    """One array if an argument is one, otherwise one string."""
+    """One array if an argument is one, otherwise one string; Undefined without arguments."""
+    if not values:
+        return UNDEFINED
     if any(isinstance(value, list) for value in values):
         parts = (value if isinstance(value, list) else [value] for value in values)
         return [item for part in parts for item in part]
-    return "".join(map(to_text, values))
+    texts = [to_text(value) for value in values]
+    return UNDEFINED if UNDEFINED in texts else "".join(texts)
 
 
 @function("chr", 1)
 def chr_(context: Context, value: Value) -> Value:
-    """The character of a number; half a surrogate pair is none."""
-    if not is_number(value):
-        return UNDEFINED
-    character = chr(to_int(value))
-    return UNDEFINED if "\ud800" <= character <= "\udfff" else character
+    """The ASCII character of a number."""
+    code = to_int(to_number(value))
+    return chr(code) if code in ASCII else UNDEFINED
 
 
 def _padding(name: str, left: bool) -> None:
     @function(name, 2)
     def pad(context: Context, value: Value, count: Value) -> Value:
-        if not is_number(count):
+        text, width = to_text(value), clamped(count, LONGEST_PADDING)
+        if text is UNDEFINED or width is UNDEFINED:
             return UNDEFINED
-        spaces = " " * min(max(to_int(count), 0), 1000)
-        return spaces + to_text(value) if left else to_text(value) + spaces
+        return " " * width + text if left else text + " " * width
 
 
 _padding("lpad", left=True)
@@ -74,9 +80,10 @@ _padding("rpad", left=False)
 
 
 @function("substring", 2, 3)
-def substring(context: Context, value: Value, start: Value, end: Value = None) -> Value:
+def substring(context: Context, value: Value, *bounds: Value) -> Value:
     """From a position counted from 0, up to (not including) another."""
     text = to_text(value)
-    if not is_number(start) or not (end is None or is_number(end)):
+    if text is UNDEFINED:
         return UNDEFINED
-    return text[max(to_int(start), 0) : None if end is None else max(to_int(end), 0)]
+    positions = [clamped(bound, len(text)) for bound in bounds]
+    return UNDEFINED if UNDEFINED in positions else text[slice(*positions)] if positions[1:] else text[positions[0] :]
