@@ -16,7 +16,7 @@ locals {
     for role, service_account in {
       receiver                 = "${var.namespace}:${var.service_account}"
       redrive                  = "${var.namespace}:${var.service_account}-redrive"
-      load_balancer_controller = "kube-system:aws-load-balancer-controller"
+      load_balancer_controller = var.load_balancer_controller_service_account
       } : role => jsonencode({
         Version = "2012-10-17"
         Statement = [{

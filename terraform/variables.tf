@@ -163,9 +163,20 @@ variable "namespace" {
 }
 
 variable "service_account" {
-  description = "Kubernetes service account of the receiver."
+  description = "Kubernetes service account of the receiver; the redrive's has -redrive added."
   type        = string
   default     = "iot-receiver"
+}
+
+variable "load_balancer_controller_service_account" {
+  description = "Namespace and name of the load balancer controller's service account; no other may take its role."
+  type        = string
+  default     = "kube-system:aws-load-balancer-controller"
+
+  validation {
+    condition     = can(regex("^[a-z0-9-]{1,63}:[a-z0-9.-]{1,253}$", var.load_balancer_controller_service_account))
+    error_message = "load_balancer_controller_service_account must be <namespace>:<name>."
+  }
 }
 
 # --- Table

@@ -54,7 +54,7 @@ def readme(role: str, spec: dict[str, Any]) -> str:
     """The whole README of a role."""
     lines = [f"# {role}", ""]
     for entry, points in spec["argument_specs"].items():
-        if entry != "main":
+        if entry not in ("main", "defaults"):
             lines += [f"## tasks_from: {entry}", ""]
         lines += [paragraph(points.get("description", points.get("short_description", ""))), ""]
         if points.get("options"):

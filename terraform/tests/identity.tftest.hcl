@@ -202,3 +202,21 @@ run "cluster_and_nodes" {
     error_message = "EKS takes the cluster's role, EC2 the nodes'."
   }
 }
+
+run "other_service_accounts" {
+  variables {
+    namespace                                = "telemetry"
+    service_account                          = "ingest"
+    load_balancer_controller_service_account = "ingress:controller"
+  }
+
+  assert {
+    condition = [for role in [aws_iam_role.receiver, aws_iam_role.redrive, aws_iam_role.load_balancer_controller] :
+      jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:sub"]] == [
+      "system:serviceaccount:telemetry:ingest",
+      "system:serviceaccount:telemetry:ingest-redrive",
+      "system:serviceaccount:ingress:controller",
+    ]
+    error_message = "Each role must trust the service account that was named, and no other."
+  }
+}

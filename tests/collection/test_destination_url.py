@@ -167,7 +167,7 @@ def test_what_is_no_url_is_a_fault_at_once(look: Look, url: str) -> None:
 
 
 def test_authorities_that_are_not_there_are_named(look: Look) -> None:
-    assert "iot_core_ca_file /none can't be read" in look("https://localhost/", ca_file="/none")["msg"]
+    assert "receiver_ca_file /none can't be read" in look("https://localhost/", ca_file="/none")["msg"]
 
 
 @pytest.mark.parametrize(

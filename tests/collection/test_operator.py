@@ -123,7 +123,9 @@ def test_a_fault_names_the_way_out(ask: Ask) -> None:
 def listed() -> list[dict[str, Any]]:
     """What the role asks of the operator of an unnamed deployment."""
     loader = DataLoader()
-    known = loader.load_from_file(str(ROOT / "roles/preflight/vars/main/permissions.yml"), trusted_as_template=True)
+    known: dict[str, Any] = {}
+    for file in ("deployment_defaults/defaults/main", "deployment_defaults/vars/main", "preflight/vars/main/permissions"):
+        known |= loader.load_from_file(str(ROOT / "roles" / f"{file}.yml"), trusted_as_template=True)
     templar = Templar(loader=loader, variables=known | {"deployment_name": "d"})
     found: list[dict[str, Any]] = templar.template(known["__preflight_permissions"])
     return found

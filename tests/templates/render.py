@@ -14,8 +14,9 @@ def render(role: str, template: str, **variables: Any) -> dict[str, Any]:
     """A template's one YAML document, from the role's defaults and vars and what is given over them."""
     loader = DataLoader()
     known: dict[str, Any] = {}
-    for part in ("defaults", "vars"):
-        known |= loader.load_from_file(str(ROLES / role / part / "main.yml"), trusted_as_template=True)
+    for name in ("deployment_defaults", role):
+        for part in ("defaults", "vars"):
+            known |= loader.load_from_file(str(ROLES / name / part / "main.yml"), trusted_as_template=True)
     templar = Templar(loader=loader, variables=known | variables)
     text = (ROLES / role / "templates" / template).read_text()
     return cast("dict[str, Any]", yaml.safe_load(str(templar.template(trust_as_template(text)))))

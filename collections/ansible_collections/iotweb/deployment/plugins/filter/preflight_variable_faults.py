@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from jinja2 import Undefined
 
 # Of two names this much alike, the unknown one is taken for a slip.
 ALIKE = 0.9
+NOT_OURS = ("ansible_", "sandbox_", "_")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 CHECKED = ("type", "elements", "choices", "options")
 
@@ -58,21 +59,29 @@ def value_faults(variables: Mapping[str, Any], role: str, options: Mapping[str, 
             yield f"{name} is wrong: {message}. roles/{role}/meta/argument_specs.yml describes it."
 
 
-def name_faults(variables: Mapping[str, Any], roles: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Names that no role knows, but that are almost one that a role does."""
-    known = {name for options in roles.values() for name in options}
-    for name in sorted(set(variables) - known):
-        for role, options in roles.items():
-            meant = get_close_matches(name, options, n=1, cutoff=ALIKE) if name.startswith(f"{role}_") else []
-            if meant:
-                yield f"{name} is not a variable of role {role}, but {meant[0]} is. Rename or remove it."
+def name_faults(names: Collection[str], roles: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Names that no role has, but that closely resemble one that a role does."""
+    known = {name: role for role, options in roles.items() for name in options}
+    for name in sorted(set(names) - set(known)):
+        if name.startswith(NOT_OURS):
+            continue
+        for meant in get_close_matches(name, known, n=1, cutoff=ALIKE):
+            yield f"{name} is not a variable of role {known[meant]}, but {meant} is. Rename or remove it."
 
 
-def preflight_variable_faults(variables: Mapping[str, Any], roles: str) -> list[str]:
-    """One sentence for each fault in a host's variables, with its fix; roles is the folder of the roles."""
+def preflight_variable_faults(variables: Mapping[str, Any], roles: str, removed: Mapping[str, str]) -> list[str]:
+    """One sentence for each fault in a host's variables, with its fix.
+
+    :param roles: folder of the roles.
+    :param removed: variables of earlier versions, each with what to do instead.
+    """
     specs = described(Path(roles))
-    faults = [fault for role, options in specs.items() for fault in value_faults(variables, role, options)]
-    return faults + list(name_faults(variables, specs))
+    gone = sorted(set(variables) & set(removed))
+    return [
+        *(f"{name} is no longer a variable. {removed[name]}" for name in gone),
+        *(fault for role, options in specs.items() for fault in value_faults(variables, role, options)),
+        *name_faults(set(variables) - set(gone), specs),
+    ]
 
 
 class FilterModule:

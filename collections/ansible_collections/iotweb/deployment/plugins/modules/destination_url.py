@@ -304,7 +304,7 @@ def main() -> None:
     try:
         module.exit_json(changed=False, **usable(wanted, 0 if module.check_mode else wanted["wait_timeout"]))
     except OSError as error:
-        module.fail_json(msg=f"iot_core_ca_file {wanted['ca_file']} can't be read as PEM: {error}.")
+        module.fail_json(msg=f"receiver_ca_file {wanted['ca_file']} can't be read as PEM: {error}.")
     except Fault as fault:
         message = f"AWS cannot use {wanted['url']} as a destination: {fault}."
         if not module.check_mode:

@@ -8,16 +8,20 @@ DOCUMENTATION = r"""
 ---
 module: preflight_operator
 version_added: 1.0.0
-short_description: Says whose AWS credentials these are, and what they may not do
+short_description: Find out whose AWS credentials these are, and what they may not do
 description:
   - Asks STS who the caller is and IAM (SimulatePrincipalPolicy) whether it may do what a deployment does.
-  - Changes nothing, and never fails for what it finds. What is amiss is returned, each with its fix.
+  - Changes nothing, and never fails for what it finds. Each fault is returned with its fix.
   - What could not be checked is a warning.
 author:
   - IoT receiver contributors (@iotweb)
 options:
   account:
     description: Account that the credentials must belong to. Empty means any.
+    type: str
+    default: ""
+  infrastructure_account:
+    description: Account that the inventory's own infrastructure is in (C(infrastructure_account_id)). Empty means any.
     type: str
     default: ""
   region:
@@ -50,7 +54,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Operator is known
+- name: Ask AWS who acts
   iotweb.deployment.preflight_operator:
     region: us-east-2
     permissions:
@@ -79,7 +83,9 @@ reachable:
   returned: always
 """
 
+import os
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -132,8 +138,8 @@ def by_region(actions: list[str], names: dict[str, str]) -> dict[str, list[str]]
     return found
 
 
-def told(**values: str | None) -> list[dict[str, Any]]:
-    """What IAM is told of a call beside its action and resource: condition keys with their values."""
+def context(**values: str | None) -> list[dict[str, Any]]:
+    """What IAM's simulator needs of a call beside its action and resource: condition keys with their values."""
     keys = {"region": "aws:RequestedRegion", "passed_to": "iam:PassedToService"}
     return [
         {"ContextKeyName": keys[name], "ContextKeyValues": [value], "ContextKeyType": "string"}
@@ -153,7 +159,7 @@ def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict
                 PolicySourceArn=source,
                 ActionNames=actions,
                 ResourceArns=resources,
-                ContextEntries=told(region=region, passed_to=passed_to),
+                ContextEntries=context(region=region, passed_to=passed_to),
             )
             found += [
                 f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}"
@@ -163,6 +169,18 @@ def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict
                 if result["EvalDecision"] != "allowed"
             ]
     return found
+
+
+def ambiguous(environment: Mapping[str, str]) -> str:
+    """What is wrong with an environment that names a profile and keys, of which every library chooses another."""
+    profile = next((name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if environment.get(name)), None)
+    if profile is None or not environment.get("AWS_ACCESS_KEY_ID"):
+        return ""
+    return (
+        f"{profile} ({environment[profile]}) and AWS_ACCESS_KEY_ID are both set, and Terraform, boto3 and Ansible's"
+        f" modules do not agree on which of them acts. Keep one: `unset {profile}`, or `unset AWS_ACCESS_KEY_ID"
+        ' AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN`. In aws_environment, set the other to "".'
+    )
 
 
 def misspelt(session: Any, region: str) -> str:
@@ -179,6 +197,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "account": {"type": "str", "default": ""},
+            "infrastructure_account": {"type": "str", "default": ""},
             "region": {"type": "str", "required": True},
             "permissions": {
                 "type": "list",
@@ -197,6 +216,8 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("boto3"))
     wanted = module.params
     answer: dict[str, Any] = {"changed": False, "account": "", "arn": "", "faults": [], "reachable": True}
+    if fault := ambiguous(os.environ):
+        module.exit_json(**answer | {"faults": [fault]})
     try:
         session = boto3.session.Session(region_name=wanted["region"])
         identity = session.client("sts", config=Config(**IMPATIENT)).get_caller_identity()
@@ -223,13 +244,20 @@ def main() -> None:
 
 
 def check(module: AnsibleModule, session: Any, answer: dict[str, Any]) -> None:
-    """Add the faults of a caller who is known."""
+    """Add the faults of a caller whom STS knows."""
     wanted = module.params
+    inventory = wanted["infrastructure_account"]
+    if inventory and inventory != answer["account"]:
+        answer["faults"].append(
+            f"The credentials are of account {answer['account']} ({answer['arn']}), but infrastructure_account_id is "
+            f"{inventory}. Use credentials of that account, or correct infrastructure_account_id."
+        )
     if wanted["account"] and wanted["account"] != answer["account"]:
         answer["faults"].append(
             f"The credentials are of account {answer['account']} ({answer['arn']}), but aws_account_id is "
             f"{wanted['account']}. Use credentials of that account, or correct aws_account_id."
         )
+    if answer["faults"]:
         return
     source = principal(answer["arn"])
     if source is None or not wanted["permissions"]:
