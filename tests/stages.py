@@ -136,7 +136,8 @@ def types() -> Lane:
         mypy("charts", "controller", "tests/charts"),
         mypy("monitoring", "controller", "tests/monitoring", "roles/receiver/filter_plugins"),
         mypy("tests", "controller",
-             "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates"),
+             "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates",
+             "tests/repository"),
     ]
 
 
@@ -152,6 +153,7 @@ def units() -> dict[str, Stage]:
         pytest("charts", "unit", "controller", "tests/charts"),
         pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("templates", "unit", "controller", "tests/templates"),
+        pytest("repository", "unit", "controller", "tests/repository"),
         Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
     return {stage.name: stage for stage in stages}
@@ -177,7 +179,8 @@ TESTS = ("service-test", "device-test", "sandbox-test")
 def lint_plan() -> list[Phase]:
     """Style and types."""
     return [[[environments("environments", "controller")]],
-            [[environments("environments-tests", *TESTS), *types()], *([stage] for stage in style())]]
+            [[environments("environments-tests", *TESTS), *types()], *([stage] for stage in style()),
+             [units()["repository"]]]]
 
 
 def unit_plan(parts: list[str]) -> list[Phase]:
@@ -199,7 +202,7 @@ def plan() -> list[Phase]:
             # programs.
             [environments("environments-tests", *TESTS), *types(), unit["collection"]],
             *([stage] for stage in style()),
-            [unit["templates"]],
+            *([unit[name]] for name in ("templates", "repository")),
         ],
         [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
