@@ -161,7 +161,7 @@ def units() -> dict[str, Stage]:
 
 def scenarios() -> tuple[Lane, list[Lane]]:
     """Those that leave the deployment alone; then lanes of those that change the same part of it."""
-    apart = ["terraform", "infrastructure", "preflight"]
+    apart = ["terraform", "deployment_facts", "preflight"]
     way = ["receiver", "load_balancer_controller", "kube_prometheus_stack", "iot_core", "verify"]  # a reading's
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
     others = [role for role in roles if role not in apart + way]

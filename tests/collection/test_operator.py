@@ -124,7 +124,8 @@ def listed() -> list[dict[str, Any]]:
     """What the role asks of the operator of an unnamed deployment."""
     loader = DataLoader()
     known: dict[str, Any] = {}
-    for file in ("deployment_defaults/defaults/main", "deployment_defaults/vars/main", "preflight/vars/main/permissions"):
+    shared = "deployment_defaults"
+    for file in (f"{shared}/defaults/main", f"{shared}/vars/main", "preflight/vars/main/permissions"):
         known |= loader.load_from_file(str(ROOT / "roles" / f"{file}.yml"), trusted_as_template=True)
     templar = Templar(loader=loader, variables=known | {"deployment_name": "d"})
     found: list[dict[str, Any]] = templar.template(known["__preflight_permissions"])

@@ -64,7 +64,7 @@ def test_a_roles_tag_works_alone(runs: dict[str, Future[Recap]], role: str) -> N
 
 
 def test_a_run_begins_with_where_it_acts(playbook: Playbook) -> None:
-    recap = playbook("site.yml", "--tags", "infrastructure")
+    recap = playbook("site.yml", "--tags", "deployment_facts")
     for word in ("123456789012", "us-east-2", "iot-receiver", "ingest.sandbox.test", "sandbox"):
         assert word in recap.output
 
