@@ -137,7 +137,7 @@ def types() -> Lane:
         mypy("monitoring", "controller", "tests/monitoring", "roles/receiver/filter_plugins"),
         mypy("tests", "controller",
              "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates",
-             "tests/repository"),
+             "tests/repository", "tests/structure"),
     ]
 
 
@@ -153,7 +153,7 @@ def units() -> dict[str, Stage]:
         pytest("charts", "unit", "controller", "tests/charts"),
         pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("templates", "unit", "controller", "tests/templates"),
-        pytest("repository", "unit", "controller", "tests/repository"),
+        pytest("repository", "unit", "controller", "tests/repository", "tests/structure"),
         Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
     return {stage.name: stage for stage in stages}

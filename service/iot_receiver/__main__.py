@@ -1,4 +1,4 @@
-"""Runs the receiver, `iot-receiver`, or takes dead letters back, `iot-receiver redrive`."""
+"""The command line: `iot-receiver` receives, `iot-receiver redrive` takes dead letters back."""
 
 import asyncio
 import ctypes
@@ -18,14 +18,14 @@ from iot_receiver.secrets import SecretsError
 from iot_receiver.server import listen
 from iot_receiver.settings import Settings, SettingsError
 
-CLOSING_SECONDS = 5.0  # for connections in use to end with an answer instead of by us
-FINISH_SECONDS = 10.0  # for requests under way; their deadline is far shorter
+CLOSING_SECONDS = 5.0  # for connections in use to end with an answer instead of being cut
+FINISH_SECONDS = 10.0  # for requests in flight; their deadline is far shorter
 M_MMAP_THRESHOLD = -3  # malloc.h
 LARGE = 65_536  # bytes; messages are far smaller
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; a process that can't start says why, and ends with 2."""
+    """Run until SIGTERM or SIGINT; a process that can't start says why and exits with 2."""
     if sys.argv[1:]:
         return command(sys.argv[1:])
     try:
@@ -42,23 +42,23 @@ def main() -> int:
 
 
 def give_large_blocks_back() -> None:
-    """Have the C library return a large body's memory at once: it would keep it for the next one (mallopt(3))."""
+    """Have the C library return a large body's memory at once instead of keeping it for the next (mallopt(3))."""
     with suppress(AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def command(arguments: list[str]) -> int:
-    """Run what is named on the command line."""
-    if arguments != ["redrive"]:
+    """Run the command line's subcommand."""
+    if arguments[:1] != ["redrive"]:
         sys.stderr.write("usage: iot-receiver [redrive]\n")
         return 2
-    from iot_receiver import redrive_run  # noqa: PLC0415 - the receiver itself has no use for it
+    from iot_receiver.redrive.command import main as redrive  # noqa: PLC0415 - the receiver itself has no use for it
 
-    return redrive_run.main()
+    return redrive(arguments[1:])
 
 
 async def serve(app: web.Application) -> None:
-    """Serve until told to stop, then until the load balancer has turned away, then finish."""
+    """Serve until SIGTERM, then until the load balancer has deregistered the target, then finish."""
     settings, lifecycle = app[keys.SETTINGS], app[keys.LIFECYCLE]
     loop = asyncio.get_running_loop()
     runner = web.AppRunner(app, shutdown_timeout=FINISH_SECONDS)
@@ -70,7 +70,7 @@ async def serve(app: web.Application) -> None:
     event("started", "the receiver listens", port=settings.port, table=settings.table_name)
 
     await lifecycle.stop_requested.wait()
-    event("stopping", "serving on until the load balancer has turned away")
+    event("stopping", "serving until the load balancer has deregistered this target")
     await asyncio.sleep(settings.deregistration_delay)
 
     lifecycle.closing = True

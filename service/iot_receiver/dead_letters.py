@@ -1,4 +1,15 @@
-"""Puts what is no reading on the dead-letter queue, with the reason, and counts what waits on such queues."""
+"""Sends what is no reading to the dead-letter queue, with the reason, and counts what waits on such queues.
+
+A dead letter of the receiver is a JSON object:
+
+    source          "iot-receiver"
+    reason          why the message is no reading
+    receivedAt      time of receipt, UTC ISO-8601
+    base64Message   the message's bytes: of an envelope, exactly what the device sent (of an array, the one reading)
+    clientId        who published it, or null
+    envelope        true when base64Message is the device's own; else it is what the rule forwarded
+    traceId, iotReceivedAt, place    of an envelope: IoT Core's id and time (ms) of the publish; index in the array
+"""
 
 import asyncio
 from base64 import b64encode
@@ -14,11 +25,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from iot_receiver.logs import fault
 from iot_receiver.messages import Rejection
 from iot_receiver.metrics import Metrics
-from iot_receiver.redrive_queue import Queue
+from iot_receiver.queues import Queue
 
-BATCH_LETTERS = 10  # SendMessageBatch's limits
+BATCH_MESSAGES = 10  # SendMessageBatch's limits
 BATCH_BYTES = 262_144
 COUNT_SECONDS = 30.0
+CONNECT_TIMEOUT = 0.3  # seconds
+READ_TIMEOUT = 0.4
 
 
 class NotQueued(Exception):  # noqa: N818
@@ -39,7 +52,9 @@ class DeadLetters:
     async def __aenter__(self) -> "DeadLetters":
         if self._counted:
             config = AioConfig(
-                connect_timeout=0.3, read_timeout=0.4, retries={"mode": "standard", "total_max_attempts": 2}
+                connect_timeout=CONNECT_TIMEOUT,
+                read_timeout=READ_TIMEOUT,
+                retries={"mode": "standard", "total_max_attempts": 2},
             )
             client = self._session.create_client("sqs", region_name=self._region, config=config)
             self._client = await self._open.enter_async_context(client)
@@ -49,16 +64,16 @@ class DeadLetters:
         await self._open.aclose()
 
     def take(self, rejection: Rejection) -> bool:
-        """Say whether a message can go to the queue: there is one, and it is not too large for it."""
+        """Say whether the queue can take a message: there is a queue, and the message is not too large for it."""
         return self._queue_url is not None and len(rejection.message) * 4 // 3 + 1_000 < BATCH_BYTES
 
     async def send(self, rejections: Sequence[Rejection], received_at: str, deadline: float) -> None:
-        """Put messages that `take` accepts on the queue by `deadline` (the event loop's time).
+        """Send messages that `take` accepts to the queue by `deadline` (the event loop's time).
 
         Raises:
-            NotQueued: when one or more could not be put there.
+            NotQueued: when one or more did not get there.
         """
-        batches = _batches([_letter(each, received_at) for each in rejections])
+        batches = _batches([_dead_letter(each, received_at) for each in rejections])
         try:
             async with asyncio.timeout_at(deadline):
                 await asyncio.gather(*(self._send(batch) for batch in batches))
@@ -67,18 +82,23 @@ class DeadLetters:
             raise NotQueued from error
 
     async def watch(self, metrics: Metrics) -> None:
-        """Count what waits on the receiver's queue and on the rule's, again and again, for ever."""
-        told: set[str] = set()  # of which a fault is logged already
+        """Count what waits on the receiver's queue and on the rule's, for ever."""
+        logged: set[str] = set()  # queues whose fault is logged already
         while self._counted:
             for name, url in self._counted.items():
                 try:
-                    metrics.waiting_letters[name] = await Queue(self._client, url).count()
-                    told.discard(name)
-                except Exception as error:  # noqa: BLE001 - SQS may answer anything; it is asked again
-                    metrics.waiting_letters.pop(name, None)  # an old number would pass for the present one
-                    if name not in told:
-                        fault("dead_letters_uncounted", "a queue's letters can't be counted", error=error, queue=name)
-                    told.add(name)
+                    metrics.dead_letters[name] = await Queue(self._client, url).count()
+                    logged.discard(name)
+                except Exception as error:  # noqa: BLE001 - SQS may answer anything; the next round asks again
+                    metrics.dead_letters.pop(name, None)  # an outdated number would pass for the current one
+                    if name not in logged:
+                        fault(
+                            "dead_letters_uncounted",
+                            "the dead letters on a queue can't be counted",
+                            error=error,
+                            queue=name,
+                        )
+                    logged.add(name)
             await asyncio.sleep(COUNT_SECONDS)
 
     async def _send(self, batch: Sequence[str]) -> None:
@@ -91,25 +111,32 @@ class DeadLetters:
             raise NotQueued
 
 
-def _letter(rejection: Rejection, received_at: str) -> str:
-    return msgspec.json.encode(
-        {
-            "source": "iot-receiver",
-            "reason": rejection.reason,
-            "receivedAt": received_at,
-            "base64Message": b64encode(rejection.message).decode(),
+def _dead_letter(rejection: Rejection, received_at: str) -> str:
+    content: dict[str, Any] = {
+        "source": "iot-receiver",
+        "reason": rejection.reason,
+        "receivedAt": received_at,
+        "clientId": rejection.client_id,
+        "base64Message": b64encode(rejection.message).decode(),
+    }
+    if (envelope := rejection.source.envelope) is not None:
+        content |= {
+            "envelope": True,
+            "traceId": envelope.iot_trace_id,
+            "iotReceivedAt": envelope.iot_received_at,
+            "place": rejection.source.place,
         }
-    ).decode()
+    return msgspec.json.encode(content).decode()
 
 
-def _batches(letters: Sequence[str]) -> Iterator[list[str]]:
+def _batches(dead_letters: Sequence[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
-    for letter in letters:
-        if batch and (len(batch) == BATCH_LETTERS or size + len(letter) > BATCH_BYTES):
+    for each in dead_letters:
+        if batch and (len(batch) == BATCH_MESSAGES or size + len(each) > BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(letter)
-        size += len(letter)
+        batch.append(each)
+        size += len(each)
     if batch:
         yield batch

@@ -9,10 +9,11 @@ import asyncio
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import BotoCoreError
 
@@ -42,6 +43,19 @@ REFUSALS = frozenset(
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}")  # it becomes a metric's label
 
 Key = tuple[str, str]
+
+
+class Endpoint(NamedTuple):
+    """Where DynamoDB is: its URL, and the partition of AWS, such as "aws" or "aws-cn"."""
+
+    url: str
+    partition: str
+
+
+async def find_endpoint(session: AioSession, region: str) -> Endpoint:
+    """Ask a client, which has to read all of DynamoDB's model for it."""
+    async with session.create_client("dynamodb", region_name=region) as client:
+        return Endpoint(client.meta.endpoint_url, client.meta.partition)
 
 
 class WriteError(Exception):

@@ -13,9 +13,11 @@ from iot_receiver import keys
 from iot_receiver.bodies import Bodies, Unread, too_large
 from iot_receiver.confirmation import CONFIRMATION, MESSAGE_TYPE
 from iot_receiver.dead_letters import NotQueued
+from iot_receiver.elements import is_array
 from iot_receiver.logs import fault
-from iot_receiver.messages import BodyError, Rejection, Row, is_array
+from iot_receiver.messages import BodyError, Rejection
 from iot_receiver.problems import problem, unavailable
+from iot_receiver.rows import Row
 from iot_receiver.store import Overloaded, Unavailable
 from iot_receiver.times import iso_from_ms
 
@@ -23,7 +25,7 @@ SECRET = "X-Iot-Secret"  # noqa: S105 - a header's name
 MAX_BODY = 524_288  # bytes
 BODIES_BYTES = 48 << 20  # of slow and of large bodies together, in a pod of 256 MiB
 DEADLINE = 0.9  # seconds, so that IoT Core's three tries fit its timeout of 3 s
-LISTED = 100  # results in an answer: IoT Core gives up on answers above 16 KiB
+LISTED = 50  # results in an answer: IoT Core gives up on answers above 16 KiB
 
 
 class Ingest:
@@ -45,10 +47,10 @@ class Ingest:
         try:
             response = self._refusal(request) or await self._messages(request)
         except ConnectionError:
-            raise  # the caller has gone: nobody to answer
+            raise  # the caller has gone
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is stored for sure: have it sent again
             fault("request_failed", "a request could not be handled", error=error)
-            self._metrics.unavailable += 1  # or more: who knows what was in it
+            self._metrics.unavailable += 1  # or more: its content is unknown
             response = unavailable("the request could not be handled")
         status = response.status
         self._metrics.answers[status] = self._metrics.answers.get(status, 0) + 1
@@ -58,7 +60,7 @@ class Ingest:
         return response
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        """What the headers alone rule out; the secret comes first, so that others learn nothing."""
+        """Refuse what the headers alone rule out; the secret comes first, so that strangers learn nothing."""
         headers = request.headers
         given = headers.get(SECRET)
         if given is None:
@@ -78,7 +80,7 @@ class Ingest:
             body = await self._bodies.read(request)
         except Unread as unread:
             if unread.response.status == 503:
-                self._metrics.unavailable += 1  # or more: nobody knows what is in it
+                self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
         deadline = asyncio.get_running_loop().time() + DEADLINE
         try:
@@ -96,7 +98,7 @@ class Ingest:
             return unavailable("not everything could be stored in time")
 
     async def _settle(self, body: bytes, results: Sequence[Row | Rejection], deadline: float) -> web.Response:
-        """Store what is a reading, find a place for what is none, and answer once both are done.
+        """Store the readings, find a place for the rest, and answer once both are done.
 
         Raises:
             Overloaded, Unavailable, NotQueued: when the whole body had better be sent again.
@@ -104,49 +106,50 @@ class Ingest:
         rows = [result for result in results if isinstance(result, Row)]
         stored = self._app[keys.STORE].submit(rows, deadline)
         for row in rows:
-            if row.skew is not None:
-                self._count_skew(row.skew)
-        rejections = {index: result for index, result in enumerate(results) if isinstance(result, Rejection)}
+            if row.skew_ms is not None:
+                self._count_skew(row.skew_ms)
+        rejections = {number: result for number, result in enumerate(results) if isinstance(result, Rejection)}
         refusals = await stored
         if refusals:
-            indices = [index for index in range(len(results)) if index not in rejections]
-            messages = self._parser.split(body)
+            numbers = [number for number in range(len(results)) if number not in rejections]
             for place, reason in refusals.items():
-                rejections[indices[place]] = Rejection(reason, messages[indices[place]])
+                rejections[numbers[place]] = self._parser.rejection(body, numbers[place], reason)
         if not rejections:
             self._metrics.stored += len(results)
             return _stored(len(results))
-        return await self._rejected(body, len(results), rejections, deadline)
-
-    async def _rejected(
-        self, body: bytes, count: int, rejections: dict[int, Rejection], deadline: float
-    ) -> web.Response:
-        """Answer for a body that holds something other than readings; the readings are stored."""
-        if not is_array(body):
+        if len(results) == 1 and not is_array(body):
             self._metrics.rejected += 1
             return problem(422, rejections[0].reason)
-        results = [{"index": index, "reason": rejections[index].reason} for index in sorted(rejections)]
+        return await self._rejected(len(results), [rejections[number] for number in sorted(rejections)], deadline)
+
+    async def _rejected(self, count: int, rejections: Sequence[Rejection], deadline: float) -> web.Response:
+        """Answer for several messages, some of which are no readings; the readings are stored."""
         members: dict[str, Any] = {
             "stored": count - len(rejections),
             "rejected": len(rejections),
-            "results": results[:LISTED],
+            "results": [_result(rejection) for rejection in rejections[:LISTED]],
         }
-        letters = self._app[keys.DEAD_LETTERS]
-        if all(letters.take(rejection) for rejection in rejections.values()):
+        queue = self._app[keys.DEAD_LETTERS]
+        if all(queue.take(rejection) for rejection in rejections):
             received_at = iso_from_ms(time.time_ns() // 1_000_000)
-            await letters.send(list(rejections.values()), received_at, deadline)
-            self._metrics.stored += count - len(rejections)  # not before: unsent letters have it all sent again
+            await queue.send(rejections, received_at, deadline)
+            self._metrics.stored += count - len(rejections)  # not before: if sending fails, the whole body comes again
             self._metrics.dead_lettered += len(rejections)
             return web.Response(body=msgspec.json.encode(members), content_type="application/json")
         self._metrics.stored += count - len(rejections)
         self._metrics.rejected += len(rejections)
         return problem(422, "some messages are no readings; the others are stored", **members)
 
-    def _count_skew(self, skew: str) -> None:
-        if skew == "ahead":
+    def _count_skew(self, skew_ms: int) -> None:
+        if skew_ms > 0:
             self._metrics.ahead += 1
         else:
             self._metrics.behind += 1
+
+
+def _result(rejection: Rejection) -> dict[str, Any]:
+    element, place = rejection.source.element, rejection.source.place
+    return {"index": element, **({} if place is None else {"place": place}), "reason": rejection.reason}
 
 
 def _stored(count: int) -> web.Response:

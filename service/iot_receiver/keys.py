@@ -1,10 +1,12 @@
-"""Where the application keeps what its handlers share."""
+"""Every key under which the application keeps what its parts share."""
 
+from aiobotocore.session import AioSession
 from aiohttp import web
 
 from iot_receiver.confirmation import Confirmation
 from iot_receiver.credentials import Credentials
 from iot_receiver.dead_letters import DeadLetters
+from iot_receiver.dynamodb import Endpoint
 from iot_receiver.lifecycle import Lifecycle
 from iot_receiver.messages import MessageParser
 from iot_receiver.metrics import Metrics
@@ -12,6 +14,8 @@ from iot_receiver.secrets import Secrets
 from iot_receiver.settings import Settings
 from iot_receiver.store import Store
 
+SESSION = web.AppKey("session", AioSession)
+ENDPOINT = web.AppKey("endpoint", Endpoint)
 SETTINGS = web.AppKey("settings", Settings)
 METRICS = web.AppKey("metrics", Metrics)
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)

@@ -1,4 +1,4 @@
-"""Whether this process should be sent requests."""
+"""Readiness and the stop of the process."""
 
 import asyncio
 

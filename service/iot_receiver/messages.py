@@ -1,86 +1,89 @@
-"""From the body of a request to rows: parse, validate, and key each message by what it says itself."""
+"""From the body of a request, or a dead letter, to rows: what each reading says, keyed by what it says itself.
+
+The rule forwards each message in an envelope: the payload as its device published it, in base64, with what only IoT
+Core has. A payload is one reading or an array of them. Two other forms are read as well, so that receiver, rule and
+dead letters of different ages meet without loss: the former one, in which the rule named a reading's members and added
+its own to them, and the plain reading of `SELECT *`.
+"""
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
-from typing import Annotated
+from typing import NamedTuple
 
 import msgspec
 
 from iot_receiver import numbers, times
+from iot_receiver.elements import is_array, split
+from iot_receiver.measurements import ABSENT, Identifier, Reading, RuleReading, Schema
+from iot_receiver.rows import Row
 from iot_receiver.settings import StoreSettings
 
-MAX_MESSAGES = 1_000  # IoT Core batches at most 10; more than this is answered with 413
-_LONGEST_NUMBER = 512  # characters; DynamoDB's widest number has 168
+MAX_MESSAGES = 1_000  # in a body (IoT Core batches at most 10), and readings in a payload
+_LONGEST_NUMBER = 512  # characters of a time
+_HTTPS_PUBLISH = "n/a"  # clientid() of a message that was published over HTTPS: nobody's name
+_NAMES = 4  # of a message's members in a reason
+_LONGEST_NAME = 24
+_LONGEST_REASON = 199
 
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-_ABSENT = msgspec.Raw(b"null")
-_HTTPS_PUBLISH = "n/a"  # clientid() of a message that came over HTTPS: nobody's name
-
-
-class Reading(msgspec.Struct, gc=False, rename="camel"):
-    """The members a device may send; any other is ignored.
-
-    Numbers stay raw JSON text until they are read exactly: a float would change them.
-    """
-
-    device_id: Identifier
-    temp: msgspec.Raw
-    ts: msgspec.Raw = _ABSENT
-    message_id: Identifier | None = None
+_encode = msgspec.json.Encoder().encode
 
 
-class RuleReading(Reading, gc=False):
-    """A reading with what only IoT Core knows, added by the rule's SELECT."""
-
-    iot_received_at: msgspec.Raw = msgspec.field(default=_ABSENT, name="iot_received_at")
-    iot_trace_id: Identifier | None = msgspec.field(default=None, name="iot_trace_id")
-    iot_client_id: str | None = msgspec.field(default=None, name="iot_client_id")
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One item of the table.
+class Envelope(msgspec.Struct, gc=False):
+    """A payload as it was published, and what IoT Core says of it.
 
     Attributes:
-        device_id, time: its key.
-        put: the PutRequest of BatchWriteItem, as JSON.
-        skew: "ahead" or "behind" when the message's time can't be right, else None.
+        device_id: only to tell a reading that happens to have a member `iot_payload` from an envelope.
     """
 
-    device_id: str
-    time: str
-    put: bytes
-    skew: str | None = None
+    iot_payload: bytes
+    iot_received_at: msgspec.Raw = ABSENT
+    iot_trace_id: Identifier | None = None
+    iot_client_id: str | None = None
+    device_id: msgspec.Raw = msgspec.field(default=ABSENT, name="deviceId")
+
+
+class _Origin(msgspec.Struct, gc=False):
+    """What IoT Core says of a message, whatever else is wrong with it."""
+
+    iot_received_at: msgspec.Raw = ABSENT
+    iot_trace_id: str | None = None
+    iot_client_id: str | None = None
+
+
+class Source(NamedTuple):
+    """One message's own bytes, and where they come from.
+
+    Attributes:
+        message: a reading, or whatever was sent instead.
+        element: its place in the body, when that is an array; else 0.
+        place: its place in the payload, when that is an array.
+        envelope: the envelope it came in; None for the forms without one.
+        fault: why it is no reading, when that is clear already.
+    """
+
+    message: bytes
+    element: int = 0
+    place: int | None = None
+    envelope: Envelope | None = None
+    fault: str | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Rejection:
-    """A message that is no reading: why, and the text of it."""
+    """A message that is no reading, why, and who published it, as far as IoT Core says."""
 
     reason: str
-    message: bytes
-
-
-@dataclass(slots=True, frozen=True)
-class Delivery:
-    """What a dead letter tells of a message.
-
-    Attributes:
-        received_ms: when it was given up, in milliseconds since 1970.
-        trace_id: IoT Core's id of it, or another that stays the same however often the letter is read.
-        client_id: its publisher, by IoT Core.
-        published: it is as its device sent it, so iot_* members in it are the device's own, and not true.
-    """
-
-    received_ms: int
-    trace_id: str
+    source: Source
     client_id: str | None = None
-    published: bool = False
+
+    @property
+    def message(self) -> bytes:
+        """The message's own bytes."""
+        return self.source.message
 
 
 class BodyError(ValueError):
@@ -91,155 +94,250 @@ class BodyError(ValueError):
         self.status = status
 
 
-def is_array(body: bytes) -> bool:
-    """Say whether a body is a batch of messages (and not one)."""
-    return body.lstrip(b" \t\r\n").startswith(b"[")
-
-
 class MessageParser:
-    """Reads bodies for one deployment's table schema and rule."""
+    """Reads bodies for one deployment's measurements, table schema and rule."""
 
     def __init__(self, settings: StoreSettings) -> None:
-        reading = RuleReading if settings.rule_adds_metadata else Reading
-        self._one = msgspec.json.Decoder(reading)
-        self._sent = msgspec.json.Decoder(Reading)
-        self._many = msgspec.json.Decoder(list[reading])  # type: ignore[valid-type]
-        self._elements = msgspec.json.Decoder(list[msgspec.Raw])
+        self._trusts_rule = settings.rule_adds_metadata
+        self._schema = Schema(settings.measurements)
+        reading = self._schema.struct(Reading)
+        self._reading = msgspec.json.Decoder(reading)
+        self._readings = msgspec.json.Decoder(list[reading])  # type: ignore[valid-type]  # mypy can't see a class made here
+        self._named = msgspec.json.Decoder(self._schema.struct(RuleReading))
+        self._envelope = msgspec.json.Decoder(Envelope)
+        self._envelopes = msgspec.json.Decoder(list[Envelope])
         self._check_client = settings.rule_adds_metadata and settings.device_id_check == "client_id"
         self._by_receipt = settings.table_schema == "receipt_time"
         self._retention = settings.retention_days * 86_400
-        self._clock = times.Clock()
+        self._clock = times.Clock(settings.clock_ahead, settings.clock_behind)
 
     def parse(self, body: bytes) -> list[Row | Rejection]:
-        """Make a row, or a rejection, of each message of the body.
+        """Make a row, or a rejection, of each reading of the body.
 
         Raises:
-            BodyError: when there is nothing that could be answered one by one.
+            BodyError: when nothing in it could be answered one by one.
         """
         receipt = self._clock.receipt()
-        if not is_array(body):
-            return [self._row_or_rejection(body, receipt)]
         try:
-            readings = self._many.decode(body)
-            if 0 < len(readings) <= MAX_MESSAGES:
-                return [self._row(reading, receipt) for reading in readings]
+            return self._well_formed(body, receipt)
         except (ValueError, RecursionError):
-            pass  # at least one element is bad: find out which
-        elements = self.split(body, MAX_MESSAGES + 1)
-        if not elements:
-            raise BodyError(422, "the array is empty")
-        if len(elements) > MAX_MESSAGES:
-            raise BodyError(413, f"the array has more than {MAX_MESSAGES} messages")
-        return [self._row_or_rejection(element, receipt) for element in elements]
+            return self._results(self._sources(body), receipt)
 
-    def redriven(self, message: bytes, delivery: Delivery) -> Row | Rejection:
-        """Make a row of a dead letter's message: the same one each time, but for schema `receipt_time`."""
-        try:
-            given = (self._sent if delivery.published else self._one).decode(message)
-            members = {name: getattr(given, name) for name in given.__struct_fields__}
-            if delivery.published:
-                if self._check_client and delivery.client_id is None:
-                    return Rejection("the dead letter does not say which client published it", message)
-                members["iot_received_at"] = msgspec.Raw(b"%d" % delivery.received_ms)
-                members["iot_client_id"] = delivery.client_id
-            members["iot_trace_id"] = members.get("iot_trace_id") or delivery.trace_id
-            return self._row(RuleReading(**members), times.receipt_at(delivery.received_ms))
-        except UnicodeDecodeError:
-            return Rejection("the message is not UTF-8", message)
-        except (ValueError, RecursionError) as error:
-            return Rejection(str(error), message)
+    def rejection(self, body: bytes, number: int, reason: str) -> Rejection:
+        """Reject what `parse` made result `number` of."""
+        source = list(self._sources(body))[number]
+        return Rejection(reason, source, _client(source))
 
-    def split(self, body: bytes, most: int | None = None) -> list[bytes]:
-        """The messages of a body, as they are written in it; after `most`, the others may be left out.
+    def redriven(self, payload: bytes, received_ms: int, trace_id: str, client_id: str | None) -> list[Row | Rejection]:
+        """Make rows of a payload that the rule's error action kept: each time the same, but for `receipt_time`.
+
+        Args:
+            received_ms: when the rule gave it up, in milliseconds since 1970.
+            trace_id: IoT Core's id of it, or another that stays the same however often it is read.
+            client_id: its publisher.
+        """
+        envelope = Envelope(payload, msgspec.Raw(b"%d" % received_ms), trace_id, client_id)
+        sources: Sequence[Source] = list(self._published(envelope, 0))
+        if self._check_client and client_id is None:
+            fault = "the dead letter does not say which client published it"
+            sources = [source._replace(fault=fault) for source in sources]
+        return self._results(sources, self._clock.receipt_at(received_ms))
+
+    def redriven_source(self, source: Source, received_ms: int, fallback_trace_id: str) -> list[Row | Rejection]:
+        """Make rows of what the receiver itself put on its queue, whichever form it had.
+
+        Args:
+            received_ms: when the receiver received it, in milliseconds since 1970.
+            fallback_trace_id: stands for IoT Core's where there is none.
+        """
+        sources: Iterator[Source] = iter([source])
+        if source.envelope is None:
+            sources = self._forwarded(source.message, source.element)
+        elif source.place is None:
+            sources = self._published(source.envelope, source.element)
+        return self._results(sources, self._clock.receipt_at(received_ms), fallback_trace_id)
+
+    def _well_formed(self, body: bytes, receipt: times.Receipt) -> list[Row | Rejection]:
+        """The form that the rule sends, with one reading a payload, as nearly all bodies are: as fast as can be.
+
+        Raises:
+            ValueError, RecursionError: when any of it is something else.
+        """
+        decode = self._reading.decode
+        array = is_array(body)
+        if not self._trusts_rule:
+            if not array:
+                return [self._row(decode(body), _NO_ORIGIN, receipt)]
+            readings = self._readings.decode(body)
+            if not 0 < len(readings) <= MAX_MESSAGES:
+                raise ValueError
+            return [self._row(reading, _NO_ORIGIN, receipt) for reading in readings]
+        if not array:
+            envelope = self._envelope.decode(body)
+            return [self._row(decode(envelope.iot_payload), envelope, receipt)]
+        envelopes = self._envelopes.decode(body)
+        if not 0 < len(envelopes) <= MAX_MESSAGES:
+            raise ValueError
+        return [self._row(decode(envelope.iot_payload), envelope, receipt) for envelope in envelopes]
+
+    def _sources(self, body: bytes) -> Iterator[Source]:
+        """The messages of a body, one by one.
 
         Raises:
             BodyError: when they can't be told apart.
         """
-        if not is_array(body):
-            return [body]
+        elements = [body]
+        if is_array(body):
+            try:
+                elements = split(body, MAX_MESSAGES + 1)
+            except ValueError as error:
+                raise BodyError(422, str(error)) from None
+            if not elements:
+                raise BodyError(422, "the array is empty")
+            if len(elements) > MAX_MESSAGES:
+                raise BodyError(413, f"the array has more than {MAX_MESSAGES} messages")
+        for index, element in enumerate(elements):
+            yield from self._forwarded(element, index)
+
+    def _forwarded(self, message: bytes, index: int) -> Iterator[Source]:
+        """The readings of one message as the rule forwarded it, in any of the three forms."""
+        envelope: Envelope | None = None
+        with suppress(ValueError, RecursionError):
+            envelope = self._envelope.decode(message)
+        if not self._trusts_rule:
+            if is_array(message):  # a payload that is an array, forwarded by SELECT * in a batch
+                envelope = Envelope(message)
+            elif envelope is not None:  # the device may have written it: only its payload is believed
+                envelope = Envelope(envelope.iot_payload) if bytes(envelope.device_id) == b"null" else None
+        if envelope is None:
+            yield Source(message, index)
+        else:
+            yield from self._published(envelope, index)
+
+    def _published(self, envelope: Envelope, index: int) -> Iterator[Source]:
+        """The readings of one payload; one without any stays whole."""
+        payload = envelope.iot_payload
+        whole = Source(payload, index, None, envelope)
+        if not is_array(payload):
+            yield whole
+            return
         try:
-            return [bytes(element) for element in self._elements.decode(body)]
-        except (ValueError, RecursionError):
-            pass
-        try:
-            return list(islice(_lenient_elements(body), most))
+            elements = split(payload, MAX_MESSAGES + 1)
         except ValueError:
-            raise BodyError(422, "the body is not JSON") from None
+            yield whole._replace(fault="the payload is not JSON")
+            return
+        if len(elements) > MAX_MESSAGES:
+            yield whole._replace(fault=f"the payload has more than {MAX_MESSAGES} readings")
+        elif not any(element[:1] == b"{" for element in elements):
+            yield whole._replace(fault="the payload is an array without a reading in it")
+        else:
+            for place, element in enumerate(elements):
+                yield Source(element, index, place, envelope)
 
-    def _row_or_rejection(self, message: bytes, receipt: times.Receipt) -> Row | Rejection:
-        try:
-            return self._row(self._one.decode(message), receipt)
-        except UnicodeDecodeError:
-            return Rejection("the message is not UTF-8", message)
-        except (ValueError, RecursionError) as error:
-            return Rejection(str(error), message)
+    def _results(
+        self, sources: Iterator[Source] | Sequence[Source], receipt: times.Receipt, fallback_trace_id: str | None = None
+    ) -> list[Row | Rejection]:
+        results: list[Row | Rejection] = []
+        keys: dict[tuple[int, str, str], Row] = {}
+        for source in sources:
+            try:
+                row = self._read(source, receipt, fallback_trace_id)
+            except (ValueError, RecursionError) as error:
+                results.append(Rejection(_reason(error, source.message)[:_LONGEST_REASON], source, _client(source)))
+                continue
+            if source.place is not None:
+                # Readings of one payload that share an id and an instant are told apart by their place in it.
+                first = keys.setdefault((source.element, row.device_id, row.time), row)
+                if first.values != row.values:
+                    row.time += f"-{source.place}"
+            results.append(row)
+        return results
 
-    def _row(self, reading: Reading, receipt: times.Receipt) -> Row:
+    def _read(self, source: Source, receipt: times.Receipt, fallback_trace_id: str | None) -> Row:
+        """Make one row.
+
+        Raises:
+            ValueError, RecursionError: with the reason, when the message is no reading.
+        """
+        if source.fault is not None:
+            raise ValueError(source.fault)
+        if source.envelope is None and self._trusts_rule:
+            named = self._named.decode(source.message)
+            rule = _Origin(named.iot_received_at, named.iot_trace_id or fallback_trace_id, named.iot_client_id)
+            return self._row(named, rule, receipt)
+        origin: Envelope | _Origin = source.envelope or _NO_ORIGIN
+        if fallback_trace_id and not origin.iot_trace_id:
+            origin = _Origin(origin.iot_received_at, fallback_trace_id, origin.iot_client_id)
+        return self._row(self._reading.decode(source.message), origin, receipt, source.place)
+
+    def _row(
+        self, reading: Reading, origin: Envelope | _Origin, receipt: times.Receipt, place: int | None = None
+    ) -> Row:
         device = reading.device_id
-        temperature = _temperature(bytes(reading.temp))
-        rule = reading if isinstance(reading, RuleReading) else _NO_RULE
-        # The rule always adds it: where it is missing, or null, whoever knows the secret wrote the body by hand.
-        client = rule.iot_client_id
+        values = self._schema.values(reading)
+        # The rule always adds it: where it is missing, or null, whoever has the secret wrote the body by hand.
+        client = origin.iot_client_id
         if self._check_client and client is not None and (client != device or client == _HTTPS_PUBLISH):
             raise ValueError("deviceId is not the client id of its publisher")
-        sent = _instant("ts", bytes(reading.ts))
-        arrived = _instant("iot_received_at", bytes(rule.iot_received_at))
+        sent = _instant("ts", bytes(reading.ts), times.from_number)
+        trace = origin.iot_trace_id
+        if trace is not None and place is not None:
+            trace = f"{trace}-{place}"
         skew = None
-        members = b""
-
         if sent is not None:
-            identity = reading.message_id or _digest(device, temperature, sent)
             moment = sent.iso
+            identity = reading.message_id or self._digest(device, values, sent)
             if not receipt.earliest <= moment <= receipt.latest:
-                skew = "ahead" if moment > receipt.latest else "behind"
-                off = times.ms_from_iso(moment) - times.ms_from_iso(receipt.iso)
-                members = b',"clock_skew_ms":{"N":"%d"}' % off
-        elif arrived is not None:
-            identity = reading.message_id or rule.iot_trace_id or _digest(device, temperature, arrived)
-            moment = arrived.iso
+                skew = times.ms_from_iso(moment) - times.ms_from_iso(receipt.iso)
         else:
-            identity = reading.message_id or rule.iot_trace_id or secrets.token_hex(16)
-            moment = receipt.iso
-        if (sent is None or self._by_receipt) and rule.iot_trace_id:
-            # The key does not follow from the message: by this a redrive sees that it is stored already.
-            members += b',"trace_id":{"S":%b}' % _encode(rule.iot_trace_id)
-        if self._retention:
-            members += b',"ttl":{"N":"%d"}' % (receipt.epoch + self._retention)
+            arrived = _instant("iot_received_at", bytes(origin.iot_received_at), times.from_epoch)
+            moment = receipt.iso if arrived is None else arrived.iso
+            identity = reading.message_id or trace or ""
+            if not identity:
+                identity = secrets.token_hex(16) if arrived is None else self._digest(device, values, arrived, place)
+        return Row(
+            device,
+            self._clock.unique() if self._by_receipt else f"{moment}#{identity}",
+            values,
+            receipt.iso,
+            skew,
+            trace if sent is None or self._by_receipt else None,
+            receipt.epoch + self._retention if self._retention else None,
+        )
 
-        time = self._clock.unique() if self._by_receipt else f"{moment}#{identity}"
-        put = b'{"PutRequest":{"Item":{"deviceId":{"S":%b},"Time":{"S":%b},"temperature":{"N":"%b"},' % (
-            _encode(device),
-            _encode(time),
-            temperature.encode(),
-        ) + b'"received_at":{"S":"%b"}%b}}}' % (receipt.iso.encode(), members)
-        return Row(device, time, put, skew)
+    def _digest(
+        self, device: str, values: Sequence[str | bool | None], instant: times.Instant, place: int | None = None
+    ) -> str:
+        """The id of a message without one: the same for the same reading, however its members are written."""
+        said = (device, self._schema.canonical(values), instant.iso, instant.finer)
+        return blake2b(_encode(said if place is None else (*said, place)), digest_size=16).hexdigest()
 
 
-_NO_RULE = RuleReading("-", _ABSENT)
-_encode = msgspec.json.Encoder().encode
+_NO_ORIGIN = _Origin()
+_origin = msgspec.json.Decoder(_Origin).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_MISSING = re.compile(r"(?:Object missing required field `(\w+)`|(.+) (?:is|are) missing)")
 
 
-@lru_cache(maxsize=8_192)  # a fleet's temperatures repeat
-def _temperature(raw: bytes) -> str:
-    if raw[:1] not in b"-0123456789":
-        raise ValueError("temp is not a number")
-    if len(raw) > _LONGEST_NUMBER:
-        raise ValueError(f"temp has more than {_LONGEST_NUMBER} characters")
+def _client(source: Source) -> str | None:
+    """Who published a message, by IoT Core."""
+    if source.envelope is not None:
+        return source.envelope.iot_client_id
     try:
-        return numbers.canonical(raw.decode())
-    except ValueError as error:
-        raise ValueError(f"temp {error}") from None
+        return _origin(source.message).iot_client_id
+    except (ValueError, RecursionError):
+        return None
 
 
-def _instant(member: str, raw: bytes) -> times.Instant | None:
-    """Read a member that is RFC 3339 text, milliseconds since 1970, or absent."""
+def _instant(member: str, raw: bytes, from_number: times.FromNumber) -> times.Instant | None:
+    """Read a member that is RFC 3339 text, a number, or absent."""
     if raw == b"null":
         return None
     try:
         if raw[:1] == b'"':
             return times.from_text(raw[1:-1].decode() if b"\\" not in raw else msgspec.json.decode(raw, type=str))
         if raw[:1] in b"-0123456789" and len(raw) <= _LONGEST_NUMBER:
-            return times.from_epoch(numbers.exact(raw.decode()))
+            return from_number(numbers.exact(raw.decode()))
     except UnicodeDecodeError:
         raise
     except ValueError as error:
@@ -247,55 +345,34 @@ def _instant(member: str, raw: bytes) -> times.Instant | None:
     raise ValueError(f"{member} is neither an RFC 3339 time nor milliseconds since 1970")
 
 
-def _digest(device: str, temperature: str, instant: times.Instant) -> str:
-    """The id of a message without one: the same for the same reading, however its members are written."""
-    known = _encode((device, temperature, instant.iso, instant.finer))
-    return blake2b(known, digest_size=16).hexdigest()
+def _reason(error: Exception, message: bytes) -> str:
+    """Why a message is no reading, in words that help whoever sent it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "the message is not UTF-8"
+    text = str(error)
+    if found := _MISSING.fullmatch(text):
+        return (f"{found[1]} is missing" if found[1] else text) + _what_is_there(message)
+    if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
+        if not message.strip():
+            return f"the message is empty ({text})"
+        for word in (b"NaN", b"Infinity"):
+            if word in message:
+                return f"{text}: {word.decode()} is no JSON number"
+    return text
 
 
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_SPACE = re.compile(rb"[ \t\r\n]*+")
-_PLAIN = re.compile(_STRING + rb'|[^ \t\r\n"\[\]{},]++', re.DOTALL)
-_BRACKETS = re.compile(rb"(?:" + _STRING + rb'|[^"\[\]{}]++)*+(?:([\[{]++)|([\]}]++))', re.DOTALL)
-_NEXT = re.compile(rb"[ \t\r\n]*+([,\]])")
+def _what_is_there(message: bytes) -> str:
+    """Name the members that nobody asked for: one of them may be the missing one by another name."""
+    try:
+        names = [name for name in _members(message) if name not in _ASKED and not name.startswith("iot_")]
+    except (ValueError, RecursionError):
+        return ""
+    if not names:
+        return ""
+    shown = [name if name.isascii() and name.isprintable() else ascii(name) for name in names[:_NAMES]]
+    shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in shown]
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"; the message has {', '.join(shown)}{more}"
 
 
-def _lenient_elements(body: bytes) -> Iterator[bytes]:
-    """Split an array by its strings and brackets alone, whatever else its elements hold: NaN, a thousand levels.
-
-    Such an element is rejected later on; its neighbours need not be.
-
-    Raises:
-        ValueError: when it is not an array even so.
-    """
-    position, separator = body.index(b"[") + 1, b","
-    while separator == b",":
-        start = _match(_SPACE, body, position).end()
-        end = _end(body, start)
-        yield body[start:end]
-        following = _match(_NEXT, body, end)
-        position, separator = following.end(), following[1]
-    if _match(_SPACE, body, position).end() != len(body):
-        raise ValueError("not JSON")
-
-
-def _end(body: bytes, start: int) -> int:
-    """Where the value that starts there ends."""
-    if body[start : start + 1] not in {b"[", b"{"}:
-        return _match(_PLAIN, body, start).end()
-    depth, position = 0, start
-    while True:
-        found = _match(_BRACKETS, body, position)
-        opened, closed = found.groups(b"")
-        position = found.end()
-        depth += len(opened)
-        if len(closed) >= depth:
-            return found.start(2) + depth
-        depth -= len(closed)
-
-
-def _match(pattern: re.Pattern[bytes], body: bytes, position: int) -> re.Match[bytes]:
-    found = pattern.match(body, position)
-    if found is None:
-        raise ValueError("not JSON")
-    return found
+_ASKED = frozenset({"deviceId", "ts", "messageId"})

@@ -12,31 +12,33 @@ from aiohttp.http_exceptions import LineTooLong
 from iot_receiver.logs import fault
 from iot_receiver.problems import problem
 
+BANNER = "iot-receiver"  # aiohttp's own would tell the internet the versions of Python and aiohttp
 URL_BYTES = 8_190
-# Headers of a request that is sent slowly, or never to its end, are kept until the connection is given up:
-# these bounds, times the connections, are what strangers may have us keep.
+# Headers of a request that is sent slowly, or never completed, stay in memory until the connection is closed:
+# strangers can make us hold these bounds times the connections.
 HEADER_BYTES = 4_096
 HEADERS = 128  # IoT Core sends up to 100 of a rule, the load balancer some of its own
 READ_AHEAD = 32_768  # half of what aiohttp buffers of a body that nobody reads yet
 
 
 class Protocol(web.RequestHandler):
-    """aiohttp's protocol; what goes wrong in it is answered as any other error, and without the sender's bytes."""
+    """aiohttp's protocol; its errors are answered as any other error, without the sender's bytes."""
 
     __slots__ = ()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer a request that is no HTTP, or that its handler failed on."""
+        """Answer a request that is not HTTP, or whose handler failed."""
         del message  # holds what was sent
         if request.writer.output_size:
-            raise ConnectionError("half of an answer is sent already")
+            raise ConnectionError("half of an answer has been sent already")
         if isinstance(exc, LineTooLong):
             status = 414 if exc.args[1] == URL_BYTES else 431
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, ConnectionError):
             fault("handler_failed", "a request could not be handled", error=exc)
         response = problem(status, _DETAILS.get(status, "the request could not be handled"))
+        response.headers[hdrs.SERVER] = BANNER
         response.force_close()
         return response
 
@@ -49,7 +51,7 @@ _DETAILS = {
 
 
 async def listen(server: web.Server, host: str, port: int, keepalive: float) -> asyncio.Server:
-    """Take connections for an application's server."""
+    """Accept connections for an application's server."""
     loop = asyncio.get_running_loop()
     connection = partial(
         Protocol,
@@ -57,7 +59,7 @@ async def listen(server: web.Server, host: str, port: int, keepalive: float) -> 
         loop=loop,
         access_log=cast(Logger, None),  # costs as much as the handler; None is what switches it off
         keepalive_timeout=keepalive,
-        auto_decompress=False,  # no encoded body is taken, so none is unpacked
+        auto_decompress=False,  # encoded bodies are refused, so none is unpacked
         max_line_size=URL_BYTES,
         max_field_size=HEADER_BYTES,
         max_headers=HEADERS,

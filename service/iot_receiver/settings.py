@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
+from iot_receiver.measurements import DEFAULT, DEFAULT_TEXT, Measurements, declared
 from iot_receiver.secrets import Secrets, SecretsError
+from iot_receiver.times import AHEAD_SECONDS, BEHIND_SECONDS
 
 TableSchema = Literal["message_time", "receipt_time"]
 DeviceIdCheck = Literal["client_id", "off"]
@@ -33,17 +35,23 @@ class StoreSettings:
         aws_region: region of table, queues and IoT Core.
         table_name: DynamoDB table that takes the rows.
         table_schema: `message_time` (sort key from the message) or `receipt_time` (the arrival).
-        rule_adds_metadata: the rule names what it forwards and adds iot_* members itself, so they are true.
+        rule_adds_metadata: the rule forwards payloads in an envelope with iot_* members of its own, so they are true.
+        measurements: what readings hold, by member.
         device_id_check: `client_id` (deviceId must be the publisher's client id) or `off` (gateways).
         retention_days: days until a row's ttl; 0 keeps rows for ever.
+        clock_ahead, clock_behind: how far a message's own time may be off receipt before it is counted as wrong,
+            in seconds.
     """
 
     aws_region: str
     table_name: str
     table_schema: TableSchema = "message_time"
     rule_adds_metadata: bool = True
+    measurements: Measurements = field(default_factory=lambda: DEFAULT)
     device_id_check: DeviceIdCheck = "client_id"
     retention_days: int = 0
+    clock_ahead: float = AHEAD_SECONDS
+    clock_behind: float = BEHIND_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +147,11 @@ def _store_settings(read: "_Reader") -> dict[str, Any]:
         ),
         "table_schema": read("RECEIVER_TABLE_SCHEMA", _one_of("message_time", "receipt_time"), "message_time"),
         "rule_adds_metadata": read("RECEIVER_RULE_ADDS_METADATA", _boolean, "true"),
+        "measurements": read("RECEIVER_MEASUREMENTS", declared, DEFAULT_TEXT),
         "device_id_check": read("RECEIVER_DEVICE_ID_CHECK", _one_of("client_id", "off"), "client_id"),
         "retention_days": read("RECEIVER_RETENTION_DAYS", _whole(0, 36_500), "0"),
+        "clock_ahead": read("RECEIVER_CLOCK_AHEAD_SECONDS", _seconds(1, 315_360_000), str(AHEAD_SECONDS)),
+        "clock_behind": read("RECEIVER_CLOCK_BEHIND_SECONDS", _seconds(1, 315_360_000), str(BEHIND_SECONDS)),
     }
 
 

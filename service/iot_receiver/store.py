@@ -13,8 +13,8 @@ from time import perf_counter
 
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BatchWriter, Key, WriteError
 from iot_receiver.logs import fault
-from iot_receiver.messages import Row
 from iot_receiver.metrics import Metrics
+from iot_receiver.rows import Row, RowWriter
 
 BATCH_ITEMS = 25  # BatchWriteItem's limit
 IN_FLIGHT = 2  # calls under way before the next has to be a full one: more would only make them emptier
@@ -51,11 +51,11 @@ class _Entry:
 
     __slots__ = ("alone", "attempts", "index", "key", "put", "request")
 
-    def __init__(self, request: _Request, index: int, row: Row) -> None:
+    def __init__(self, request: _Request, index: int, row: Row, put: bytes) -> None:
         self.request = request
         self.index = index
         self.key: Key = (row.device_id, row.time)
-        self.put = row.put
+        self.put = put
         self.attempts = 0
         self.alone = False  # in a call of its own, to find out which of a batch is refused
 
@@ -63,8 +63,9 @@ class _Entry:
 class Store:
     """Writes rows through a `BatchWriter`."""
 
-    def __init__(self, writer: BatchWriter, metrics: Metrics) -> None:
+    def __init__(self, writer: BatchWriter, rows: RowWriter, metrics: Metrics) -> None:
         self._writer = writer
+        self._put = rows.put
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Entry] = deque()
@@ -92,7 +93,7 @@ class Store:
             future.set_result({})
             return future
         self._metrics.queued += len(rows)
-        self._waiting.extend(_Entry(request, index, row) for index, row in enumerate(rows))
+        self._waiting.extend(_Entry(request, index, row, self._put(row)) for index, row in enumerate(rows))
         self._requests.append(request)
         if not self._ticking:
             self._ticking = True

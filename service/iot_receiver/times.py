@@ -5,7 +5,9 @@ Everything is UTC ISO-8601 with milliseconds, so text order is time order.
 
 import math
 import re
+import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, DecimalException
 from functools import lru_cache
@@ -24,8 +26,13 @@ _LATEST_MS = (datetime.max - _EPOCH) // timedelta(milliseconds=1)  # noqa: DTZ90
 _LONGEST_TEXT = 64  # an RFC 3339 instant with 38 digits of fraction; anything longer is not a clock's
 
 # A reading may be late (a backlog) but hardly early: anything outside is a wrong clock.
-AHEAD = timedelta(minutes=5)
-BEHIND = timedelta(days=7)
+AHEAD_SECONDS = 300
+BEHIND_SECONDS = 604_800
+# A number in this range can only be seconds: as milliseconds it would be of the years 1970 to 1973.
+_SECONDS = Decimal(10**9), Decimal(10**11)
+
+
+FromNumber = Callable[[Decimal], "Instant"]
 
 
 class Instant(NamedTuple):
@@ -92,6 +99,15 @@ def from_epoch(milliseconds: Decimal) -> Instant:
     return Instant(iso_from_ms(whole), digits)
 
 
+def from_number(number: Decimal) -> Instant:
+    """Read what a device sends as a number: seconds when it can be nothing else, milliseconds otherwise.
+
+    Raises:
+        ValueError: outside the years 1 to 9999.
+    """
+    return from_epoch(number.scaleb(3, DYNAMODB_NUMBER) if _SECONDS[0] <= number <= _SECONDS[1] else number)
+
+
 def iso_from_ms(milliseconds: int) -> str:
     """Format milliseconds since 1970 as UTC ISO-8601."""
     return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
@@ -111,20 +127,20 @@ class Receipt(NamedTuple):
     latest: str
 
 
-def receipt_at(milliseconds: int) -> Receipt:
-    """What `Clock.receipt` told at a time in the past, in milliseconds since 1970."""
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    bounds = (f"{bound.isoformat(timespec='milliseconds')}Z" for bound in (moment - BEHIND, moment + AHEAD))
-    return Receipt(iso_from_ms(milliseconds), milliseconds // 1_000, *bounds)
-
-
 class Clock:
-    """Tells the time of receipt; the parts that change once a second are made once a second."""
+    """Gives times of receipt; the parts that change once a second are made once a second.
 
-    def __init__(self) -> None:
+    Args:
+        ahead, behind: how far a message's own time may be off receipt and still be believed, in seconds.
+    """
+
+    def __init__(self, ahead: float = AHEAD_SECONDS, behind: float = BEHIND_SECONDS) -> None:
+        self._ahead = timedelta(seconds=ahead)
+        self._behind = timedelta(seconds=behind)
         self._second = -1
         self._prefix = self._earliest = self._latest = ""
         self._last_us = 0
+        self._process = f"{secrets.randbelow(10**9):09d}"  # two pods' microseconds may be the same
 
     def receipt(self) -> Receipt:
         """The time now."""
@@ -134,13 +150,22 @@ class Clock:
             moment = datetime.fromtimestamp(second, UTC).replace(tzinfo=None)
             self._second = second
             self._prefix = moment.isoformat()
-            self._earliest = (moment - BEHIND).isoformat() + ".000Z"
-            self._latest = (moment + AHEAD).isoformat() + ".000Z"
+            self._earliest, self._latest = self._bounds(moment)
         milliseconds = now // 1_000_000 % 1_000
         return Receipt(f"{self._prefix}.{milliseconds:03d}Z", second, self._earliest, self._latest)
 
+    def receipt_at(self, milliseconds: int) -> Receipt:
+        """What `receipt` gave at a time in the past, in milliseconds since 1970."""
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+        return Receipt(iso_from_ms(milliseconds), milliseconds // 1_000, *self._bounds(moment))
+
     def unique(self) -> str:
-        """The time now in microseconds, never the same twice from this process."""
+        """The time now, never the same twice: microseconds, and nine digits of this process's own."""
         self._last_us = max(time.time_ns() // 1_000, self._last_us + 1)
         moment = _EPOCH + timedelta(microseconds=self._last_us)
-        return moment.isoformat(timespec="microseconds") + "Z"
+        return f"{moment.isoformat(timespec='microseconds')}{self._process}Z"
+
+    def _bounds(self, moment: datetime) -> tuple[str, str]:
+        earliest = moment - min(self._behind, moment - datetime.min)  # noqa: DTZ901 - in UTC, as all of it
+        latest = moment + min(self._ahead, datetime.max - moment)  # noqa: DTZ901
+        return f"{earliest.isoformat(timespec='milliseconds')}Z", f"{latest.isoformat(timespec='milliseconds')}Z"

@@ -9,6 +9,8 @@ import botocore.session
 import pytest
 from aiobotocore.session import AioSession, get_session
 from botocore.loaders import Loader
+from iot_receiver import dead_letters, dynamodb, ingest
+from iot_receiver import store as store_module
 from iot_receiver.app import init_app
 from iot_receiver.settings import Settings
 from moto.server import ThreadedMotoServer
@@ -80,6 +82,19 @@ def secrets_dir(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "current").write_text(SECRET + "\n", "utf-8")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that are not about time get more of it: DynamoDB Local and moto are slow on a busy machine."""
+    if "faults" in request.fixturenames:
+        return
+    monkeypatch.setattr(ingest, "DEADLINE", 30.0)
+    for module in (dynamodb, store_module):
+        monkeypatch.setattr(module, "ATTEMPT_TIMEOUT", 10.0)
+    monkeypatch.setattr(dynamodb, "CONNECT_TIMEOUT", 10.0)
+    monkeypatch.setattr(dead_letters, "CONNECT_TIMEOUT", 10.0)
+    monkeypatch.setattr(dead_letters, "READ_TIMEOUT", 10.0)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from iot_receiver import keys
 from iot_receiver.metrics import Metrics
-from iot_receiver.redrive_queue import Queue
+from iot_receiver.queues import Queue
 
 from tests.service.harness import REGION, Make, Receiver, Table
 
@@ -163,8 +163,8 @@ async def test_an_answer_that_can_not_be_read_does_not_end_the_counting(
     metrics = Metrics()
     watch = asyncio.create_task(receiver.app[keys.DEAD_LETTERS].watch(metrics))
     for _ in range(100):
-        if metrics.waiting_letters:
+        if metrics.dead_letters:
             break
         await asyncio.sleep(0.01)
     watch.cancel()
-    assert metrics.waiting_letters == {"receiver": 7}
+    assert metrics.dead_letters == {"receiver": 7}

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iot_receiver import numbers, times
-from iot_receiver.messages import BodyError, MessageParser, Rejection, Row
+from iot_receiver import elements, numbers, times
+from iot_receiver.measurements import DEFAULT
+from iot_receiver.messages import BodyError, MessageParser, Rejection
+from iot_receiver.rows import Row, RowWriter
 from iot_receiver.settings import Settings
 
 
@@ -44,7 +46,7 @@ def one(body: bytes, by: MessageParser = PARSER) -> Row:
 
 
 def item(row: Row) -> dict[str, Any]:
-    return json.loads(row.put)["PutRequest"]["Item"]  # type: ignore[no-any-return]
+    return json.loads(RowWriter(DEFAULT).put(row))["PutRequest"]["Item"]  # type: ignore[no-any-return]
 
 
 def written(value: Decimal, style: int) -> str:
@@ -90,8 +92,9 @@ def test_the_key_is_the_messages_whatever_its_spelling(
         json.dumps(moment.isoformat(timespec="microseconds").replace("+00:00", "Z")),
         json.dumps(elsewhere + ""),
         json.dumps(moment.strftime("%Y").zfill(4) + moment.strftime("-%m-%d %H:%M:%S.%f") + "000z"),
-        format(Decimal(epoch).scaleb(-3), "f"),
     ]
+    if not 10**12 <= epoch <= 10**14:  # what can only be seconds is read as seconds
+        spellings.append(format(Decimal(epoch).scaleb(-3), "f"))
     rows = {
         one(f'{{"deviceId":{json.dumps(device)},"ts":{ts},"temp":{written(value, how)}}}'.encode()).time
         for ts in spellings
@@ -129,7 +132,7 @@ def test_any_json_is_a_row_or_a_reason(value: Any) -> None:
             continue
         for result in results:
             if isinstance(result, Row):
-                assert json.loads(result.put)["PutRequest"]["Item"]["deviceId"]["S"] == result.device_id
+                assert item(result)["deviceId"]["S"] == result.device_id
             else:
                 assert 0 < len(result.reason) < 200
 
@@ -177,8 +180,8 @@ def test_however_deep_an_element_is_its_neighbours_are_rows(opening: str, closin
 
 def test_no_more_elements_are_told_apart_than_are_taken() -> None:
     body = b"[" + b"NaN," * 130_000 + b"1]"
-    assert len(PARSER.split(body, 1_001)) == 1_001
-    assert len(PARSER.split(body)) == 130_001
+    assert len(elements.split(body, 1_001)) == 1_001
+    assert len(elements.split(body)) == 130_001
     with pytest.raises(BodyError, match="more than 1000 messages"):
         PARSER.parse(body)
 

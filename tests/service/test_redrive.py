@@ -13,7 +13,9 @@ import botocore.session
 import pytest
 from aiobotocore.session import get_session
 from botocore.loaders import Loader
-from iot_receiver import __main__, redrive, redrive_queue, redrive_run
+from iot_receiver import __main__
+from iot_receiver import queues as sqs
+from iot_receiver.redrive import command, run
 from iot_receiver.settings import RedriveSettings, SettingsError
 
 from tests.service.faults import Faults
@@ -97,10 +99,8 @@ class Queues:
         }
         said: list[dict[str, Any]] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(redrive_run, "event", lambda name, _message, **fields: said.append({"event": name, **fields}))
-            status = await redrive_run.redrive(
-                RedriveSettings(**(known | settings)), session, stopping or asyncio.Event()
-            )
+            patch.setattr(command, "event", lambda name, _message, **fields: said.append({"event": name, **fields}))
+            status = await command.redrive(RedriveSettings(**(known | settings)), session, stopping or asyncio.Event())
         [finished] = said
         assert finished["event"] == "redrive_finished"
         return Result(status, finished["problem"], finished["queues"])
@@ -273,9 +273,9 @@ def shaky(faults: Faults, dynamodb_url: str) -> Faults:
 async def test_nothing_is_deleted_before_its_row_is_stored(
     shaky: Faults, queues: Queues, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redrive, "STORE_SECONDS", 0.3)
-    monkeypatch.setattr(redrive, "STORE_TRIES", 2)
-    monkeypatch.setattr(redrive_queue, "VISIBILITY_SECONDS", 1)
+    monkeypatch.setattr(run, "STORE_SECONDS", 0.3)
+    monkeypatch.setattr(run, "STORE_TRIES", 2)
+    monkeypatch.setattr(sqs, "VISIBILITY_SECONDS", 1)
     queues.put(*(single(reading(number)) for number in range(5)))
     shaky.failed_calls = 1.0
     result = await queues.redrive()
@@ -308,7 +308,7 @@ async def test_an_item_that_dynamodb_refuses_is_kept_alone(shaky: Faults, queues
 async def test_killed_between_storing_and_deleting_it_ends_right_when_run_again(
     queues: Queues, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redrive_queue, "VISIBILITY_SECONDS", 3)
+    monkeypatch.setattr(sqs, "VISIBILITY_SECONDS", 3)
     sent = [single({"deviceId": "d", "temp": number}) for number in range(20)]
     queues.put(*sent, *(single(reading(number)) for number in range(20)))
 
@@ -316,7 +316,7 @@ async def test_killed_between_storing_and_deleting_it_ends_right_when_run_again(
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(redrive_queue.Queue, "delete", killed)
+        patch.setattr(sqs.Queue, "delete", killed)
         with pytest.raises(RuntimeError):
             await queues.redrive()
     before = table.rows()
@@ -335,9 +335,9 @@ async def test_killed_between_storing_and_deleting_it_ends_right_when_run_again(
 async def test_what_comes_after_the_start_is_left_for_the_next_run(
     queues: Queues, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = redrive_queue.Queue.take
+    real = sqs.Queue.take
 
-    async def take(queue: redrive_queue.Queue) -> list[redrive_queue.Letter]:
+    async def take(queue: sqs.Queue) -> list[sqs.QueuedMessage]:
         queues.put(single(reading(len(sent := table.rows()) + 100 + queues.visible() + queues.hidden())))
         assert len(sent) < 50
         return await real(queue)
@@ -345,8 +345,8 @@ async def test_what_comes_after_the_start_is_left_for_the_next_run(
     queues.put(single(reading(0)))
     await asyncio.sleep(0.01)
     with monkeypatch.context() as patch:
-        patch.setattr(redrive_queue.Queue, "take", take)
-        patch.setattr(redrive, "KEPT_MOST", 20)
+        patch.setattr(sqs.Queue, "take", take)
+        patch.setattr(run, "KEPT_MOST", 20)
         result = await queues.redrive(queues={"rule": queues.rule})
     redriven, _, rejected, left = result.numbers()
     assert (redriven, rejected) == (1, 0)

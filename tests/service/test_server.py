@@ -82,10 +82,10 @@ async def test_whoever_expects_to_go_on_may(port: int, table: Table) -> None:
 async def test_a_handler_that_fails_is_told_without_its_words(
     port: int, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(_: object) -> None:
         raise RuntimeError("echoed")
 
-    monkeypatch.setattr("iot_receiver.metrics.State.of", fail)
+    monkeypatch.setattr("iot_receiver.exposition.wants_openmetrics", fail)
     status, content_type, body = await answer(port, b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
     assert (status, content_type) == (500, "application/problem+json")
     assert b"echoed" not in body

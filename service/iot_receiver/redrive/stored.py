@@ -1,48 +1,27 @@
-"""Finds out which rows the table has already, so that a redrive neither doubles nor rewrites any."""
+"""Looks up which rows the table has already, so that a redrive neither doubles nor rewrites any."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-import msgspec
-
-from iot_receiver.messages import Row
+from iot_receiver.rows import Row
 from iot_receiver.times import iso_from_ms
 
 KEYS = 100  # BatchGetItem's limit
 TRACES = 50  # in one query; a filter takes 100 operands at most
-AT_ONCE = 16  # calls under way
-# A letter is sent seconds after its message came, so a row of that message stands close to it in time.
+AT_ONCE = 16  # calls in flight
+# A dead letter is queued seconds after its message arrived, so that message's row is close to it in time.
 AROUND_MS = 3_600_000
 
 Key = tuple[str, str]
+Identity = tuple[Key, bool]
 T = TypeVar("T")
 
 
-class _Text(msgspec.Struct):
-    S: str
-
-
-class _Item(msgspec.Struct):
-    trace_id: _Text | None = None
-
-
-class _Put(msgspec.Struct, rename="pascal"):
-    item: _Item
-
-
-class _Write(msgspec.Struct, rename="pascal"):
-    put_request: _Put
-
-
-_decode = msgspec.json.Decoder(_Write).decode
-
-
-def identity(row: Row) -> tuple[Key, bool]:
-    """What a row is known by: device and trace id, if its key does not follow from the message (True), else its key."""
-    trace = _decode(row.put).put_request.item.trace_id
-    return ((row.device_id, row.time), False) if trace is None else ((row.device_id, trace.S), True)
+def identity(row: Row) -> Identity:
+    """What a row is looked up by: its key, or its trace id (True) if the key does not follow from the message."""
+    return ((row.device_id, row.time), False) if row.trace_id is None else ((row.device_id, row.trace_id), True)
 
 
 class Stored:
@@ -61,17 +40,16 @@ class Stored:
         """
         return await self._gather(self._get(some) for some in _chunks(keys, KEYS))
 
-    async def by_trace(self, device: str, traces: Iterable[str], first_ms: int, last_ms: int) -> set[Key]:
+    async def by_trace(self, device: str, traces: Mapping[str, int]) -> set[Key]:
         """Device and trace id of those rows of a device that are in the table.
 
         Args:
-            first_ms, last_ms: when the first and the last letter were sent, in milliseconds since 1970.
+            traces: trace ids, each with the time when its dead letter was queued, in milliseconds since 1970.
 
         Raises:
             BotoCoreError, ClientError: when DynamoDB can't be asked.
         """
-        times = [iso_from_ms(first_ms - AROUND_MS), iso_from_ms(last_ms + AROUND_MS)]
-        return await self._gather(self._query(device, some, times) for some in _chunks(traces, TRACES))
+        return await self._gather(self._query(device, some) for some in _close(traces))
 
     async def _gather(self, calls: Iterable[Any]) -> set[Key]:
         found = await asyncio.gather(*calls)
@@ -98,12 +76,13 @@ class Stored:
                 pause = min(1.0, pause * 2)
         return found
 
-    async def _query(self, device: str, traces: Sequence[str], times: Sequence[str]) -> set[Key]:
-        """Look around the letters' time first, then among the device's newest rows (1 MB of them).
+    async def _query(self, device: str, traces: Mapping[str, int]) -> set[Key]:
+        """Look around the time of the dead letters first, then among the device's newest rows (1 MB of them).
 
-        The second look finds rows of a device whose letters were moved between queues, which makes them
-        seem newer than they are.
+        The second look finds rows of a device whose dead letters were moved between queues, which makes them seem
+        newer than they are.
         """
+        times = [iso_from_ms(min(traces.values()) - AROUND_MS), iso_from_ms(max(traces.values()) + AROUND_MS)]
         values = {f":t{place}": {"S": trace} for place, trace in enumerate(traces)}
         request: dict[str, Any] = {
             "TableName": self._table,
@@ -136,6 +115,18 @@ class Stored:
                 answer = await self._client.query(**request, ScanIndexForward=False)
             found |= {(device, item["trace_id"]["S"]) for item in answer["Items"]}
         return found
+
+
+def _close(traces: Mapping[str, int]) -> Iterable[dict[str, int]]:
+    """Traces of one query each: close in time, so that dead letters days apart have no days of rows read."""
+    some: dict[str, int] = {}
+    for trace, sent_ms in sorted(traces.items(), key=lambda item: item[1]):
+        if some and (len(some) == TRACES or sent_ms - next(iter(some.values())) > AROUND_MS):
+            yield some
+            some = {}
+        some[trace] = sent_ms
+    if some:
+        yield some
 
 
 def _chunks(values: Iterable[T], size: int) -> Iterable[list[T]]:

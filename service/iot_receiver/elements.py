@@ -1,0 +1,73 @@
+"""Splits a JSON array into its elements' own bytes, whatever they are."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+
+_decode = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def is_array(body: bytes) -> bool:
+    """Say whether a text begins as a JSON array does."""
+    return body[:1] == b"[" or body.lstrip(b" \t\r\n").startswith(b"[")
+
+
+def split(array: bytes, most: int | None = None) -> list[bytes]:
+    """The elements of an array, as they are written in it; after `most`, the others may be left out.
+
+    Raises:
+        ValueError: when they can't be told apart.
+    """
+    try:
+        return [bytes(element) for element in _decode(array)]
+    except (ValueError, RecursionError):
+        return list(islice(_lenient(array), most))
+
+
+_NOT_JSON = "the body is not JSON"
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_PLAIN = re.compile(_STRING + rb'|[^ \t\r\n"\[\]{},]++', re.DOTALL)
+_BRACKETS = re.compile(rb"(?:" + _STRING + rb'|[^"\[\]{}]++)*+(?:([\[{]++)|([\]}]++))', re.DOTALL)
+_NEXT = re.compile(rb"[ \t\r\n]*+([,\]])")
+
+
+def _lenient(body: bytes) -> Iterator[bytes]:
+    """Split an array by its strings and brackets alone: an element with NaN or a thousand levels spoils no other.
+
+    Raises:
+        ValueError: when it is not an array even so.
+    """
+    position, separator = body.index(b"[") + 1, b","
+    while separator == b",":
+        start = _match(_SPACE, body, position).end()
+        end = _end(body, start)
+        yield body[start:end]
+        following = _match(_NEXT, body, end)
+        position, separator = following.end(), following[1]
+    if _match(_SPACE, body, position).end() != len(body):
+        raise ValueError(_NOT_JSON)
+
+
+def _end(body: bytes, start: int) -> int:
+    """Where the value that starts there ends."""
+    if body[start : start + 1] not in {b"[", b"{"}:
+        return _match(_PLAIN, body, start).end()
+    depth, position = 0, start
+    while True:
+        found = _match(_BRACKETS, body, position)
+        opened, closed = found.groups(b"")
+        position = found.end()
+        depth += len(opened)
+        if len(closed) >= depth:
+            return found.start(2) + depth
+        depth -= len(closed)
+
+
+def _match(pattern: re.Pattern[bytes], body: bytes, position: int) -> re.Match[bytes]:
+    found = pattern.match(body, position)
+    if found is None:
+        raise ValueError(_NOT_JSON)
+    return found

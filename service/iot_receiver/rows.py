@@ -1,0 +1,70 @@
+"""A row as values, and as the bytes that DynamoDB takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from iot_receiver.measurements import Measurement, Measurements, Value
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One item of the table.
+
+    Attributes:
+        device_id, time: its key.
+        values: what was measured, in the order of the declared set.
+        received_at: time of receipt, UTC ISO-8601 in milliseconds.
+        skew_ms: how far the message's own time is ahead of receipt (below 0: behind it) when it can't be right.
+        trace_id: IoT Core's id of the message when the key does not follow from the message: a redrive finds the row
+            by it.
+        expires: the row's ttl, in seconds since 1970.
+    """
+
+    device_id: str
+    time: str
+    values: tuple[Value, ...]
+    received_at: str
+    skew_ms: int | None = None
+    trace_id: str | None = None
+    expires: int | None = None
+
+
+class RowWriter:
+    """Writes rows of a declared set as PutRequests of BatchWriteItem, in JSON."""
+
+    def __init__(self, measurements: Measurements) -> None:
+        self._attributes = [_attribute(measurement) for measurement in measurements.values()]
+
+    def put(self, row: Row) -> bytes:
+        """Write one row."""
+        measured = b"".join(
+            [write(value) for write, value in zip(self._attributes, row.values, strict=True) if value is not None]
+        )
+        members = b""
+        if row.skew_ms is not None:
+            members = b',"clock_skew_ms":{"N":"%d"}' % row.skew_ms
+        if row.trace_id is not None:
+            members += b',"trace_id":{"S":%b}' % _encode(row.trace_id)
+        if row.expires is not None:
+            members += b',"ttl":{"N":"%d"}' % row.expires
+        return b'{"PutRequest":{"Item":{"deviceId":{"S":%b},"Time":{"S":%b},%b"received_at":{"S":"%b"}%b}}}' % (
+            _encode(row.device_id),
+            _encode(row.time),
+            measured,
+            row.received_at.encode(),
+            members,
+        )
+
+
+def _attribute(measurement: Measurement) -> Callable[[Value], bytes]:
+    kind = {"string": "S", "boolean": "BOOL"}.get(measurement.type, "N")
+    head = f'"{measurement.attribute}":{{"{kind}":'.encode()
+    if kind == "N":
+        form = head + b'"%b"},'
+        return lambda value: form % str(value).encode()
+    form = head + b"%b},"
+    return lambda value: form % _encode(value)
