@@ -86,7 +86,12 @@ def test_keys_of_the_default_schema_stay_when_measurements_are_added() -> None:
 def test_the_order_of_the_declared_set_changes_no_key() -> None:
     sent = json.dumps({"deviceId": "d", "temp": 1, "door": True, "ts": AT}).encode()
     assert (
-        len({one(sent, parser(measurements=dict(order))).time for order in (FLEET.items(), reversed(FLEET.items()))})
+        len(
+            {
+                one(sent, parser(measurements=dict(order))).time
+                for order in (FLEET.items(), reversed(list(FLEET.items())))
+            }
+        )
         == 1
     )
 
