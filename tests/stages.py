@@ -137,7 +137,7 @@ def types() -> Lane:
         mypy("monitoring", "controller", "tests/monitoring", "roles/receiver/filter_plugins"),
         mypy("tests", "controller",
              "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates",
-             "tests/repository", "tests/structure"),
+             "tests/playbooks", "tests/repository", "tests/structure"),
     ]
 
 
@@ -153,6 +153,7 @@ def units() -> dict[str, Stage]:
         pytest("charts", "unit", "controller", "tests/charts"),
         pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("templates", "unit", "controller", "tests/templates"),
+        pytest("playbooks", "unit", "controller", "tests/playbooks"),
         pytest("repository", "unit", "controller", "tests/repository", "tests/structure"),
         Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
@@ -208,7 +209,7 @@ def plan() -> list[Phase]:
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
             *([unit[name]] for name in ("sandbox", "machine", "monitoring")), *([stage] for stage in apart),
         ],
-        [*beside, *([unit[name]] for name in ("service", "charts", "device", "terraform"))],
+        [*beside, *([unit[name]] for name in ("service", "charts", "device", "playbooks", "terraform"))],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),

@@ -1,0 +1,122 @@
+"""Every playbook stands alone: it checks variables and who acts before anything else, whatever tags are asked for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.playbooks.runs import Aws, answering, filled, run
+from tests.support.paths import ROOT
+
+OURS, FOREIGN = "123456789012", "999999999999"
+PLAYBOOKS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "site.yml", *ROOT.glob("playbooks/*.yml")]
+    if not path.name.startswith("sandbox")
+)
+CHECKS = ("playbooks/preflight.yml", "playbooks/deployment.yml")
+TAGS = ("terraform", "deployment_facts", "receiver", "iot_core", "device", "verify")
+# Groups of hosts that exist only once who acts was checked.
+CHECKED = {"deployment_checked", "provisioned", "devices_here"}
+# Hosts that are no part of AWS; what is called for them is delegated, after an assertion on deployment_included.
+BESIDE = {"edge", "kits", "sandbox"}
+
+
+@pytest.fixture(scope="module", name="foreign")
+def _foreign() -> Iterator[Aws]:
+    with answering(FOREIGN) as aws:
+        yield aws
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_no_play_acts_unchecked(playbook: str) -> None:
+    plays = yaml.safe_load((ROOT / playbook).read_text())
+    if playbook != "playbooks/preflight.yml":
+        first = plays[0].get("ansible.builtin.import_playbook", "")
+        assert first.endswith(("preflight.yml", "deployment.yml")), f"{playbook} begins with {plays[0]}"
+        for play in plays:
+            assert "hosts" not in play or play["hosts"] in CHECKED | BESIDE, f"{play['name']}: {play['hosts']}"
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_an_unfilled_inventory_is_refused(playbook: str, tmp_path: Path) -> None:
+    done = run(tmp_path, playbook, variables={"preflight_tools": []})
+    assert done.status != 0, done.output
+    assert "3 problems to fix before anything is changed" in done.output
+    for name in ("aws_account_id (not set)", "receiver_domain is required", "terraform_backend of type s3"):
+        assert name in done.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [*([playbook] for playbook in PLAYBOOKS), *(["site.yml", "--tags", tag] for tag in TAGS)], ids=" ".join
+)
+def test_credentials_of_another_account_are_refused(arguments: list[str], foreign: Aws, tmp_path: Path) -> None:
+    foreign.others.clear()
+    done = run(tmp_path, *arguments, variables=filled(foreign, OURS, tmp_path))
+    assert done.status != 0, done.output
+    assert f"The credentials are of account {FOREIGN}" in done.output
+    assert f"aws_account_id is {OURS}" in done.output
+    assert foreign.others == []
+
+
+def test_a_start_at_a_later_task_does_nothing(foreign: Aws, tmp_path: Path) -> None:
+    foreign.others.clear()
+    later = ("--start-at-task", "iot_core : Disable the rule*")
+    done = run(tmp_path, "playbooks/teardown.yml", *later, variables=filled(foreign, OURS, tmp_path))
+    assert done.status != 0, done.output
+    assert "No matching task" in done.output
+    assert foreign.others == []
+
+
+def test_a_profile_beside_keys_is_refused(foreign: Aws, tmp_path: Path) -> None:
+    variables = filled(foreign, FOREIGN, tmp_path)
+    variables["aws_environment"]["AWS_PROFILE"] = "work"
+    done = run(tmp_path, "playbooks/preflight.yml", variables=variables)
+    assert done.status != 0
+    assert "AWS_PROFILE (work) and AWS_ACCESS_KEY_ID are both set" in done.output
+    assert "unset AWS_PROFILE" in done.output
+
+
+def test_infrastructure_of_another_account_is_refused(foreign: Aws, tmp_path: Path) -> None:
+    variables = filled(foreign, FOREIGN, tmp_path) | {"terraform_enabled": False, "infrastructure_account_id": OURS}
+    done = run(tmp_path, "playbooks/preflight.yml", variables=variables)
+    assert done.status != 0
+    assert f"infrastructure_account_id is {OURS}" in done.output
+
+
+@pytest.mark.parametrize("playbook", ["playbooks/verify.yml", "playbooks/redrive.yml"])
+def test_a_playbook_with_nothing_to_work_on_fails(playbook: str, foreign: Aws, tmp_path: Path) -> None:
+    """A gate such as verify.yml must not pass because there was nothing to verify."""
+    done = run(tmp_path, playbook, variables=filled(foreign, FOREIGN, tmp_path))
+    assert done.status != 0, done.output
+    assert f"Nothing is deployed as iot-receiver in account {FOREIGN}" in done.output
+
+
+def test_a_folder_of_inventories_is_refused(tmp_path: Path) -> None:
+    done = run(tmp_path, "playbooks/preflight.yml", "-i", "inventory/example", variables={"preflight_tools": []})
+    assert done.status != 0
+    assert "holds several inventories" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("iot_topc", "iot_topc is not a variable of role deployment_defaults, but iot_topic is"),
+        ("aws_acount_id", "aws_acount_id is not a variable of role deployment_defaults, but aws_account_id is"),
+        ("measurement", "measurement is not a variable of role deployment_defaults, but measurements is"),
+        ("iot_core_topic", "iot_core_topic is no longer a variable. Set iot_topic"),
+        ("iot_core_secret_header", "iot_core_secret_header is no longer a variable. Remove it"),
+    ],
+)
+def test_a_name_that_nothing_reads_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "playbooks/preflight.yml", variables={"preflight_tools": [], name: "x"})
+    assert done.status != 0
+    assert said in done.output
+
+
+def test_stack_variables_that_roles_read_as_well_are_refused(tmp_path: Path) -> None:
+    variables = {"preflight_tools": [], "terraform_variables": {"namespace": "telemetry", "rule_name": "mine"}}
+    done = run(tmp_path, "playbooks/preflight.yml", variables=variables)
+    assert "terraform_variables sets namespace, rule_name" in done.output
+    assert "set receiver_namespace, iot_rule_name in group_vars instead" in done.output
