@@ -2,10 +2,11 @@
 
     python -m tests.docs [--write]
 
-Exits with 1 and names the READMEs that differ, unless told to write them.
+Exits with 1 and names the READMEs that differ; with --write it writes them.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +17,9 @@ from tests.support.paths import ROOT
 
 
 def paragraph(text: str | list[str]) -> str:
-    """One line of Markdown out of an argument spec's text, which may be a list of sentences."""
+    """One line of Markdown out of an argument spec's text, which may be a list of sentences with Ansible's markup."""
     sentences = [text] if isinstance(text, str) else text
-    return " ".join(" ".join(sentence.split()) for sentence in sentences)
+    return re.sub(r"\b[CVO]\(([^()]*)\)", r"`\1`", " ".join(" ".join(sentence.split()) for sentence in sentences))
 
 
 def cell(value: object) -> str:

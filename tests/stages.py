@@ -47,7 +47,7 @@ def one(status: int, _report: Path, _output: str) -> Count:
 
 
 def junit(status: int, report: Path, _output: str) -> Count:
-    """Pytest's own report; a run that broke off before it wrote one has failed."""
+    """Pytest's own report; a run that ended before it wrote one has failed."""
     if not report.exists():
         return Count(failed=1)
     count = Count()
@@ -65,7 +65,7 @@ def junit(status: int, report: Path, _output: str) -> Count:
 
 
 def molecule(status: int, _report: Path, output: str) -> Count:
-    """A scenario is one check; what it says it left out is told at the end."""
+    """A scenario is one check; what it leaves out is listed at the end."""
     left_out = re.search(r"left out: ([^\"'\n\x1b]+)", output)
     if status == 0 and left_out:
         return Count(skipped=[left_out[1]])
@@ -119,6 +119,7 @@ def style() -> Lane:
         Stage("yamllint", "lint", ["yamllint", "--strict", "."], one),
         Stage("ansible-lint", "lint", ["ansible-lint"], one),
         Stage("docs", "lint", [python("controller"), "-m", "tests.docs"], one),
+        Stage("english", "lint", [python("controller"), "-m", "tests.repository.english"], one),
         Stage("terraform-fmt", "lint", ["terraform", "fmt", "-check", "-recursive", "terraform"], one),
     ]
 

@@ -1,0 +1,25 @@
+"""What newcomers rely on: hooks that download nothing, and a changelog that names what they must change."""
+
+import yaml
+
+from tests.support.paths import ROOT
+
+
+def test_hooks_are_the_locked_tools() -> None:
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {repo["repo"] for repo in repos} == {"local"}
+    assert {hook["language"] for repo in repos for hook in repo["hooks"]} == {"system"}
+
+
+def test_removed_variables_are_in_the_changelog() -> None:
+    removed = yaml.safe_load((ROOT / "roles/preflight/vars/main/removed.yml").read_text())["__preflight_removed"]
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert removed
+    assert {name for name in removed if f"`{name}`" not in changes} == set()
+
+
+def test_the_workflow_calls_what_a_person_calls() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    for goal in ("make lint", "make unit", "make test"):
+        assert any(goal in command for command in commands), goal
