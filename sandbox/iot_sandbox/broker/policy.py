@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeGuard
 
-CLIENT_ID, ANY_TEXT, ANY_CHARACTER = "\x01", "\x02", "\x03"
-"""What stands in a compiled pattern for the client's id, for ``*`` and for ``?``."""
+CLIENT_ID, ANY_TEXT, ANY_CHARACTER, OR = "\x01", "\x02", "\x03", "\x04"
+"""What stands in a compiled pattern for the client's id, for ``*``, for ``?``, and between two patterns."""
 
 ACTIONS = {
     "iot:Connect": "C",
@@ -23,18 +23,31 @@ ACTIONS = {
     "iot:Subscribe": "S",
 }
 
+PERSISTENT_ONLY, CLEAN_ONLY = "K", "N"
+"""Letters for connections that keep a session: K is theirs alone, and N beside C leaves them out."""
+
 IS_ATTACHED = "iot:Connection.Thing.IsAttached"
+CONNECT_ATTRIBUTES = "iot:ConnectAttributes"
+_JUDGED = re.compile(
+    r"iot:(ClientId|CertificateId|ConnectAttributes"
+    r"|Connection\.Thing\.(IsAttached|ThingName|ThingTypeName|Attributes\[.+\]))"
+)
+"""Condition keys that are known before a connection is made, set or not."""
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _ESCAPES = {"*": "*", "?": "?", "$": "$"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One effect on actions (letters of ACTIONS) and resources (a compiled pattern of their ARN)."""
+    """One effect on actions (letters of ACTIONS) and resources (a compiled pattern of their ARN).
+
+    ``outside``: it is on the resources that match none of the patterns (NotResource).
+    """
 
     deny: bool
     actions: str
     pattern: str
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,8 @@ class Thing:
     name: str
     type_name: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    groups: Sequence[str] = ()
+    """ARNs of its groups and of these groups' parents, whose policies are the thing's, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +76,14 @@ class Connection:
         """The value of a policy variable (CLIENT_ID where only the connection will tell), None if unset."""
         if name == "iot:ClientId":
             return self.thing.name if self.thing else CLIENT_ID
-        if name == "iot:Certificate.Id":
+        if name == "iot:CertificateId":
             return self.certificate_id
         return self._thing_variable(name) if self.thing else None
 
     def _thing_variable(self, name: str) -> str | None:
         assert self.thing is not None  # noqa: S101
-        if name == "iot:Connection.Thing.ThingName":
+        # AWS's pages write the second form as well.
+        if name in ("iot:Connection.Thing.ThingName", "iot:Thing.ThingName"):
             return self.thing.name
         if name == "iot:Connection.Thing.ThingTypeName":
             return self.thing.type_name
@@ -99,18 +115,44 @@ def _statement_rules(statement: Mapping[str, Any], connection: Connection) -> It
     deny = statement.get("Effect") == "Deny"
     if not deny and statement.get("Effect") != "Allow":
         return
-    # what cannot be judged never allows and always denies
-    if not _conditions_hold(statement.get("Condition", {}), connection, unknown=deny):
+    actions = _connect_letters(statement, connection, deny) + _other_letters(statement, connection, deny)
+    if not actions:
         return
-    actions = "".join(
-        letter
-        for action, letter in ACTIONS.items()
-        if any(fnmatchcase(action.lower(), str(a).lower()) for a in _list(statement.get("Action", [])))
+    named = "Resource" if "NotResource" not in statement else "NotResource"
+    patterns = [compile_pattern(str(resource), connection) for resource in _list(statement.get(named, []))]
+    found = [pattern for pattern in patterns if pattern is not None]
+    if named == "Resource":
+        yield from (Rule(deny, actions, pattern) for pattern in found)
+    elif not found:
+        yield from [Rule(deny, actions, ANY_TEXT)] if deny else []
+    elif deny or None not in patterns:  # a resource that cannot be resolved leaves nothing allowed
+        yield Rule(deny, actions, OR.join(found), outside=True)
+
+
+def _connect_letters(statement: Mapping[str, Any], connection: Connection, deny: bool) -> str:
+    if not _names(statement, "iot:Connect"):
+        return ""
+    clean, persistent = (
+        _conditions_hold(statement, connection, attributes, unknown=deny) for attributes in ([], ["PersistentConnect"])
     )
-    for resource in _list(statement.get("Resource", [])):
-        pattern = compile_pattern(str(resource), connection)
-        if actions and pattern is not None:
-            yield Rule(deny, actions, pattern)
+    if clean:
+        return ACTIONS["iot:Connect"] if persistent else ACTIONS["iot:Connect"] + CLEAN_ONLY
+    return PERSISTENT_ONLY if persistent else ""
+
+
+def _other_letters(statement: Mapping[str, Any], connection: Connection, deny: bool) -> str:
+    if not _conditions_hold(statement, connection, [], unknown=deny):
+        return ""
+    return "".join(
+        letter for action, letter in ACTIONS.items() if action != "iot:Connect" and _names(statement, action)
+    )
+
+
+def _names(statement: Mapping[str, Any], action: str) -> bool:
+    """Whether a statement is about an action, by Action or by NotAction."""
+    key = "Action" if "NotAction" not in statement else "NotAction"
+    patterns = (str(pattern).lower() for pattern in _list(statement.get(key, [])))
+    return any(fnmatchcase(action.lower(), pattern) for pattern in patterns) == (key == "Action")
 
 
 def compile_pattern(resource: str, connection: Connection) -> str | None:
@@ -129,41 +171,64 @@ def compile_pattern(resource: str, connection: Connection) -> str | None:
     return "".join(parts)
 
 
-def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], connection: Connection, unknown: bool) -> bool:
-    """Whether all conditions of a statement hold; ``unknown`` stands for those not known here."""
+def _conditions_hold(
+    statement: Mapping[str, Any], connection: Connection, attributes: Sequence[str], unknown: bool
+) -> bool:
+    """Whether all conditions of a statement hold; ``unknown`` stands for those that cannot be judged here.
+
+    ``attributes`` are the values of iot:ConnectAttributes; a last will, which the plugin does not see, is none.
+    """
     held = (
-        _condition_holds(
-            operator, key, [str(v).lower() if isinstance(v, bool) else str(v) for v in _list(values)], connection
-        )
-        for operator, keys in conditions.items()
+        _condition_holds(operator, key, [_text(value) for value in _list(values)], connection, attributes)
+        for operator, keys in statement.get("Condition", {}).items()
         for key, values in keys.items()
     )
     return all(unknown if holds is None else holds for holds in held)
 
 
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _like(actual: str, wanted: str) -> bool:
+    return fnmatchcase(actual, wanted.replace("[", "[[]"))
+
+
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": lambda actual, wanted: actual == wanted,
     "StringEqualsIgnoreCase": lambda actual, wanted: actual.lower() == wanted.lower(),
-    "StringLike": lambda actual, wanted: fnmatchcase(actual, wanted.replace("[", "[[]")),
+    "StringLike": _like,
+    "ArnEquals": _like,
+    "ArnLike": _like,
     "Bool": lambda actual, wanted: actual == wanted.lower(),
 }
 
 
-def _condition_holds(operator: str, key: str, wanted: Sequence[str], connection: Connection) -> bool | None:
-    """Whether one condition holds; None if its operator is not known, or its value not before a connection is."""
-    operator = operator.removeprefix("ForAnyValue:").removeprefix("ForAllValues:")
-    optional, operator = operator.endswith("IfExists"), operator.removesuffix("IfExists")
-    negated = operator.startswith("StringNot")
-    compare = _COMPARISONS.get(operator.replace("StringNot", "String"))
-    if key == IS_ATTACHED:
-        actual: str | None = "true" if connection.thing else "false"
-    else:
-        actual = connection.variable(key)
-    if compare is None or actual == CLIENT_ID or not key.startswith("iot:"):
+def _condition_holds(
+    operator: str, key: str, wanted: Sequence[str], connection: Connection, attributes: Sequence[str]
+) -> bool | None:
+    """Whether one condition holds; None if operator or key cannot be judged before a connection is made."""
+    quantifier, _, name = operator.rpartition(":")
+    optional, name = name.endswith("IfExists"), name.removesuffix("IfExists")
+    negated = name.startswith(("StringNot", "ArnNot"))
+    compare = _COMPARISONS.get(name.replace("Not", "", 1) if negated else name)
+    given = _given(key, connection, attributes)
+    if compare is None or CLIENT_ID in given or not _JUDGED.fullmatch(key):
         return None
-    if actual is None:
-        return optional or negated
-    return negated != any(compare(actual, _filled(value, connection)) for value in wanted)
+    if not given:
+        return optional or quantifier == "ForAllValues" or (negated and quantifier != "ForAnyValue")
+    matched = [any(compare(value, _filled(each, connection)) for each in wanted) != negated for value in given]
+    return all(matched) if quantifier == "ForAllValues" else any(matched)
+
+
+def _given(key: str, connection: Connection, attributes: Sequence[str]) -> Sequence[str]:
+    """The values of a condition key; none if it is unset."""
+    if key == CONNECT_ATTRIBUTES:
+        return attributes
+    if key == IS_ATTACHED:
+        return ["true" if connection.thing else "false"]
+    value = connection.variable(key)
+    return [] if value is None else [value]
 
 
 def _filled(value: str, connection: Connection) -> str:

@@ -36,7 +36,7 @@ class Registry:
         self._client = client
         self._things: dict[str, dict[str, Thing]] = {}
         self._turn: list[str] = []
-        self._described = False
+        self._described = self._grouped = False
 
     def read(self) -> list[Certificate]:
         """All active certificates; raises botocore's errors when the API does not answer."""
@@ -44,9 +44,11 @@ class Registry:
         active = {c["certificateArn"]: c["certificateId"] for c in listed if c["status"] == "ACTIVE"}
         documents = self._documents()
         self._described = any(_DESCRIBED.search(text) for texts in documents.values() for text in texts)
+        of_groups = {arn: texts for arn, texts in documents.items() if ":thinggroup/" in arn}
+        self._grouped = bool(of_groups)
         self._read_things(set(active))
         return [
-            Certificate(identifier, tuple(documents.get(arn, ())), self._things[arn])
+            Certificate(identifier, tuple(documents.get(arn, ())), self._things[arn], of_groups)
             for arn, identifier in active.items()
         ]
 
@@ -69,7 +71,15 @@ class Registry:
             self._things[arn] = {name: self._thing(name) for name in names}
 
     def _thing(self, name: str) -> Thing:
+        groups = tuple(self._groups(name)) if self._grouped else ()
         if not self._described:
-            return Thing(name)
+            return Thing(name, groups=groups)
         thing = self._client.describe_thing(thingName=name)
-        return Thing(name, thing.get("thingTypeName"), thing.get("attributes", {}))
+        return Thing(name, thing.get("thingTypeName"), thing.get("attributes", {}), groups)
+
+    def _groups(self, name: str) -> Iterator[str]:
+        for group in pages(self._client.list_thing_groups_for_thing, "thingGroups", "nextToken", thingName=name):
+            yield group["groupArn"]
+            described = self._client.describe_thing_group(thingGroupName=group["groupName"])
+            parents = described.get("thingGroupMetadata", {}).get("rootToParentThingGroups", [])
+            yield from (parent["groupArn"] for parent in parents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +11,15 @@ from iot_sandbox.broker.policy import Connection, Rule, Thing, rules
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """An active certificate (id: SHA-256 of its DER in hex), policies (JSON) and things attached to it."""
+    """An active certificate (id: SHA-256 of its DER in hex), policies (JSON) and things attached to it.
+
+    ``group_documents`` are the policies of thing groups, by the group's ARN.
+    """
 
     id: str
     documents: tuple[str, ...] = ()
     things: Mapping[str, Thing] = field(default_factory=dict)
+    group_documents: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def render(certificates: Iterable[Certificate], arn_prefix: str) -> str:
@@ -25,14 +29,17 @@ def render(certificates: Iterable[Certificate], arn_prefix: str) -> str:
         lines.append(f"certificate\t{certificate.id}")
         for name, thing in sorted(certificate.things.items()):
             lines.append(f"client\t{name}")
-            lines.extend(map(_line, rules(certificate.documents, Connection(certificate.id, thing))))
+            of_groups = [text for group in thing.groups for text in certificate.group_documents.get(group, ())]
+            documents = (*certificate.documents, *of_groups)
+            lines.extend(map(_line, rules(documents, Connection(certificate.id, thing))))
         lines.append("client")
         lines.extend(map(_line, rules(certificate.documents, Connection(certificate.id))))
     return "\n".join(lines) + "\n"
 
 
 def _line(rule: Rule) -> str:
-    return f"{'deny' if rule.deny else 'allow'}\t{rule.actions}\t{rule.pattern}"
+    effect = ("deny" if rule.deny else "allow") + ("-outside" if rule.outside else "")
+    return f"{effect}\t{rule.actions}\t{rule.pattern}"
 
 
 def write(path: Path, text: str) -> bool:

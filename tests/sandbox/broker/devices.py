@@ -6,7 +6,7 @@ import ssl
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -32,6 +32,7 @@ class Device:
         key: Path | None,
         ca: Path,
         protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        clean_start: bool | Literal[3] = mqtt.MQTT_CLEAN_START_FIRST_ONLY,
     ) -> None:
         self.received: list[mqtt.MQTTMessage] = []
         self.connected, self.disconnected = threading.Event(), threading.Event()
@@ -46,7 +47,7 @@ class Device:
         self._client.on_subscribe = lambda client, data, mid, codes, properties: self._answer(mid, codes[0])
         self._client.on_message = lambda client, data, message: self.received.append(message)
         try:
-            self._client.connect("localhost", port, keepalive=30)
+            self._client.connect("localhost", port, keepalive=30, clean_start=clean_start)
         except OSError as error:
             self.refusal = str(error)
             return

@@ -137,3 +137,19 @@ def test_mqtt_3_connects_too(known: Broker, identity: Identity) -> None:
         assert old.publish("things/telemetry") in ACKNOWLEDGED
         assert old.publish("things/other") is None
         assert old.disconnected.wait(5)
+
+
+def test_a_policy_may_forbid_persistent_sessions(broker: Broker, identity: Identity) -> None:
+    """https://docs.aws.amazon.com/iot/latest/developerguide/connect-policy.html"""
+    condition = {"ForAnyValue:StringEquals": {"iot:ConnectAttributes": ["PersistentConnect"]}}
+    allow = {"Effect": "Allow", "Action": "iot:*", "Resource": "*"}
+    deny = {"Effect": "Deny", "Action": "iot:Connect", "Resource": "*", "Condition": condition}
+    broker.set_policies([registered(identity, documents=(json.dumps({"Statement": [allow]}),))])
+    until_loaded(broker, 2)
+    with device(broker, identity, "keeps", clean_start=False) as keeping:
+        assert keeping.refusal is None
+        broker.set_policies([registered(identity, documents=(json.dumps({"Statement": [allow, deny]}),))])
+        assert keeping.disconnected.wait(10), "the policy that forbids its session came later"
+    assert device(broker, identity, "keeps", clean_start=False).refusal == "Not authorized"
+    with device(broker, identity, "forgets") as forgetting:
+        assert forgetting.refusal is None

@@ -133,6 +133,28 @@ def test_deny_wins_and_retaining_needs_its_own_permission(pair: Pair) -> None:
     assert pair.device(1).publish("open/x", retain=True) in ACKNOWLEDGED
 
 
+def test_not_resource_and_not_action(pair: Pair) -> None:
+    everything = allow("iot:*", "*")
+    open_to_all = [PREFIX + "topic/a/*", PREFIX + "topic/b"]
+    outside: dict[str, object] = {"Effect": "Deny", "Action": "iot:Publish", "NotResource": open_to_all}
+    others: dict[str, object] = {"Effect": "Deny", "NotAction": ["iot:Connect", "iot:Publish"], "Resource": "*"}
+    pair.policies([everything, outside, others])
+    device = pair.device(1)
+    assert device.publish("a/x") in ACKNOWLEDGED
+    assert device.publish("b") in ACKNOWLEDGED
+    assert device.subscribe("a/x") == DENIED
+    assert device.publish("c") == DENIED
+    secret = PREFIX + "topic/secret/*"
+    receive: dict[str, object] = {"Effect": "Allow", "Action": "iot:Receive", "NotResource": secret}
+    pair.policies([everything], [allow("iot:Subscribe", "topicfilter/*"), receive])
+    listener = pair.device(2)
+    listener.subscribe("#")
+    for topic in ("secret/x", "open/x"):
+        assert pair.device(1).publish(topic) in ACKNOWLEDGED
+    until(lambda: bool(listener.received))
+    assert [message.topic for message in listener.received] == ["open/x"]
+
+
 def test_quality_of_service_0_is_judged_too(pair: Pair) -> None:
     pair.policies([])
     device = pair.device(1)

@@ -30,7 +30,7 @@ def statement(effect: str = "Allow", action: Any = "iot:Publish", resource: Any 
         ("topic/${iot:Connection.Thing.ThingTypeName}", ATTACHED, "topic/Sensor"),
         ("topic/${iot:Connection.Thing.Attributes[site]}/x", ATTACHED, "topic/north/x"),
         ("topic/${iot:Connection.Thing.Attributes[none]}/x", ATTACHED, None),
-        ("topic/${iot:Certificate.Id}", OPEN, f"topic/{ID}"),
+        ("topic/${iot:CertificateId}", OPEN, f"topic/{ID}"),
         ("topic/${nonsense}", ATTACHED, None),
         ("topic/${*}/${?}/${$}", OPEN, "topic/*/?/$"),
         ("topic/\x01", OPEN, None),
@@ -79,6 +79,93 @@ def test_actions(action: Any, letters: str) -> None:
 def test_conditions(condition: Any, attached: bool, loose: bool) -> None:
     document = statement(Condition=condition)
     assert [bool(rules([document], c)) for c in (ATTACHED, OPEN)] == [attached, loose]
+
+
+ATTRIBUTES = "iot:ConnectAttributes"
+
+
+@pytest.mark.parametrize(
+    ("condition", "letters"),
+    [
+        ({"ForAllValues:StringEquals": {ATTRIBUTES: ["PersistentConnect"]}}, "C"),
+        ({"ForAllValues:StringEquals": {ATTRIBUTES: ["PersistentConnect", "LastWill"]}}, "C"),
+        ({"ForAllValues:StringEquals": {ATTRIBUTES: ["LastWill"]}}, "CN"),
+        ({"ForAllValues:StringEquals": {ATTRIBUTES: []}}, "CN"),
+        ({"ForAllValues:StringNotEquals": {ATTRIBUTES: ["PersistentConnect"]}}, "CN"),
+        ({"ForAnyValue:StringEquals": {ATTRIBUTES: ["PersistentConnect"]}}, "K"),
+        ({"ForAnyValue:StringNotEquals": {ATTRIBUTES: ["LastWill"]}}, "K"),
+        ({"ArnEquals": {"iot:LastWillTopic": "arn:aws:iot:*:*:topic/will"}}, ""),
+    ],
+)
+def test_conditions_on_how_a_client_connects(condition: Any, letters: str) -> None:
+    """https://docs.aws.amazon.com/iot/latest/developerguide/connect-policy.html"""
+    found = rules([statement(action="iot:Connect", Condition=condition)], OPEN)
+    assert "".join(rule.actions for rule in found) == letters
+
+
+@pytest.mark.parametrize(
+    ("condition", "held"),
+    [
+        ({"ForAllValues:StringEquals": {"iot:Connection.Thing.ThingTypeName": ["Sensor"]}}, [True, True]),
+        ({"ForAllValues:StringEquals": {"iot:Connection.Thing.ThingTypeName": ["Door"]}}, [False, True]),
+        ({"ForAllValues:StringNotEquals": {"iot:Connection.Thing.ThingTypeName": ["Door"]}}, [True, True]),
+        ({"ForAnyValue:StringEquals": {"iot:Connection.Thing.ThingTypeName": ["Sensor"]}}, [True, False]),
+        ({"ForAnyValue:StringNotEquals": {"iot:Connection.Thing.ThingTypeName": ["Door"]}}, [True, False]),
+        ({"StringEquals": {"iot:CertificateId": ID}}, [True, True]),
+        ({"StringEquals": {"iot:Certificate.Id": ID}}, [False, False]),
+        ({"StringNotEquals": {"iot:Certificate.Subject.CommonName": "x"}}, [False, False]),
+        ({"StringEqualsIfExists": {"iot:DomainName": "x"}}, [False, False]),
+    ],
+)
+def test_absent_and_unknown_keys(condition: Any, held: list[bool]) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html"""
+    assert [bool(rules([statement(Condition=condition)], c)) for c in (ATTACHED, OPEN)] == held
+
+
+def test_a_deny_by_a_key_that_is_not_judged_here_denies() -> None:
+    condition = {"StringEquals": {"iot:Certificate.Subject.CommonName": "AWS IoT Certificate"}}
+    assert rules([statement("Deny", Condition=condition)], OPEN) == [Rule(True, "P", "\x02")]
+
+
+@pytest.mark.parametrize(
+    ("effect", "resource", "connection", "expected"),
+    [
+        ("Deny", "topic/a/*", OPEN, [Rule(True, "P", "topic/a/\x02", outside=True)]),
+        ("Allow", ["topic/a", "topic/b"], OPEN, [Rule(False, "P", "topic/a\x04topic/b", outside=True)]),
+        ("Deny", "topic/${iot:Connection.Thing.ThingName}", OPEN, [Rule(True, "P", "\x02")]),
+        ("Allow", ["topic/a", "topic/${iot:Connection.Thing.ThingName}"], OPEN, []),
+        ("Allow", "topic/${iot:Connection.Thing.ThingName}", ATTACHED,
+         [Rule(False, "P", "topic/sensor-1", outside=True)]),
+    ],
+)  # fmt: skip
+def test_not_resource(effect: str, resource: Any, connection: Connection, expected: list[Rule]) -> None:
+    """https://docs.aws.amazon.com/iot/latest/developerguide/security_iam_service-with-iam.html"""
+    document = {"Statement": {"Effect": effect, "Action": "iot:Publish", "NotResource": resource}}
+    assert rules([json.dumps(document)], connection) == expected
+
+
+@pytest.mark.parametrize(
+    ("actions", "letters"),
+    [("iot:Publish", "CRTS"), (["iot:Connect", "iot:*Publish"], "RS"), ("iot:*", ""), ("s3:*", "CPRTS")],
+)
+def test_not_action(actions: Any, letters: str) -> None:
+    document = {"Statement": {"Effect": "Deny", "NotAction": actions, "Resource": "*"}}
+    assert "".join(rule.actions for rule in rules([json.dumps(document)], OPEN)) == letters
+
+
+def test_policies_of_a_things_groups_are_the_things() -> None:
+    sensor = Thing("sensor-1", groups=("arn:group", "arn:parent"))
+    things = {"sensor-1": sensor, "other": Thing("other")}
+    certificate = Certificate(ID, (statement(resource="own"),), things, {"arn:parent": (statement(resource="group"),)})
+    assert render([certificate], "p").splitlines()[3:] == [
+        "client\tother",
+        "allow\tP\town",
+        "client\tsensor-1",
+        "allow\tP\town",
+        "allow\tP\tgroup",
+        "client",
+        "allow\tP\town",
+    ]
 
 
 def test_a_deny_that_cannot_be_judged_denies() -> None:

@@ -91,6 +91,26 @@ def test_things_are_described_if_a_policy_asks(account: Account) -> None:
     assert account.read()[identifier].things == {"typed-1": Thing("typed-1", "Sensor", {"a": "b"})}
 
 
+def test_policies_of_thing_groups_and_their_parents_count(account: Account) -> None:
+    """https://docs.aws.amazon.com/iot/latest/developerguide/thing-groups.html"""
+    identifier, arn = account.certificate()
+    iot = account.iot
+    parent = iot.create_thing_group(thingGroupName="site")["thingGroupArn"]
+    child = iot.create_thing_group(thingGroupName="hall", parentGroupName="site")["thingGroupArn"]
+    document = account.policy("of-site")
+    iot.attach_policy(policyName="of-site", target=parent)
+    iot.create_thing(thingName="grouped-1")
+    iot.attach_thing_principal(thingName="grouped-1", principal=arn)
+    iot.add_thing_to_thing_group(thingGroupName="hall", thingName="grouped-1")
+    read = account.read()[identifier]
+    assert set(read.things["grouped-1"].groups) == {parent, child}
+    assert {group: [json.loads(text) for text in texts] for group, texts in read.group_documents.items()} == {
+        parent: [json.loads(document)]
+    }
+    iot.detach_policy(policyName="of-site", target=parent)
+    assert not account.read()[identifier].group_documents
+
+
 def test_a_large_fleet_is_read_in_turns(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "THINGS_PER_ROUND", 2)
     arns = [account.certificate()[1] for _ in range(5)]

@@ -105,7 +105,7 @@ async def test_basic_ingest_names_the_rule_and_leaves_the_prefix_out(admitting: 
                     assert publisher.publish("$aws/rules/forward/things/telemetry", payload) == "Success"
 
         await asyncio.to_thread(publish)
-        await until(lambda: len(seen) == len(payloads))
+        await asyncio.to_thread(until, lambda: len(seen) == len(payloads))
     assert [message.payload for message in seen] == payloads
     assert {(message.rule, message.plain_topic) for message in seen} == {("forward", "things/telemetry")}
 

@@ -38,6 +38,7 @@ struct connection {
 	struct connection *next;
 	const struct mosquitto *client;
 	bool forbidden;
+	enum action action; /* CONNECT, or CONNECT_PERSISTENT */
 	char certificate[CERTIFICATE_ID_LENGTH + 1];
 	char id[];
 };
@@ -110,12 +111,13 @@ static int admit_local(struct mosquitto *client)
 	return mosquitto_set_username(client, RULES_ENGINE);
 }
 
-static int remember(struct mosquitto *client, const char *certificate, const char *id)
+static int remember(struct mosquitto *client, const char *certificate, const char *id, enum action action)
 {
 	struct connection *connection = malloc(sizeof *connection + strlen(id) + 1);
 	if(!connection) return MOSQ_ERR_NOMEM;
 	connection->client = client;
 	connection->forbidden = false;
+	connection->action = action;
 	strcpy(connection->certificate, certificate);
 	strcpy(connection->id, id);
 	connection->next = connections;
@@ -136,12 +138,13 @@ static int on_connect(int event, void *event_data, void *user_data)
 	X509_free(certificate);
 	if(!identified || mosquitto_set_username(client, certificate_name)) return MOSQ_ERR_AUTH;
 
-	if(id[0] == '$' || strlen(id) > CLIENT_ID_LIMIT || has_control_characters(id) || !may(client, CONNECT, id)){
+	enum action action = mosquitto_client_clean_session(client) ? CONNECT : CONNECT_PERSISTENT;
+	if(id[0] == '$' || strlen(id) > CLIENT_ID_LIMIT || has_control_characters(id) || !may(client, action, id)){
 		mosquitto_log_printf(MOSQ_LOG_NOTICE, "Client id %s is refused: certificate %s is not active "
 				"or no policy of it allows iot:Connect", id, certificate_name);
 		return MOSQ_ERR_AUTH;
 	}
-	return remember(client, certificate_name, id);
+	return remember(client, certificate_name, id, action);
 }
 
 static int on_disconnect(int event, void *event_data, void *user_data)
@@ -275,7 +278,7 @@ static void reload_changed_table(void)
 	policies = loaded;
 	mosquitto_log_printf(MOSQ_LOG_INFO, "Policy table is loaded");
 	for(struct connection *c = connections; c; c = c->next){
-		c->forbidden |= !policies_allow(policies, c->certificate, c->id, CONNECT, c->id);
+		c->forbidden |= !policies_allow(policies, c->certificate, c->id, c->action, c->id);
 	}
 }
 

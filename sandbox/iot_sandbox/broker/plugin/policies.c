@@ -6,6 +6,9 @@
  *   certificate  <id>                   an active certificate; its clients follow, sorted by id
  *   client       <client id>            rules for this client id; without one: for every other
  *   allow|deny   <actions>  <pattern>   pattern of an ARN; in it byte 1 is the client id, 2 any text, 3 any character
+ *   allow-outside|deny-outside  <actions>  <patterns>   ARNs that match none of the patterns, between which is byte 4
+ *
+ * Action C is any connection, C with N one without a persistent session, K one with it.
  */
 #include "policies.h"
 
@@ -16,11 +19,15 @@
 #define CLIENT_ID '\1'
 #define ANY_TEXT '\2'
 #define ANY_CHARACTER '\3'
+#define OR '\4'
+#define CLEAN_ONLY 'N'
 
 struct rule {
 	bool deny;
+	bool outside;
 	const char *actions;
-	const char *pattern;
+	const char *pattern; /* several: each ends in a null byte */
+	size_t pattern_count;
 };
 
 struct client {
@@ -57,7 +64,7 @@ static char *read_file(const char *path)
 }
 
 /* Takes one line's fields apart in place; missing ones are NULL. */
-static void split(char *line, const char *fields[3])
+static void split(char *line, char *fields[3])
 {
 	for(int i = 0; i < 3; i++){
 		fields[i] = line;
@@ -65,13 +72,24 @@ static void split(char *line, const char *fields[3])
 	}
 }
 
+static size_t split_patterns(char *patterns)
+{
+	size_t count = 1;
+	while((patterns = strchr(patterns, OR))) *patterns++ = '\0', count++;
+	return count;
+}
+
 static const char *add_line(struct policies *policies, char *line)
 {
-	const char *fields[3];
+	char *fields[3];
 	split(line, fields);
+	bool outside = strstr(fields[0], "-outside");
+	if(outside) *strchr(fields[0], '-') = '\0';
 	if(!strcmp(fields[0], "allow") || !strcmp(fields[0], "deny")){
 		if(!policies->client_count || !fields[2]) return "a rule outside a client";
-		policies->rules[policies->rule_count++] = (struct rule){fields[0][0] == 'd', fields[1], fields[2]};
+		size_t count = split_patterns(fields[2]);
+		policies->rules[policies->rule_count++] =
+			(struct rule){fields[0][0] == 'd', outside, fields[1], fields[2], count};
 		policies->clients[policies->client_count - 1].end = policies->rule_count;
 	}else if(!strcmp(fields[0], "client")){
 		if(!policies->certificate_count) return "a client outside a certificate";
@@ -200,8 +218,24 @@ static const char *resource_type(enum action action)
 	switch(action){
 		case CONNECT: return "client/";
 		case SUBSCRIBE: return "topicfilter/";
+		case CONNECT_PERSISTENT: return "client/";
 		default: return "topic/";
 	}
+}
+
+static bool is_about(const struct rule *rule, enum action action)
+{
+	if(strchr(rule->actions, action)) return true;
+	return action == CONNECT_PERSISTENT && strchr(rule->actions, CONNECT) && !strchr(rule->actions, CLEAN_ONLY);
+}
+
+static bool applies(const struct rule *rule, const struct arn *arn, const char *client_id)
+{
+	const char *pattern = rule->pattern;
+	for(size_t i = 0; i < rule->pattern_count; i++, pattern += strlen(pattern) + 1){
+		if(matches(pattern, arn, client_id)) return !rule->outside;
+	}
+	return rule->outside;
 }
 
 bool policies_allow(const struct policies *policies, const char *certificate, const char *client_id,
@@ -215,8 +249,7 @@ bool policies_allow(const struct policies *policies, const char *certificate, co
 	bool allowed = false;
 	for(size_t i = client->first; i < client->end; i++){
 		const struct rule *rule = &policies->rules[i];
-		if((allowed && !rule->deny) || !strchr(rule->actions, action)) continue;
-		if(!matches(rule->pattern, &arn, client_id)) continue;
+		if((allowed && !rule->deny) || !is_about(rule, action) || !applies(rule, &arn, client_id)) continue;
 		if(rule->deny) return false;
 		allowed = true;
 	}

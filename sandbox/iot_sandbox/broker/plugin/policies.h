@@ -7,7 +7,7 @@
 #define CERTIFICATE_ID_LENGTH 64 /* SHA-256 of the certificate in hex: what AWS calls its id */
 
 /* One letter an action, as in the table's allow and deny lines. */
-enum action { CONNECT = 'C', PUBLISH = 'P', RECEIVE = 'R', RETAIN = 'T', SUBSCRIBE = 'S' };
+enum action { CONNECT = 'C', CONNECT_PERSISTENT = 'K', PUBLISH = 'P', RECEIVE = 'R', RETAIN = 'T', SUBSCRIBE = 'S' };
 
 struct policies;
 
