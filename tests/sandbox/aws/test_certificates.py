@@ -100,6 +100,32 @@ def test_attached_certificate_stays_until_it_is_let_go(iot: Any) -> None:
         iot.describe_certificate(certificateId=made["certificateId"])
 
 
+def test_a_certificate_with_a_policy_is_deleted_only_by_force(iot: Any) -> None:
+    """https://docs.aws.amazon.com/iot/latest/apireference/API_DeleteCertificate.html"""
+    document = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]}'
+    iot.create_policy(policyName="held", policyDocument=document)
+    group = iot.create_thing_group(thingGroupName="held")["thingGroupArn"]
+    iot.attach_policy(policyName="held", target=group)
+    made = iot.create_keys_and_certificate(setAsActive=True)
+    iot.attach_policy(policyName="held", target=made["certificateArn"])
+    with pytest.raises(ClientError, match="CertificateStateException"):
+        iot.delete_certificate(certificateId=made["certificateId"], forceDelete=True)
+    iot.update_certificate(certificateId=made["certificateId"], newStatus="INACTIVE")
+    with pytest.raises(ClientError, match="DeleteConflictException"):
+        iot.delete_certificate(certificateId=made["certificateId"])
+    with pytest.raises(ClientError, match="DeleteConflictException"):
+        iot.delete_certificate(certificateId=made["certificateId"], forceDelete=False)
+    iot.create_thing(thingName="holder")
+    iot.attach_thing_principal(thingName="holder", principal=made["certificateArn"])
+    with pytest.raises(ClientError, match="DeleteConflictException"):
+        iot.delete_certificate(certificateId=made["certificateId"], forceDelete=True)
+    iot.detach_thing_principal(thingName="holder", principal=made["certificateArn"])
+    iot.delete_certificate(certificateId=made["certificateId"], forceDelete=True)
+    assert iot.list_targets_for_policy(policyName="held")["targets"] == [group]
+    iot.detach_policy(policyName="held", target=group)
+    iot.delete_policy(policyName="held")
+
+
 def test_registered_certificate_is_not_registered_twice(aws: Emulator, iot: Any) -> None:
     pem = aws.authority.issue("registered").certificate.read_text()
     made = iot.register_certificate_without_ca(certificatePem=pem, status="ACTIVE")

@@ -37,3 +37,26 @@ def test_updates_are_counted(iot: Any) -> None:
     before = iot.describe_thing(thingName="counted")["version"]
     iot.update_thing(thingName="counted", attributePayload={"attributes": {"a": "b"}})
     assert iot.describe_thing(thingName="counted")["version"] == before + 1
+
+
+def test_an_expected_version_is_checked(iot: Any) -> None:
+    """https://docs.aws.amazon.com/iot/latest/apireference/API_UpdateThing.html"""
+    iot.create_thing(thingName="expected")
+    version = iot.describe_thing(thingName="expected")["version"]
+    attributes = {"attributePayload": {"attributes": {"a": "b"}}}
+    for call, more in ((iot.update_thing, attributes), (iot.delete_thing, {})):
+        with pytest.raises(ClientError, match="VersionConflictException"):
+            call(thingName="expected", expectedVersion=version + 1, **more)
+    assert iot.describe_thing(thingName="expected")["attributes"] == {}
+    iot.update_thing(thingName="expected", expectedVersion=version, **attributes)
+    iot.delete_thing(thingName="expected", expectedVersion=version + 1)
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        iot.describe_thing(thingName="expected")
+
+
+def test_a_thing_that_is_missing_counts_as_deleted(iot: Any) -> None:
+    """https://docs.aws.amazon.com/iot/latest/apireference/API_DeleteThing.html"""
+    iot.delete_thing(thingName="never-made")
+    iot.delete_thing(thingName="never-made", expectedVersion=3)
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        iot.update_thing(thingName="never-made", attributePayload={"attributes": {}})

@@ -13,9 +13,11 @@ from moto.iam.models import iam_backends
 from moto.iot import urls
 from moto.iot.exceptions import (
     CertificateStateException,
+    DeleteConflictException,
     InvalidRequestException,
     IoTClientError,
     ResourceAlreadyExistsException,
+    VersionConflictException,
 )
 from moto.iot.models import FakeCertificate, FakeEndpoint, FakePolicy, FakePolicyVersion, FakeThing, IoTBackend
 
@@ -113,6 +115,24 @@ class SandboxIoTBackend(IoTBackend):
         certificate.status = new_status
         certificate.last_modified_date = utcnow()
 
+    def delete_certificate(self, certificate_id: str, force_delete: bool) -> None:
+        """DeleteCertificate: an active one stays, one with a thing as well; with policies only if forced."""
+        certificate = self.describe_certificate(certificate_id)
+        if certificate.status == "ACTIVE":
+            raise CertificateStateException(
+                "Certificate must be deactivated (not ACTIVE) before deletion.", certificate_id
+            )
+        if any(principal == certificate.arn for principal, _ in self.principal_things):
+            raise DeleteConflictException(f"Things must be detached before deletion (arn: {certificate.arn})")
+        attached = [key for key in self.principal_policies if key[0] == certificate.arn]
+        if attached and not force_delete:
+            raise DeleteConflictException(
+                f"Certificate policies must be detached before deletion (arn: {certificate.arn})"
+            )
+        for key in attached:
+            del self.principal_policies[key]
+        del self.certificates[certificate_id]
+
     def _add_certificate(self, pem: str, status: str, ca_id: str | None = None) -> FakeCertificate:
         certificate = certificates.Certificate(pem, status, self.account_id, self.region_name, ca_id)
         if certificate.certificate_id in self.certificates:
@@ -156,6 +176,11 @@ class SandboxIoTBackend(IoTBackend):
         """UpdateThing; every update is a new version."""
         super().update_thing(thing_name, thing_type_name, attribute_payload, remove_thing_type)
         self.describe_thing(thing_name).version += 1
+
+    def check_version(self, thing_name: str, expected: int | None) -> None:
+        """Raise VersionConflictException unless the thing has the version that an update or deletion expects."""
+        if expected is not None and self.describe_thing(thing_name).version != expected:
+            raise VersionConflictException(thing_name)
 
     # --- policies
 

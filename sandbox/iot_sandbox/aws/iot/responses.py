@@ -129,6 +129,25 @@ class SandboxIoTResponse(IoTResponse):
             }
         )
 
+    # --- things
+
+    def update_thing(self) -> ActionResult:
+        """UpdateThing; refused for another version than the expected one."""
+        self._check_version()
+        return super().update_thing()
+
+    def delete_thing(self) -> ActionResult:
+        """DeleteThing; a thing that does not exist counts as deleted."""
+        try:
+            self._check_version()
+            return super().delete_thing()
+        except ResourceNotFoundException:
+            return EmptyResult()
+
+    def _check_version(self) -> None:
+        expected = self._get_param("expectedVersion")
+        self.iot_backend.check_version(self._get_param("thingName"), None if expected is None else int(expected))
+
     # --- tags: https://docs.aws.amazon.com/iot/latest/developerguide/tagging-iot.html
 
     def tag_resource(self) -> ActionResult:
