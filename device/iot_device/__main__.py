@@ -16,6 +16,7 @@ examples:
   iot-device status                     is it connected, and what waits?
   iot-device doctor                     what is wrong, and how to fix it?
   iot-device publish --temperature 4    publish one reading
+  iot-device publish --values '{"temp": 4, "door": true}'
   iot-device simulate --rate 50 --count 1000 --ledger sent.jsonl
 
 Exit status: 0 all is well, 1 something is wrong, 2 invalid settings.
@@ -94,7 +95,9 @@ def parser() -> argparse.ArgumentParser:
     one = add("run", "publish a reading at each interval until stopped")
     one.add_argument("--ledger", type=Path, metavar="FILE", help="append each reading's outcome as a line of JSON")
     one = add("publish", "publish one reading, and print it once it is acknowledged")
-    one.add_argument("--temperature", type=finite, help="degrees Celsius, instead of the sensor's")
+    values = one.add_mutually_exclusive_group()
+    values.add_argument("--temperature", type=finite, help="degrees Celsius, instead of the sensor's")
+    values.add_argument("--values", metavar="JSON", help="""measurements, such as '{"temp": 4, "door": true}'""")
     one = add("status", "show connection, backlog and certificate")
     one.add_argument("--json", action="store_true", help="print JSON")
     one = add("doctor", "look for faults, and print each with its fix")
@@ -154,7 +157,7 @@ def _act(given: argparse.Namespace) -> int:
     if given.command == "publish":
         from iot_device import publish  # noqa: PLC0415 - see above
 
-        return publish.publish(settings(), given.temperature)
+        return publish.publish(settings(), given.temperature, given.values)
     if given.command == "run":
         from iot_device import run  # noqa: PLC0415 - see above
 

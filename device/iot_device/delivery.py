@@ -1,14 +1,15 @@
 """From the spool to one connection: what is sent when, and what follows from each answer of the broker.
 
-Oldest first, but fresh readings do not wait behind a backlog: the readings that waited when the connection was made and
-those taken since take turns. Everything runs in one thread; the broker's answers arrive by a queue.
+Several waiting readings go in one publish, as a JSON array, since AWS meters and limits publishes; the broker's answer
+holds for all of them. Oldest first, but fresh readings do not wait behind a backlog: the readings that waited when the
+connection was made and those taken since take turns. Everything runs in one thread; answers arrive by a queue.
 """
 
 import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -21,7 +22,8 @@ from iot_device.spool import Spool, Waiting
 log = logging.getLogger(__name__)
 
 WINDOW = 100  # publishes in flight that AWS IoT Core allows one connection
-PAGE = 100
+PAGE = 500
+PACK_READINGS = 1000  # that the receiver accepts in one payload
 HOLD_S = (1.0, 300.0)  # back-off of publishing while the broker refuses everything
 TRIES = 8  # refusals of one reading, while others are accepted
 NEVER = float("inf")
@@ -55,8 +57,8 @@ class Lane:
         self.position, self.upto = position, upto
         self._page.clear()
 
-    def next(self) -> Waiting | None:
-        """Return the next reading, None if there is none now."""
+    def peek(self) -> Waiting | None:
+        """Return the next reading without taking it; None if there is none now."""
         end = self.spool.last if self.upto is None else self.upto
         seen = self.position
         while not self._page and seen < end:
@@ -66,9 +68,28 @@ class Lane:
         if not self._page:
             self.position = seen
             return None
+        return self._page[0]
+
+    def take(self) -> Waiting:
+        """Return the reading that `peek` returned, and continue after it."""
         waiting = self._page.popleft()
         self.position = waiting.seq
         return waiting
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The readings of one publish."""
+
+    readings: list[Waiting]
+    published: float
+    """Seconds since 1970."""
+
+    @property
+    def payload(self) -> str:
+        """A reading, or an array of them."""
+        payloads = [reading.payload for reading in self.readings]
+        return payloads[0] if len(payloads) == 1 else f"[{','.join(payloads)}]"
 
 
 class Delivery:
@@ -83,8 +104,12 @@ class Delivery:
         ledger: Ledger,
         wake: Callable[[], None],
         window: int = WINDOW,
+        pack: int = 1,
+        pack_bytes: int = 0,
     ) -> None:
+        """Send publishes of at least `pack` readings, and of more if more wait, up to `pack_bytes`."""
         self.spool, self.thing, self.pace, self.ledger, self.window = spool, thing, pace, ledger, window
+        self._pack, self._pack_bytes = pack if pack_bytes else 1, pack_bytes
         self.line: Line | None = None
         self.fault: Refusal | None = None
         """The last refusal of a message; None once one is accepted again."""
@@ -94,24 +119,26 @@ class Delivery:
         self._events: deque[Callable[[], None]] = deque()
         self._backlog = Lane(spool, thing, self._skips, upto=0)
         self._fresh = Lane(spool, thing, self._skips)
-        self._ahead: Waiting | None = None
+        self._next: list[Waiting] = []  # the readings of the next publish
         self._fresh_turn = False
-        self._in_flight: dict[int, tuple[str, float]] = {}  # by position: payload, and when it was published
-        self._suspects: set[int] = set()
+        self._flushing = False
+        self._packs: dict[int, Pack] = {}  # in flight, by the position of their first reading
+        self._positions: set[int] = set()  # of all readings in flight or in the next publish
+        self._suspects: set[int] = set()  # positions of readings to send alone
         self._stubborn: dict[int, tuple[int, int]] = {}  # by position: refusals, acknowledgements before the first
         self._acknowledged = 0
         self._hold_until = 0.0
         self._holds = 0
         self._logged: tuple[str, float] = ("", 0.0)
 
-    @property
-    def in_flight(self) -> int:
-        """How many readings were sent and not answered yet."""
-        return len(self._in_flight)
-
     def idle(self) -> bool:
         """Return whether nothing is in flight and nothing waits. Only for the thread that pumps."""
-        return not (self._events or self._in_flight) and self._peek() is None
+        self._fill()
+        return not (self._events or self._packs or self._next)
+
+    def flush(self) -> None:
+        """Send what waits now, even if it is less than a pack. From any thread."""
+        self._flushing = True
 
     def on_change(self, connected: bool, refusal: Refusal | None) -> None:
         """Note, from any thread, that the connection was made or lost."""
@@ -127,38 +154,53 @@ class Delivery:
             return NEVER
         if now < self._hold_until:
             return self._hold_until - now
-        while len(self._in_flight) < (1 if self._suspects or self._holds else self.window):
-            waiting = self._peek()
-            if waiting is None:
-                self._suspects &= self._in_flight.keys()
+        while len(self._packs) < (1 if self._suspects or self._holds else self.window):
+            is_full = self._fill()
+            if not self._next:
+                self._suspects &= self._positions
+                self._flushing = False
+                return NEVER
+            if not (is_full or self._flushing or self._suspects or len(self._next) >= self._pack):
                 return NEVER
             delay = self.pace.delay(now)
             if delay:
                 return delay
-            self._ahead = None
-            self._in_flight[waiting.seq] = (waiting.payload, time.time())
-            self.line.publish(waiting.payload, partial(self._answered, waiting.seq))
+            pack, self._next = Pack(self._next, time.time()), []
+            key = pack.readings[0].seq
+            self._packs[key] = pack
+            self.line.publish(pack.payload, partial(self._answered, key))
         return NEVER
 
     def _skips(self, seq: int) -> bool:
-        return seq in self._in_flight or seq in self.spool.settled
+        return seq in self._positions or seq in self.spool.settled
 
-    def _peek(self) -> Waiting | None:
-        if self._ahead is None:
+    def _fill(self) -> bool:
+        """Move waiting readings to the next publish. Returns whether there are more than fit."""
+        size = 1 + sum(len(reading.payload) + 1 for reading in self._next)  # brackets and commas; payloads are ASCII
+        while True:
             lanes = (self._fresh, self._backlog) if self._fresh_turn else (self._backlog, self._fresh)
-            for lane in lanes:
-                self._ahead = lane.next()
-                if self._ahead is not None:
-                    self._fresh_turn = lane is self._backlog
-                    break
-        return self._ahead
+            lane = next((lane for lane in lanes if lane.peek()), None)
+            if lane is None or (waiting := lane.peek()) is None:
+                return False
+            size += len(waiting.payload) + 1
+            alone = self._suspects or size > self._pack_bytes or len(self._next) >= PACK_READINGS
+            if self._next and alone:
+                return True
+            self._next.append(lane.take())
+            self._positions.add(waiting.seq)
+            self._fresh_turn = lane is self._backlog
 
-    def _answered(self, seq: int, refusal: Refusal | None) -> None:
-        self._events.append(partial(self._on_answer, seq, refusal))
+    def _empty(self) -> None:
+        """Return the readings of the next publish to their lane."""
+        waiting, self._next = self._next, []
+        self._send_again(waiting)
+
+    def _answered(self, key: int, refusal: Refusal | None) -> None:
+        self._events.append(partial(self._on_answer, key, refusal))
         self._wake()
 
     def _on_connected(self) -> None:
-        self._ahead = None
+        self._empty()
         self._backlog.move(0, self.spool.last)
         self._fresh.move(self.spool.last, None)
 
@@ -168,33 +210,47 @@ class Delivery:
         if refusal.behaviour is Behaviour.SLOW:
             self._slow_down(refusal)
         elif refusal.behaviour is Behaviour.QUARANTINE:
-            # The broker does not say which message it was: each is tried alone.
-            self._suspects |= set(self._in_flight)
-            if len(self._in_flight) == 1:
-                [(seq, (payload, published))] = self._in_flight.items()
-                self._quarantine(seq, payload, published, refusal)
+            # The broker does not say which message it was: each reading is tried alone.
+            seqs = [reading.seq for pack in self._packs.values() for reading in pack.readings]
+            if len(seqs) == 1:
+                self._quarantine(self._packs[seqs[0]], refusal)
+            else:
+                self._suspect(seqs)
 
-    def _on_answer(self, seq: int, refusal: Refusal | None) -> None:
-        payload, published = self._in_flight[seq]
+    def _on_answer(self, key: int, refusal: Refusal | None) -> None:
+        pack = self._packs[key]
         if refusal is None:
-            self.ledger.record(payload, published, None)
+            self.ledger.record([reading.payload for reading in pack.readings], pack.published, None)
             self.fault, self._holds, self.last_acknowledged = None, 0, time.time()
             self._acknowledged += 1
-            self._suspects.discard(seq)
-            self._stubborn.pop(seq, None)
-            self.spool.acknowledge([seq])
-            del self._in_flight[seq]
+            seqs = [reading.seq for reading in pack.readings]
+            self._suspects.difference_update(seqs)
+            for seq in seqs:
+                self._stubborn.pop(seq, None)
+            self.spool.acknowledge(seqs)
+            self._land(key)
             return
-        if refusal.behaviour is Behaviour.QUARANTINE or self._is_hopeless(seq, refusal):
-            self._quarantine(seq, payload, published, refusal)
-            del self._in_flight[seq]
+        alone = len(pack.readings) == 1
+        if alone and (refusal.behaviour is Behaviour.QUARANTINE or self._is_hopeless(key, refusal)):
+            self._quarantine(pack, refusal)
+            self._land(key)
             return
-        del self._in_flight[seq]
-        self._send_again(seq)
+        self._land(key)
+        self._send_again(pack.readings)
+        if not alone and refusal.answered and refusal.behaviour in (Behaviour.QUARANTINE, Behaviour.RETRY):
+            self._suspect([reading.seq for reading in pack.readings])
         if refusal.behaviour is Behaviour.SLOW:
             self._slow_down(refusal)
-        elif refusal.answered:
+        elif refusal.answered and refusal.behaviour is not Behaviour.QUARANTINE:
             self._hold(refusal)
+
+    def _land(self, key: int) -> None:
+        self._positions.difference_update(reading.seq for reading in self._packs.pop(key).readings)
+
+    def _suspect(self, seqs: Iterable[int]) -> None:
+        """Send these alone: one of them is to blame for a refusal."""
+        self._suspects.update(seqs)
+        self._empty()
 
     def _is_hopeless(self, seq: int, refusal: Refusal) -> bool:
         """Return whether the broker accepts others and has refused this one again and again."""
@@ -204,9 +260,10 @@ class Delivery:
         self._stubborn[seq] = (tries + 1, before)
         return tries + 1 >= TRIES and self._acknowledged > before
 
-    def _quarantine(self, seq: int, payload: str, published: float, refusal: Refusal) -> None:
+    def _quarantine(self, pack: Pack, refusal: Refusal) -> None:
+        [(seq, payload)] = pack.readings
         self.spool.quarantine(seq, str(refusal))
-        self.ledger.record(payload, published, refusal)
+        self.ledger.record([payload], pack.published, refusal)
         self._suspects.discard(seq)
         self._stubborn.pop(seq, None)
         log.error("quarantined a reading that the broker will never accept: %s: %.200s", refusal, payload)
@@ -228,7 +285,9 @@ class Delivery:
             self._logged = (refusal.name, now)
             log.error("reading refused, it waits in the spool: %s", refusal)
 
-    def _send_again(self, seq: int) -> None:
-        if self._backlog.upto is not None and seq > self._backlog.upto:
-            self._backlog.upto = self._fresh.position
-        self._backlog.move(min(self._backlog.position, seq - 1), self._backlog.upto)
+    def _send_again(self, readings: list[Waiting]) -> None:
+        for seq, _ in readings:
+            self._positions.discard(seq)
+            if self._backlog.upto is not None and seq > self._backlog.upto:
+                self._backlog.upto = self._fresh.position
+            self._backlog.move(min(self._backlog.position, seq - 1), self._backlog.upto)

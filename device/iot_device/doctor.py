@@ -10,6 +10,7 @@ from typing import Any
 
 from iot_device import sensors, status
 from iot_device.findings import Finding, show
+from iot_device.measurements import shown
 from iot_device.settings import AS_OWNER, DEFAULT_FILE, Settings, SettingsError, load
 from iot_device.state import is_running
 
@@ -74,10 +75,10 @@ def key(settings: Settings) -> Finding:
 def sensor(settings: Settings) -> Finding:
     """Take a reading, which is not published."""
     try:
-        value = sensors.make(settings)()
+        values = sensors.make(settings)()
     except (OSError, SettingsError) as error:
         return Finding("sensor", "fault", str(error), "check the settings sensor, sensor_path, sensor_command")
-    return Finding("sensor", "ok", f"{settings.sensor} says {value:g} °C")
+    return Finding("sensor", "ok", f"{settings.sensor} gives {shown(values, settings.measurements)}")
 
 
 def disk(settings: Settings) -> Finding:

@@ -94,7 +94,9 @@ class Engine:
 
     def _turn(self, now: float) -> float:
         """Send, delete and expire. Returns the seconds until the next turn is due."""
-        self.spool.refresh()
+        if self.spool.refresh() or self._deadline is not None:  # `publish` has added a reading, and waits for it
+            for delivery in self.deliveries:
+                delivery.flush()
         due = min((delivery.pump(now) for delivery in self.deliveries), default=REFRESH_S)
         if len(self.spool.settled) >= SETTLE_COUNT or now - self._settled > SETTLE_S:
             self.spool.settle()

@@ -6,6 +6,7 @@ A line is written before the reading is deleted from the spool: after any crash 
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -21,6 +22,8 @@ class Ledger:
     """Counts, and writes to a file where there is one. Times are seconds since 1970."""
 
     file: TextIO | None = None
+    publishes: int = 0
+    """Those that were answered, each with one reading or several."""
     acknowledged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     latencies: list[float] | None = None
@@ -30,29 +33,32 @@ class Ledger:
     def at(cls, path: Path | None, append: bool = False) -> "Ledger":
         """Return a ledger that writes to a file, or one that only counts. Raises SettingsError."""
         try:
-            return cls(path.open("a" if append else "w", buffering=1) if path else None)
+            return cls(path.open("a" if append else "w") if path else None)
         except OSError as error:
             raise SettingsError(
                 f"ledger {path} cannot be written: {error.strerror}: name a file by --ledger whose folder exists and "
                 "is writable."
             ) from error
 
-    def record(self, payload: str, published: float, refusal: Refusal | None) -> None:
-        """Write that a reading was acknowledged, or refused for good. Raises OSError, and then counts nothing."""
+    def record(self, payloads: Sequence[str], published: float, refusal: Refusal | None) -> None:
+        """Write that a publish was acknowledged, or refused for good. Raises OSError, and then counts nothing."""
         answered = time.time()
-        self._write(payload, published, {"refused": refusal.name} if refusal else {"acknowledged_at": answered})
+        outcome: dict[str, object] = {"refused": refusal.name} if refusal else {"acknowledged_at": answered}
+        self._write(payloads, {"published_at": published} | outcome)
+        self.publishes += 1
         if refusal:
-            self.refused[refusal.name] += 1
+            self.refused[refusal.name] += len(payloads)
         else:
-            self.acknowledged += 1
+            self.acknowledged += len(payloads)
             if self.latencies is not None and len(self.latencies) < LATENCIES:
-                self.latencies.append(answered - published)
+                self.latencies += [answered - published] * len(payloads)
 
-    def record_waiting(self, payload: str) -> None:
-        """Write that a reading still waits when the command ends."""
-        self._write(payload, None, {"waiting": True})
+    def record_waiting(self, payloads: Sequence[str]) -> None:
+        """Write that readings still wait when the command ends."""
+        self._write(payloads, {"waiting": True})
 
-    def _write(self, payload: str, published: float | None, outcome: dict[str, object]) -> None:
+    def _write(self, payloads: Sequence[str], outcome: dict[str, object]) -> None:
         if self.file:
-            times = {} if published is None else {"published_at": published}
-            self.file.write(json.dumps(json.loads(payload) | times | outcome) + "\n")
+            lines = [json.dumps(json.loads(payload) | outcome) + "\n" for payload in payloads]
+            self.file.write("".join(lines))
+            self.file.flush()

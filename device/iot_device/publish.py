@@ -7,30 +7,43 @@ import time
 
 from iot_device import damage, sensors
 from iot_device.connection import CONNECT_TIMEOUT_S, Connection
+from iot_device.measurements import Value
 from iot_device.reading import Reading
 from iot_device.reasons import Refusal
-from iot_device.settings import Settings
+from iot_device.settings import Settings, SettingsError
 from iot_device.spool import open_spool
 from iot_device.state import is_running
 
 POLL_S = 0.2
 
 
-def publish(settings: Settings, temperature: float | None) -> int:
-    """Publish one reading and print it. Returns the exit status."""
+def publish(settings: Settings, temperature: float | None, given: str | None) -> int:
+    """Publish one reading, the sensor's unless its values are given, and print it. Returns the exit status."""
     try:
-        value = sensors.make(settings)() if temperature is None else temperature
+        values = _values(settings, temperature, given)
     except OSError as error:
         print(f"iot-device: sensor {settings.sensor} gave no reading: {error}: check the settings sensor, sensor_path, "
               "sensor_command", file=sys.stderr)  # fmt: skip
         return 1
-    reading = Reading(settings.thing, value)
+    reading = Reading(settings.thing, values)
     failure = _hand_over(settings, reading) if is_running(settings.state_dir) else _publish_alone(settings, reading)
     if failure is None:
-        print(reading.payload().decode())
+        print(reading.payload())
         return 0
     print(failure, file=sys.stderr)
     return 1
+
+
+def _values(settings: Settings, temperature: float | None, given: str | None) -> dict[str, Value]:
+    """Return the values to publish. Raises OSError, SettingsError."""
+    try:
+        if given is not None:
+            return settings.measurements.parse(given)
+        if temperature is not None:
+            return settings.measurements.number(temperature)
+    except ValueError as error:
+        raise SettingsError(f"{given or temperature} cannot be published: {error}.") from error
+    return sensors.make(settings)()
 
 
 def _hand_over(settings: Settings, reading: Reading) -> str | None:
@@ -65,7 +78,7 @@ def _publish_alone(settings: Settings, reading: Reading) -> str | None:
 
     with Connection(settings) as connection:
         connection.wait_connected(CONNECT_TIMEOUT_S)
-        connection.publish(reading.payload().decode(), on_answer)
+        connection.publish(reading.payload(), on_answer)
         answered.wait(CONNECT_TIMEOUT_S)
     if not answers:
         return "not acknowledged in time"

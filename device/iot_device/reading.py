@@ -4,9 +4,11 @@ import json
 import secrets
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+
+from iot_device.measurements import Value, text
 
 
 def uuid7(milliseconds: int) -> str:
@@ -31,7 +33,7 @@ class Reading:
     """Time and id are set once, here: every copy that is sent has the same ones."""
 
     device: str
-    temperature: float
+    values: Mapping[str, Value]
     taken: int = field(default_factory=now)
     message: str = ""
 
@@ -39,15 +41,10 @@ class Reading:
         if not self.message:
             object.__setattr__(self, "message", uuid7(self.taken))
 
-    def members(self) -> dict[str, Any]:
+    def members(self) -> dict[str, Value]:
         """Return the message as the receiver reads it."""
-        return {
-            "deviceId": self.device,
-            "temp": self.temperature,
-            "ts": timestamp(self.taken),
-            "messageId": self.message,
-        }
+        return {"deviceId": self.device, **self.values, "ts": timestamp(self.taken), "messageId": self.message}
 
-    def payload(self) -> bytes:
-        """Return the message as it is published."""
-        return json.dumps(self.members(), separators=(",", ":"), allow_nan=False).encode()
+    def payload(self) -> str:
+        """Return the message as JSON, as it is published. Raises ValueError for a value that JSON cannot hold."""
+        return "{" + ",".join(f"{json.dumps(name)}:{text(value)}" for name, value in self.members().items()) + "}"

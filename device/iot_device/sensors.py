@@ -1,60 +1,104 @@
 """Where readings come from."""
 
-import math
+import itertools
 import random
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
+from iot_device.measurements import Measurement, Measurements, Value
 from iot_device.settings import Settings, SettingsError
 
-Sensor = Callable[[], float]
-"""Returns degrees Celsius. Raises OSError when there is nothing to read."""
+Sensor = Callable[[], dict[str, Value]]
+"""Returns the values of one reading by measurement. Raises OSError if there are none."""
+
+ROOM = (Decimal(11), Decimal(31))  # degrees Celsius, for a simulated measurement without limits
+RAMP = (Decimal(20), Decimal(60))
+STATES = ("idle", "running", "fault")
 
 
-def simulated() -> Sensor:
-    """Return a sensor that wanders around 21 degrees like a room's."""
-    temperature = 21.0
+def simulated(measurements: Measurements) -> Sensor:
+    """Return a sensor with every measurement: numbers wander around a middle, the others change now and then."""
+    sources = {name: _wander(one) for name, one in measurements.items()}
+    return lambda: {name: next(source) for name, source in sources.items()}
 
-    def read() -> float:
-        nonlocal temperature
-        temperature += random.uniform(-0.2, 0.2) + (21.0 - temperature) * 0.02  # noqa: S311 - a made-up temperature, no secret
-        return round(temperature, 2)
+
+def _wander(one: Measurement) -> Iterator[Value]:
+    if one.type == "boolean":
+        yield from _seldom([False, True])
+    elif one.type == "string":
+        yield from _seldom([state[: one.max_length] for state in STATES])
+    low, high = map(float, _limits(one, ROOM))
+    middle, step = (low + high) / 2, (high - low) / 100
+    value = middle
+    while True:
+        value += random.uniform(-step, step) + (middle - value) * 0.02  # noqa: S311 - a made-up measurement, no secret
+        value = min(max(value, low), high)
+        yield round(value) if one.type == "integer" else round(Decimal(value), 2)
+
+
+def _limits(one: Measurement, default: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
+    """Return the limits of a number; where one is not declared, the default's or as far from the other."""
+    low, high = default
+    span = high - low
+    if one.minimum is not None:
+        low, high = one.minimum, max(high, one.minimum + span)
+    if one.maximum is not None:
+        low, high = low if one.minimum is not None else min(low, one.maximum - span), one.maximum
+    return low, high
+
+
+def _seldom(values: list[Value]) -> Iterator[Value]:
+    current = 0
+    while True:
+        if random.random() < 0.05:  # noqa: S311 - a made-up measurement, no secret
+            current = (current + 1) % len(values)
+        yield values[current]
+
+
+def ramp(measurements: Measurements, count: int = 4000) -> Sensor:
+    """Return a simulated sensor whose first number rises in `count` steps, so that rows differ by value too."""
+    sensor = simulated(measurements)
+    numbers = [one for one in measurements.values() if one.type == "number"]
+    steps = itertools.cycle(range(count))
+
+    def read() -> dict[str, Value]:
+        values, step = sensor(), next(steps)
+        for one in numbers[:1]:
+            low, high = _limits(one, RAMP)
+            values[one.name] = low + round((high - low) * step / count, 6)
+        return values
 
     return read
 
 
-def ramp(start: float = 20.0, step: float = 0.01, count: int = 4000) -> Sensor:
-    """Return a sensor whose readings all differ for a while, so that rows can be told apart by value too."""
-    number = -1
-
-    def read() -> float:
-        nonlocal number
-        number = (number + 1) % count
-        return round(start + number * step, 2)
-
-    return read
-
-
-def cpu(path: Path) -> Sensor:
+def cpu(path: Path, measurements: Measurements) -> Sensor:
     """Return the sensor of a thermal zone, which gives thousandths of a degree.
 
     https://www.kernel.org/doc/Documentation/thermal/sysfs-api.txt
     """
 
-    def read() -> float:
+    def read() -> dict[str, Value]:
         try:
-            return int(path.read_text()) / 1000
+            thousandths = int(path.read_text())
         except ValueError as error:
             raise OSError(f"{path} holds no whole number") from error
+        try:
+            return measurements.number(Decimal(thousandths) / 1000)
+        except ValueError as error:
+            raise OSError(f"{path}: {error}") from error
 
     return read
 
 
-def command(line: str, timeout: float) -> Sensor:
-    """Return a sensor that runs a shell's command line, which prints a number of degrees; it may take `timeout` s."""
+def command(line: str, timeout: float, measurements: Measurements) -> Sensor:
+    """Return a sensor that runs a shell command, which may take `timeout` seconds.
 
-    def read() -> float:
+    It prints one number, or a JSON object of measurements.
+    """
+
+    def read() -> dict[str, Value]:
         try:
             done = subprocess.run(
                 ["/bin/sh", "-c", line],
@@ -63,15 +107,13 @@ def command(line: str, timeout: float) -> Sensor:
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise OSError(f"{line!r} did not end within {timeout:g} s") from error
-        words = done.stdout.split()
+        output = (done.stderr.strip() or done.stdout.strip())[-200:]
+        if done.returncode:
+            raise OSError(f"{line!r} ended with status {done.returncode} and printed {output!r}")
         try:
-            value = float(words[0]) if done.returncode == 0 and len(words) == 1 else math.nan
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            said = (done.stderr.strip() or done.stdout.strip())[-200:]
-            raise OSError(f"{line!r} gave no number but {said!r}, with status {done.returncode}")
-        return value
+            return measurements.parse(done.stdout)
+        except ValueError as error:
+            raise OSError(f"{line!r} gave no number and no measurements but {output!r}: {error}") from error
 
     return read
 
@@ -79,9 +121,11 @@ def command(line: str, timeout: float) -> Sensor:
 def make(settings: Settings) -> Sensor:
     """Return the sensor that the settings name. Raises SettingsError."""
     if settings.sensor == "cpu":
-        return cpu(settings.sensor_path)
+        return cpu(settings.sensor_path, settings.measurements)
     if settings.sensor == "command":
         if not settings.sensor_command:
-            raise SettingsError("sensor command needs sensor_command: a command line that prints degrees Celsius.")
-        return command(settings.sensor_command, settings.sensor_timeout)
-    return simulated()
+            raise SettingsError(
+                "sensor command needs sensor_command: a command that prints a number, or a JSON object of measurements."
+            )
+        return command(settings.sensor_command, settings.sensor_timeout, settings.measurements)
+    return simulated(settings.measurements)

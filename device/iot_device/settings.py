@@ -14,6 +14,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_type_hints
 
+from iot_device.measurements import TEMPERATURE, Measurements
+
 DEFAULT_FILE = Path("/etc/iot-device/iot-device.toml")
 STATE_DIR = Path("/var/lib/iot-device")
 THERMAL_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
@@ -55,8 +57,13 @@ class Settings:
     interval: Annotated[float, About("seconds between two readings", least=0.001, most=366 * DAY_S)] = 10.0
     sensor: Annotated[str, About(f"where readings come from: {', '.join(SENSORS)}")] = "simulated"
     sensor_path: Annotated[Path, About("with sensor cpu, the file of its thermal zone")] = THERMAL_ZONE
-    sensor_command: Annotated[str, About("with sensor command, a shell command that prints degrees Celsius")] = ""
+    sensor_command: Annotated[
+        str, About("with sensor command, a shell command that prints one number or a JSON object of measurements")
+    ] = ""
     sensor_timeout: Annotated[float, About("seconds that this command may take", least=0.1, most=DAY_S)] = 10.0
+    measurements: Annotated[
+        Measurements, About("what readings hold, as JSON: names, each with its type and limits", "temp, a number")
+    ] = field(default_factory=lambda: Measurements(TEMPERATURE))
     # The limits are AWS IoT Core's. A dead link is noticed after about this time.
     keep_alive: Annotated[int, About("seconds between pings on an idle connection", least=5, most=1200)] = 20
     # Each wait is a random part of a time that doubles up to this.
@@ -64,6 +71,10 @@ class Settings:
                                           least=0.5, most=DAY_S)] = 60.0  # fmt: skip
     rate_limit: Annotated[float, About("most publishes a second, 0 for no limit; AWS allows 100 per connection",
                                        least=0, most=1e6)] = 100.0  # fmt: skip
+    pack: Annotated[int, About("readings in one publish; they wait until there are so many", least=1, most=1000)] = 1
+    # AWS meters publishes in steps of 5 KiB: the rest is for the topic.
+    pack_bytes: Annotated[int, About("largest payload of a publish of several waiting readings; 0 sends each alone",
+                                     least=0, most=125_000)] = 5000  # fmt: skip
     state_dir: Annotated[Path, About("folder of the spool and the state", str(STATE_DIR), beside=True)] = field(
         default_factory=lambda: Path(os.environ.get("STATE_DIRECTORY", STATE_DIR))
     )
@@ -137,7 +148,7 @@ class Setting(NamedTuple):
         try:
             return self.kind(value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise SettingsError(f"{self.name} {value!r} is not valid: {error}.") from error
+            raise SettingsError(f"{self.name} {str(value)[:200]!r} is not valid: {error}.") from error
 
 
 @cache

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from iot_device import billing
 from iot_device.connection import CONNECT_TIMEOUT_S
 from iot_device.engine import FLUSH_S
 from iot_device.identities import Identity, behind_one, of_kits
@@ -26,6 +27,7 @@ from iot_device.spool import Spool, SpoolError
 from iot_device.wiring import wire
 
 TICK_S = 0.02
+SAMPLES = 1000  # readings that the billable units are computed from
 STALL_S = 40.0  # without a single acknowledgement
 
 
@@ -103,7 +105,9 @@ class Simulation:
             for identity, name in zip(identities, group, strict=True)
             if name is not None
         )
-        self._sensor = ramp()
+        self._sensor = ramp(identities[0].settings.measurements)
+        self._identity = identities[0].settings
+        self._samples: list[str] = []
         self.before = spool.waiting
         self.sent = 0
 
@@ -122,6 +126,8 @@ class Simulation:
             seconds = time.monotonic() - began
         waiting = self._note_waiting()
         print(self._totals(waiting, seconds))
+        if self._samples:
+            print("", billing.table(self._samples, self._identity.pack_bytes, self._identity.thing), sep="\n")
         return 0 if self.ledger.acknowledged >= self.sent + self.before and not waiting else 1
 
     def _produce(self, began: float, stop: threading.Event) -> None:
@@ -132,9 +138,10 @@ class Simulation:
             rows = []
             for thing, device in itertools.islice(self._devices, int(due)):
                 reading = Reading(device, self._sensor(), now())
-                rows.append((thing, reading.taken, reading.payload().decode()))
+                rows.append((thing, reading.taken, reading.payload()))
             if rows:
                 self.spool.take_rows(rows)
+                self._samples += [row[2] for row in rows[: SAMPLES - len(self._samples)]]
                 self.sent += len(rows)
                 self.wiring.engine.wake()
             stop.wait(max(TICK_S, 1 / self.load.rate if self.load.rate < 1 / TICK_S else 0.0))
@@ -157,8 +164,7 @@ class Simulation:
             position = 0
             while rows := self.spool.fetch(delivery.thing, position, self.spool.last, 1000):
                 position = rows[-1].seq
-                for row in rows:
-                    self.ledger.record_waiting(row.payload)
+                self.ledger.record_waiting([row.payload for row in rows])
         return self.spool.waiting
 
     def _totals(self, waiting: int, seconds: float) -> str:
@@ -170,6 +176,7 @@ class Simulation:
             "acknowledged": str(self.ledger.acknowledged),
             "refused": ", ".join(f"{n} {name}" for name, n in self.ledger.refused.items()) or "0",
             "unanswered": str(waiting),
+            "publishes": str(self.ledger.publishes),
             "seconds": f"{seconds:.1f}",
             "rate": f"{self.ledger.acknowledged / seconds if seconds else 0:.1f}/s",
             **_latencies(self.ledger.latencies or []),

@@ -168,7 +168,7 @@ class Spool:
 
         Raises sqlite3.Error where the disk is full or gone.
         """
-        self.take_rows([(thing, reading.taken, reading.payload().decode()) for reading in readings])
+        self.take_rows([(thing, reading.taken, reading.payload()) for reading in readings])
 
     def take_rows(self, rows: Sequence[tuple[str, int, str]]) -> None:
         """Store rows of (thing, time taken in ms, payload), in one commit. Raises sqlite3.Error."""

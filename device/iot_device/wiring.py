@@ -62,6 +62,8 @@ def wire(
             ledger=ledger,
             wake=work.set,
             window=UNLIMITED_WINDOW if unlimited else WINDOW,
+            pack=settings.pack,
+            pack_bytes=settings.pack_bytes,
         )
         connection = Connection(settings, delivery.on_change)
         delivery.line = connection

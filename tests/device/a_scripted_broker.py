@@ -32,21 +32,29 @@ Answer = int | Cut | None
 
 @dataclass
 class Arrived:
-    """A publish; `at` is monotonic."""
+    """A reading, in the publish of that number; `at` is monotonic."""
 
     message: dict[str, Any]
     at: float
+    publish: int
 
 
 @dataclass
 class ScriptedBroker:
-    """`on_publish` decides each answer, `on_connect` the CONNACK's reason code."""
+    """`on_publish` decides the answer to each reading, `on_connect` the CONNACK's reason code.
+
+    A publish of several readings gets the first answer that is no success.
+    """
 
     folder: Path
     on_publish: Callable[[dict[str, Any]], Answer] = lambda message: 0
     on_connect: Callable[[], int] = lambda: 0
     arrived: list[Arrived] = field(default_factory=list)
     connects: list[float] = field(default_factory=list)
+    topics: list[str] = field(default_factory=list)
+    """Of each publish."""
+    largest: int = 0
+    """Bytes of the largest payload."""
 
     def __enter__(self) -> "ScriptedBroker":
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.folder / "ca.crt"))
@@ -62,6 +70,11 @@ class ScriptedBroker:
         self._server.close()
         for link in self._links:
             link.close()
+
+    @property
+    def publishes(self) -> int:
+        """How many publishes arrived, each with one reading or several."""
+        return len(self.topics)
 
     @property
     def ids(self) -> set[str]:
@@ -112,12 +125,16 @@ class ScriptedBroker:
 
     def _answer(self, link: ssl.SSLSocket, body: bytes) -> bool:
         after_topic = 2 + struct.unpack_from(">H", body)[0]
+        self.topics.append(body[2:after_topic].decode())
         packet = body[after_topic : after_topic + 2]
         at = after_topic + 2
         payload = body[at + 1 + body[at] :]  # properties of less than 128 bytes
-        message = json.loads(payload)
-        self.arrived.append(Arrived(message, time.monotonic()))
-        answer = self.on_publish(message)
+        self.largest = max(self.largest, len(payload))
+        answer: Answer = 0
+        found = json.loads(payload)
+        for message in found if isinstance(found, list) else [found]:
+            self.arrived.append(Arrived(message, time.monotonic(), self.publishes))
+            answer = self.on_publish(message) if answer == 0 else answer
         if isinstance(answer, Cut):
             if answer.reason is not None:
                 link.sendall(bytes([DISCONNECT << 4, 2, answer.reason, 0]))

@@ -54,8 +54,8 @@ def _scripted(identities: Path) -> Iterator[ScriptedBroker]:
 
 @pytest.fixture(name="scripted_settings")
 def _scripted_settings(identities: Path, scripted: ScriptedBroker, tmp_path: Path) -> MakeSettings:
-    """Settings of a device of that broker, with changes."""
-    return partial(make_settings, identities, scripted.port, tmp_path)
+    """Settings of a device of that broker, with changes; each reading is a publish of its own."""
+    return partial(make_settings, identities, scripted.port, tmp_path, pack_bytes=0)
 
 
 def make_settings(identities: Path, broker_port: int, folder: Path, **changes: object) -> Settings:

@@ -15,12 +15,18 @@ from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
 from iot_device.connection import bootstrap
 from iot_device.ledger import Ledger
+from iot_device.reading import Reading, now
 from iot_device.reasons import Refusal
 from iot_device.run import Device
 from iot_device.settings import Settings
 
 from tests.device.a_broker import TOPIC
 from tests.support.paths import ROOT
+
+
+def degrees(device: str, temperature: float, taken: int | None = None) -> Reading:
+    """A reading of a temperature alone."""
+    return Reading(device, {"temp": temperature}, now() if taken is None else taken)
 
 
 @contextmanager
@@ -57,6 +63,7 @@ class Subscriber:
 
     def __init__(self, settings: Settings) -> None:
         self.messages: list[dict[str, object]] = []
+        self.publishes = 0
         connected = threading.Event()
         self._client: Any = mqtt5_client_builder.mtls_from_path(
             cert_filepath=str(settings.certificate),
@@ -70,13 +77,18 @@ class Subscriber:
             session_expiry_interval_sec=600,
             min_reconnect_delay_ms=100,
             max_reconnect_delay_ms=300,
-            on_publish_received=lambda data: self.messages.append(json.loads(data.publish_packet.payload)),
+            on_publish_received=self._receive,
             on_lifecycle_connection_success=lambda _: connected.set(),
         )
         self._client.start()
         assert connected.wait(10)
         topic = mqtt5.Subscription(topic_filter=TOPIC, qos=mqtt5.QoS.AT_LEAST_ONCE)
         self._client.subscribe(mqtt5.SubscribePacket(subscriptions=[topic])).result(10)
+
+    def _receive(self, data: Any) -> None:
+        payload = json.loads(data.publish_packet.payload)
+        self.messages.extend(payload if isinstance(payload, list) else [payload])
+        self.publishes += 1
 
     def wait(self, count: int, seconds: float = 15.0) -> list[dict[str, object]]:
         """Return the messages once so many have arrived."""

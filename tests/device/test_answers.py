@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 from iot_device.ledger import Ledger
-from iot_device.reading import Reading
 from iot_device.run import Device
 from iot_device.settings import Settings
 
 from tests.device.a_scripted_broker import INVALID, NOT_AUTHORIZED, QUOTA_EXCEEDED, TOO_LARGE, Cut, ScriptedBroker
-from tests.device.harness import ask, flags, running
+from tests.device.harness import ask, degrees, flags, running
 from tests.support.waiting import until
 
 MakeSettings = Callable[..., Settings]
@@ -56,7 +55,7 @@ def test_a_reading_that_is_never_accepted_is_quarantined(
     settings = scripted_settings(interval=0.2)
     with running(settings, Ledger.at(tmp_path / "ledger")) as device:
         scripted.wait(2)
-        device.spool.take("sensor-1", [Reading("sensor-1", 99.5)])
+        device.spool.take("sensor-1", [degrees("sensor-1", 99.5)])
         assert until(lambda: device.spool.counters()["quarantined"] == 1)
         before = device.delivery.ledger.acknowledged
         assert until(lambda: device.delivery.ledger.acknowledged > before + 3)
@@ -107,7 +106,7 @@ def test_a_backlog_drains_below_the_limit_and_fresh_readings_do_not_wait_for_it(
     settings = scripted_settings(interval=0.25, rate_limit=100)
     settings.state_dir.mkdir()
     device = Device(settings, Ledger())
-    device.spool.take("sensor-1", [Reading("sensor-1", 200 + number / 100) for number in range(400)])
+    device.spool.take("sensor-1", [degrees("sensor-1", 200 + number / 100) for number in range(400)])
     stop = threading.Event()
     thread = threading.Thread(target=device.run, args=(stop,))
     thread.start()

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from iot_device import certificate, clock, sensors
 from iot_device.ledger import Ledger
+from iot_device.measurements import TEMPERATURE, Measurements
 from iot_device.run import Device
 from iot_device.settings import Settings, SettingsError
 from iot_device.state import Lock
@@ -33,13 +34,14 @@ from tests.device.harness import ask, flags
 from tests.support.waiting import until
 
 MakeSettings = Callable[..., Settings]
+TEMP = Measurements(TEMPERATURE)
 
 
 def test_a_thermal_zone_is_read(scripted_settings: MakeSettings, tmp_path: Path) -> None:
     zone = tmp_path / "temp"
     zone.write_text("48125\n")
     sensor = sensors.make(scripted_settings(sensor="cpu", sensor_path=zone))
-    assert sensor() == 48.125
+    assert sensor() == {"temp": 48.125}
     zone.write_text("nonsense")
     with pytest.raises(OSError, match="whole number"):
         sensor()
@@ -53,7 +55,7 @@ def test_a_thermal_zone_is_read(scripted_settings: MakeSettings, tmp_path: Path)
     [("echo 21.5", 21.5), ("echo ' -3 '", -3.0), ("echo 2 | tr 2 4; exit 0", 4.0), ("printf 1e1", 10.0)],
 )
 def test_a_commands_output_is_a_reading(line: str, value: float) -> None:
-    assert sensors.command(line, 5)() == value
+    assert sensors.command(line, 5, TEMP)() == {"temp": value}
 
 
 @pytest.mark.parametrize(
@@ -70,13 +72,13 @@ def test_a_commands_output_is_a_reading(line: str, value: float) -> None:
 )
 def test_a_command_that_gives_no_number_is_reported(line: str, reason: str) -> None:
     with pytest.raises(OSError, match=reason):
-        sensors.command(line, 5)()
+        sensors.command(line, 5, TEMP)()
 
 
 def test_a_command_that_hangs_costs_its_time_and_no_more() -> None:
     began = time.monotonic()
     with pytest.raises(OSError, match="within"):
-        sensors.command("sleep 30", 0.3)()
+        sensors.command("sleep 30", 0.3, TEMP)()
     assert time.monotonic() - began < 3
 
 

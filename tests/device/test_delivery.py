@@ -11,9 +11,10 @@ import pytest
 from iot_device.delivery import Delivery
 from iot_device.ledger import Ledger
 from iot_device.pace import Pace
-from iot_device.reading import Reading
 from iot_device.reasons import Refusal
 from iot_device.spool import Spool
+
+from tests.device.harness import degrees
 
 Done = Callable[[Refusal | None], None]
 LOST = Refusal("AWS_ERROR_MQTT5_OPERATION_FAILED_DUE_TO_OFFLINE_QUEUE_POLICY")
@@ -26,11 +27,11 @@ QUOTA = Refusal("QUOTA_EXCEEDED", answered=True)
 class Bench:
     """A delivery whose answers and time are the test's."""
 
-    def __init__(self, folder: Path, window: int = 100) -> None:
+    def __init__(self, folder: Path, window: int = 100, **packing: int) -> None:
         self.spool = Spool(folder / "spool.db")
         self.ledger = Ledger.at(folder / "ledger")
         self.delivery = Delivery(self.spool, "sensor-1", pace=Pace(0), ledger=self.ledger, wake=lambda: None,
-                                 window=window)  # fmt: skip
+                                 window=window, **packing)  # fmt: skip
         self.delivery.line = self
         self.connected = False
         self.sent: list[tuple[float, Done]] = []
@@ -42,7 +43,7 @@ class Bench:
         self.ever.append(self.sent[-1][0])
 
     def take(self, *temperatures: float) -> None:
-        self.spool.take("sensor-1", [Reading("sensor-1", one) for one in temperatures])
+        self.spool.take("sensor-1", [degrees("sensor-1", one) for one in temperatures])
 
     def connect(self) -> None:
         self.connected = True
@@ -319,3 +320,144 @@ def test_nothing_is_quarantined_while_the_broker_accepts_nothing(bench: Bench) -
         bench.pump()
         bench.delivery._hold_until = 0.0
     assert bench.waiting() == [1, 2]
+
+
+class Packs(Bench):
+    """A bench that packs readings; `sent` holds the temperatures of each publish."""
+
+    def __init__(self, folder: Path, **packing: int) -> None:
+        super().__init__(folder, **({"pack_bytes": 5000} | packing))
+        self.publishes: list[tuple[list[float], Done]] = []
+        self.sizes: list[int] = []
+
+    def publish(self, payload: str, done: Done) -> None:
+        found = json.loads(payload)
+        self.sizes.append(len(payload.encode()))
+        readings = found if isinstance(found, list) else [found]
+        self.publishes.append(([one["temp"] for one in readings], done))
+
+    def send(self, refuse: Callable[[list[float]], Refusal | None] = lambda _: None) -> list[list[float]]:
+        """Send what may be sent, answer it, and return the temperatures of each publish."""
+        self.delivery._hold_until = 0.0
+        self.pump()
+        sent, self.publishes = self.publishes, []
+        for temperatures, done in sent:
+            done(refuse(temperatures))
+        self.pump()
+        return [temperatures for temperatures, _ in sent] + [temperatures for temperatures, _ in self.publishes]
+
+
+def test_a_backlog_is_packed_below_a_metering_step_and_one_reading_goes_alone(tmp_path: Path) -> None:
+    bench = Packs(tmp_path, window=5)
+    bench.take(*range(1000))
+    bench.connect()
+    sent: list[float] = []
+    while bench.delivery._packs or bench.waiting() or not sent:
+        bench.delivery.pump(bench.now)
+        publishes, bench.publishes = bench.publishes, []
+        for temperatures, done in publishes:
+            sent += temperatures
+            done(None)
+    assert sent == [*range(1000)]
+    assert len(bench.sizes) <= 29
+    assert max(bench.sizes) <= 5000
+    bench.take(2000)
+    assert bench.send() == [[2000]]
+    assert bench.waiting() == []
+    assert bench.ledger.acknowledged == 1001
+
+
+def test_a_pack_stays_in_the_spool_whole_until_it_is_acknowledged(tmp_path: Path) -> None:
+    bench = Packs(tmp_path)
+    bench.take(1, 2, 3)
+    bench.connect()
+    bench.pump()
+    [(temperatures, done)] = bench.publishes
+    assert (temperatures, bench.waiting()) == ([1, 2, 3], [1, 2, 3])
+    done(LOST)
+    bench.publishes.clear()
+    assert bench.send() == [[1, 2, 3]], "again, whole"
+    assert bench.waiting() == []
+
+
+def test_fresh_readings_are_in_the_next_pack_of_a_backlog(tmp_path: Path) -> None:
+    bench = Packs(tmp_path, window=1)
+    bench.take(*range(200))
+    bench.connect()
+    bench.pump()
+    bench.take(1000, 1001)
+    bench.publishes.pop()[1](None)
+    bench.pump()
+    assert {1000, 1001} <= set(bench.publishes[0][0])
+
+
+@pytest.mark.parametrize("refusal", [TOO_LARGE, UNSPECIFIED, Refusal("PAYLOAD_FORMAT_INVALID", answered=True)])
+def test_one_bad_reading_of_a_pack_is_found_and_the_others_arrive(refusal: Refusal, tmp_path: Path) -> None:
+    bench = Packs(tmp_path)
+    bench.take(*range(60))
+    bench.connect()
+    for turn in range(200):
+        if turn % 3 == 0:
+            bench.take(1000 + turn)
+        bench.send(lambda temperatures: refusal if 7 in temperatures else None)
+    bench.spool.settle()
+    assert bench.waiting() == []
+    counters = bench.spool.counters()
+    assert (counters["quarantined"], counters["acknowledged"]) == (1, counters["taken"] - 1)
+    assert bench.delivery._suspects == set()
+    bench.take(1, 2)
+    assert bench.send() == [[1, 2]], "packed again"
+
+
+def test_a_pack_on_which_the_broker_hangs_up_is_tried_reading_by_reading(tmp_path: Path) -> None:
+    bench = Packs(tmp_path)
+    bench.take(*range(60))
+    bench.connect()
+    for _ in range(80):
+        bench.pump()
+        pending, bench.publishes = bench.publishes, []
+        if any(7 in temperatures for temperatures, _ in pending):
+            bench.disconnect(TOO_LARGE, [])
+            for _, done in pending:
+                done(LOST)
+            bench.connect()
+        else:
+            for _, done in pending:
+                done(None)
+    assert bench.waiting() == []
+    assert "PACKET_TOO_LARGE" in (bench.spool.why_quarantined(8) or "")
+    assert bench.spool.counters()["quarantined"] == 1
+
+
+def test_readings_wait_until_a_pack_is_complete_or_the_device_stops(tmp_path: Path) -> None:
+    bench = Packs(tmp_path, pack=4)
+    bench.connect()
+    bench.take(1, 2, 3)
+    assert bench.send() == []
+    assert not bench.delivery.idle()
+    bench.take(4)
+    assert bench.send() == [[1, 2, 3, 4]]
+    bench.take(5)
+    assert bench.send() == []
+    bench.delivery.flush()
+    assert bench.send() == [[5]]
+    bench.take(6)
+    assert bench.send() == [], "a flush holds for what waits"
+
+
+def test_a_ledger_that_fails_in_a_pack_counts_and_writes_each_reading_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Packs(tmp_path)
+    bench.take(1, 2, 3)
+    bench.connect()
+    bench.pump()
+    bench.publishes.pop()[1](None)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.ledger, "_write", partial(fail, OSError("No space left on device")))
+        with pytest.raises(OSError, match="space"):
+            bench.pump()
+    bench.pump()
+    assert bench.ledger.acknowledged == 3
+    assert len((tmp_path / "ledger").read_text().splitlines()) == 3
+    assert bench.waiting() == []

@@ -8,13 +8,12 @@ import pytest
 from iot_device import clock, doctor
 from iot_device import settings as settings_module
 from iot_device.__main__ import main
-from iot_device.reading import Reading
 from iot_device.settings import Settings, SettingsError
 from iot_device.spool import Spool, open_spool
 from iot_device.state import Lock
 
 from tests.device.a_scripted_broker import ScriptedBroker
-from tests.device.harness import flags
+from tests.device.harness import degrees, flags
 
 MakeSettings = Callable[..., Settings]
 
@@ -139,7 +138,7 @@ def test_a_temperature_that_json_cannot_hold_is_refused(temperature: str, capsys
 
 def test_no_reading_is_published_that_is_not_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        Reading("a", float("nan")).payload()
+        degrees("a", float("nan")).payload()
 
 
 @pytest.mark.parametrize("option", [["--rate", "1e-300"], ["--rate", "1e300"], ["--duration", "1e30"]])

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 from iot_device.connection import Connection, NotConnectedError
-from iot_device.reading import Reading
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings, SettingsError
 
 from tests.device.a_broker import Broker
-from tests.device.harness import Answers, Subscriber, ask, flags, start
+from tests.device.harness import Answers, Subscriber, ask, degrees, flags, start
 
 MakeSettings = Callable[..., Settings]
 
@@ -27,10 +26,10 @@ def _subscriber(settings: MakeSettings) -> Iterator[Subscriber]:
 
 
 def test_a_reading_arrives_as_it_was_taken(settings: MakeSettings, subscriber: Subscriber) -> None:
-    answers, reading = Answers(), Reading("sensor-1", 21.5)
+    answers, reading = Answers(), degrees("sensor-1", 21.5)
     with Connection(settings()) as connection:
         connection.wait_connected(10)
-        connection.publish(reading.payload().decode(), answers)
+        connection.publish(reading.payload(), answers)
         assert answers.wait(1) == [None]
     assert subscriber.wait(1) == [reading.members()]
 

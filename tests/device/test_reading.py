@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from iot_device import reading, sensors, settings
 from iot_device.__main__ import main
+from iot_device.measurements import TEMPERATURE, Measurements
 
 
 def test_ids_carry_the_time_and_never_repeat() -> None:
@@ -33,23 +34,23 @@ def test_times_are_exact_to_the_millisecond(milliseconds: int, text: str) -> Non
 
 
 def test_a_reading_stays_the_same_however_often_it_is_sent() -> None:
-    taken = reading.Reading("sensor-1", 21.5)
+    taken = reading.Reading("sensor-1", {"temp": 21.5})
     assert taken.payload() == taken.payload()
     members = json.loads(taken.payload())
     assert set(members) == {"deviceId", "temp", "ts", "messageId"}
-    assert reading.Reading("sensor-1", 21.5).message != taken.message
+    assert reading.Reading("sensor-1", {"temp": 21.5}).message != taken.message
 
 
 def test_a_ramp_tells_its_readings_apart() -> None:
-    sensor = sensors.ramp()
-    values = [sensor() for _ in range(500)]
+    sensor = sensors.ramp(Measurements(TEMPERATURE))
+    values = [sensor()["temp"] for _ in range(500)]
     assert len(set(values)) == 500
-    assert values[:3] == [20.0, 20.01, 20.02]
+    assert list(map(float, values[:3])) == [20.0, 20.01, 20.02]
 
 
 def test_the_simulated_room_stays_liveable() -> None:
-    sensor = sensors.simulated()
-    assert all(10 < sensor() < 32 for _ in range(10_000))
+    sensor = sensors.simulated(Measurements(TEMPERATURE))
+    assert all(10 < float(sensor()["temp"]) < 32 for _ in range(10_000))
 
 
 @pytest.fixture(name="folder")

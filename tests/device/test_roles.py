@@ -8,14 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from iot_device.reading import Reading
+from iot_device.measurements import Measurements
 from iot_device.spool import Spool
 
+from tests.device.harness import degrees
 from tests.support.paths import ROOT
 
 PLAYBOOK = shutil.which("ansible-playbook", path=f"{ROOT / '.venv/bin'}:{os.environ.get('PATH', '')}") or ""
@@ -137,12 +139,36 @@ def test_each_host_has_an_endpoint_although_the_first_names_its_own(controller: 
 
 
 @ansible
+@pytest.mark.parametrize("basic_ingest", [False, True])
+def test_measurements_and_topic_of_the_deployment_reach_device_and_kit(
+    basic_ingest: bool, controller: Controller
+) -> None:
+    declared = {"temp": {"attribute": "temperature", "type": "number", "required": True, "minimum": -40.5},
+                "door open?": {"type": "boolean", "attribute": 'a "b" \\ c'}}  # fmt: skip
+    variables = controller.variables(measurements=declared, iot_basic_ingest=basic_ingest, iot_topic="a/b",
+                                     device_kit_endpoint="kits.example.com", device_kit_thing="kit-1",
+                                     deployment_name="iot-receiver")  # fmt: skip
+    folders = {"ansible.builtin.file": {"path": "{{ device_config_dir }}", "state": "directory", "mode": "0700"}}
+    load = {"ansible.builtin.include_role": {"name": "device_kit", "tasks_from": "remove", "public": True},
+            "vars": {"device_kit_folder": str(controller.folder / "none")}}  # fmt: skip
+    kit = {"ansible.builtin.template": {"src": str(ROOT / "roles/device_kit/templates/iot-device.toml.j2"),
+                                        "dest": str(controller.folder / "kit.toml"), "mode": "0644"}}  # fmt: skip
+    status, out = controller.play("edge-1", variables, folders, role("configuration"), load, kit)
+    assert status == 0, out
+    for path in (controller.folder / "etc/edge-1/iot-device.toml", controller.folder / "kit.toml"):
+        written = tomllib.loads(path.read_text())
+        assert written["measurements"] == declared
+        assert dict(Measurements(written["measurements"])).keys() == declared.keys()
+        assert written["topic"] == ("$aws/rules/forward_to_alb/a/b" if basic_ingest else "a/b")
+
+
+@ansible
 def test_a_device_with_waiting_readings_is_not_removed(controller: Controller) -> None:
     variables = controller.variables()
     program = Path(variables["device_supervisor_programs_dir"], "device-edge-1.conf")
     program.touch()
     spool = Spool(Path(variables["device_state_dir"], "spool.db"))
-    spool.take("edge-1", [Reading("edge-1", 1.0)])
+    spool.take("edge-1", [degrees("edge-1", 1.0)])
     spool.close()
     status, out = controller.play("edge-1", variables, role("absent"))
     assert status != 0

@@ -18,13 +18,13 @@ from iot_device import run
 from iot_device.connection import Connection
 from iot_device.delivery import Delivery
 from iot_device.engine import EXPIRE_S, Engine
-from iot_device.reading import Reading, now
+from iot_device.reading import now
 from iot_device.settings import Settings
 from iot_device.spool import DAY_MS, Spool
 from iot_device.state import AlreadyRunningError, Lock, is_running
 
 from tests.device.a_scripted_broker import Cut, ScriptedBroker
-from tests.device.harness import Answers, ask, flags, running, start
+from tests.device.harness import Answers, ask, degrees, flags, running, start
 from tests.support.waiting import until
 
 MakeSettings = Callable[..., Settings]
@@ -35,7 +35,7 @@ def preload(settings: Settings, count: int) -> Path:
     settings.state_dir.mkdir()
     path = settings.state_dir / "spool.db"
     spool = Spool(path)
-    spool.take("sensor-1", [Reading("sensor-1", float(number)) for number in range(count)])
+    spool.take("sensor-1", [degrees("sensor-1", float(number)) for number in range(count)])
     spool.close()
     return path
 
@@ -174,7 +174,7 @@ def test_a_check_at_that_moment_does_not_keep_it_from_starting(tmp_path: Path) -
 def test_a_clock_that_is_set_ahead_expires_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path / "spool.db")
     engine = Engine(spool, [], threading.Event(), lambda: None)
-    spool.take("a", [Reading("a", 1.0, now() - 40 * DAY_MS), Reading("a", 2.0)])
+    spool.take("a", [degrees("a", 1.0, now() - 40 * DAY_MS), degrees("a", 2.0)])
     engine._turn(time.monotonic())
     assert spool.waiting == 2, "not at once: a clock may start ahead and be corrected"
     ahead = now() + 400 * DAY_MS

@@ -11,6 +11,8 @@ from iot_device import damage
 from iot_device.reading import Reading
 from iot_device.spool import GONE, PLAUSIBLE_MS, Spool, SpoolError
 
+from tests.device.harness import degrees
+
 DAY_MS = 86_400_000
 NOW = PLAUSIBLE_MS + 1000 * DAY_MS
 MakeSpool = Callable[..., Spool]
@@ -31,7 +33,7 @@ def _opened(tmp_path: Path) -> Iterator[MakeSpool]:
 
 
 def readings(count: int, taken: int = NOW) -> list[Reading]:
-    return [Reading("sensor-1", float(number), taken + number) for number in range(count)]
+    return [degrees("sensor-1", float(number), taken + number) for number in range(count)]
 
 
 def temperatures(spool: Spool, thing: str = "sensor-1") -> list[float]:
@@ -63,7 +65,7 @@ def test_readings_outlive_a_crash(opened: MakeSpool, tmp_path: Path) -> None:
         (copy / file.name).write_bytes(file.read_bytes())
     found = Spool(copy / "spool.db")
     assert [row.payload for row in found.fetch("sensor-1", 0, found.last, 10)] == [
-        reading.payload().decode() for reading in taken
+        reading.payload() for reading in taken
     ]
     assert (found.waiting, balance(found)) == (3, 0)
 
@@ -111,7 +113,7 @@ def test_the_oldest_are_dropped_when_too_many_wait(opened: MakeSpool, caplog: py
 
 def test_the_oldest_are_dropped_when_they_wait_too_long(opened: MakeSpool, caplog: pytest.LogCaptureFixture) -> None:
     spool = opened(days=2)
-    spool.take("sensor-1", [Reading("sensor-1", 1.0, NOW - 3 * DAY_MS), Reading("sensor-1", 2.0, NOW - DAY_MS)])
+    spool.take("sensor-1", [degrees("sensor-1", 1.0, NOW - 3 * DAY_MS), degrees("sensor-1", 2.0, NOW - DAY_MS)])
     assert spool.expire(NOW) == 1
     assert temperatures(spool) == [2.0]
     assert (spool.counters()["dropped_age"], balance(spool)) == (1, 0)
@@ -120,7 +122,7 @@ def test_the_oldest_are_dropped_when_they_wait_too_long(opened: MakeSpool, caplo
 
 def test_a_clock_that_was_not_set_yet_drops_nothing(opened: MakeSpool) -> None:
     spool = opened(days=1)
-    spool.take("sensor-1", [Reading("sensor-1", 1.0, 5000)])  # 1970
+    spool.take("sensor-1", [degrees("sensor-1", 1.0, 5000)])  # 1970
     assert spool.expire(NOW) == 0
     assert temperatures(spool) == [1.0]
 
@@ -238,7 +240,7 @@ def test_a_reading_is_stored_although_the_file_is_damaged(opened: MakeSpool, tmp
     with (tmp_path / "spool.db").open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
-    spool.take("sensor-1", [Reading("sensor-1", 77.0, NOW)])
+    spool.take("sensor-1", [degrees("sensor-1", 77.0, NOW)])
     assert temperatures(spool) == [77.0]
     assert spool.last == 5001
     assert balance(spool) == 0
