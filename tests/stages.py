@@ -127,7 +127,8 @@ def style() -> Lane:
 def types() -> Lane:
     """Types, against the libraries that the code runs with."""
     return [
-        mypy("service", "service-test", "service/iot_receiver", "tests/service"),
+        mypy("service", "service-test",
+             "service/iot_receiver", "service/iot_readings", "tests/service", "tests/readings"),
         mypy("device", "device-test", "device/iot_device", "tests/device"),
         mypy("sandbox", "sandbox-test",
              "sandbox/iot_sandbox", "sandbox/roles/program_builds/files/sandbox_build", "tests/sandbox"),
@@ -148,6 +149,7 @@ def units() -> dict[str, Stage]:
     stages = [
         pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
         pytest("service", "unit", "service-test", "tests/service"),
+        pytest("readings", "unit", "service-test", "tests/readings"),
         pytest("device", "unit", "device-test", "tests/device"),
         pytest("collection", "unit", "controller", "tests/collection", beside=both),
         pytest("machine", "unit", "controller", "tests/machine", beside=both),
@@ -210,7 +212,7 @@ def plan() -> list[Phase]:
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
             *([unit[name]] for name in ("sandbox", "machine", "monitoring")), *([stage] for stage in apart),
         ],
-        [*beside, *([unit[name]] for name in ("service", "charts", "device", "playbooks", "terraform"))],
+        [*beside, *([unit[name]] for name in ("service", "readings", "charts", "device", "playbooks", "terraform"))],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),

@@ -1,0 +1,61 @@
+"""The fleet's names, from IoT's registry of things: the table itself can only tell them by a scan."""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+from iot_receiver.logs import fault
+
+PAGE_THINGS = 250  # ListThings' limit
+PAUSE_SECONDS = 0.12  # ListThings may be called ten times a second (AWS IoT Core quotas)
+REFRESH_SECONDS = 15.0
+REFRESH_SHARE = 10  # reading the registry takes at most a tenth of the time
+
+
+class Registry:
+    """Reads all things again and again, and says what it found.
+
+    Attributes:
+        complete: the whole registry was read at least once.
+        failing: why the last attempt failed; empty when it did not.
+    """
+
+    def __init__(self, session: AioSession, region: str, hidden: frozenset[str]) -> None:
+        self._session = session
+        self._region = region
+        self._hidden = hidden
+        self.complete = False
+        self.failing = ""
+
+    async def follow(self, add: Callable[[list[str]], None], keep: Callable[[set[str]], None]) -> None:
+        """Read for ever; `add` gets each page's names at once, `keep` all names when the registry is read."""
+        config = AioConfig(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+        async with self._session.create_client("iot", region_name=self._region, config=config) as client:
+            while True:
+                started = monotonic()
+                try:
+                    keep(await self._read(client, add))
+                    self.complete, self.failing = True, ""
+                except (BotoCoreError, ClientError, OSError) as error:
+                    self.failing = type(error).__name__
+                    if isinstance(error, ClientError):
+                        self.failing = str(error.response.get("Error", {}).get("Code", self.failing))
+                    fault("registry_unread", "IoT's registry of things can't be read", error=error, code=self.failing)
+                await asyncio.sleep(max(REFRESH_SECONDS, REFRESH_SHARE * (monotonic() - started)))
+
+    async def _read(self, client: Any, add: Callable[[list[str]], None]) -> set[str]:
+        names: set[str] = set()
+        token: dict[str, str] = {}
+        while True:
+            answer = await client.list_things(maxResults=PAGE_THINGS, **token)
+            page = [each["thingName"] for each in answer["things"] if each["thingName"] not in self._hidden]
+            add(page)
+            names.update(page)
+            if not answer.get("nextToken"):
+                return names
+            token = {"nextToken": answer["nextToken"]}
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,58 @@
+"""The service as it runs, with DynamoDB Local and an emulated registry of things behind it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from aiobotocore.session import AioSession, get_session
+from botocore.loaders import Loader
+from iot_readings.app import init_app
+from iot_readings.settings import Settings
+
+from tests.readings.harness import TEMPERATURE, Make, Readings
+from tests.service.conftest import aws, dynamodb_url, models, moto_url, table  # noqa: F401 - fixtures
+from tests.service.harness import REGION, Table
+
+
+@pytest.fixture
+def register(aws: None, moto_url: str) -> Iterator[Callable[..., None]]:  # noqa: F811
+    """Registers things, which are gone after the test."""
+    client: Any = botocore.session.get_session().create_client("iot", REGION, endpoint_url=moto_url)
+    names: list[str] = []
+
+    def register(*things: str) -> None:
+        for name in things:
+            client.create_thing(thingName=name)
+            names.append(name)
+
+    yield register
+    for name in names:
+        client.delete_thing(thingName=name)
+    client.close()
+
+
+@pytest.fixture
+async def make_readings(aiohttp_client: Any, aws: None, table: Table, models: Loader) -> Make:  # noqa: F811
+    """Makes the service with given settings."""
+
+    def new_session() -> AioSession:
+        session = get_session()
+        session.register_component("data_loader", models)
+        return session
+
+    async def make(**settings: Any) -> Readings:
+        known: dict[str, Any] = {"aws_region": REGION, "table_name": table.name, "measurements": (TEMPERATURE,)}
+        app = init_app(Settings(**(known | settings)), new_session)
+        return Readings(app, await aiohttp_client(app))
+
+    return make
+
+
+@pytest.fixture
+async def readings(register: Callable[..., None], make_readings: Make) -> Readings:
+    """The service with a fleet of three devices that it has read from the registry."""
+    register("d1", "d2", "d3")
+    service = await make_readings()
+    await service.complete()
+    return service

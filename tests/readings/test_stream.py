@@ -1,0 +1,110 @@
+"""Server-sent events: new readings to those who follow, whoever else is slow."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, ClientTimeout
+from iot_readings import keys, stream
+from iot_readings.readings import Reading
+from iot_readings.stream import Full, Streams, Subscription
+
+from tests.readings.harness import Readings, eventually, ledger, now, row, store
+from tests.service.harness import Table
+
+
+async def events(response: ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    """The events of a stream."""
+    name = ""
+    async for line in response.content:
+        if line.startswith(b"event: "):
+            name = line[7:].strip().decode()
+        elif line.startswith(b"data: "):
+            yield name, json.loads(line[6:])
+
+
+async def opened(readings: Readings, **parameters: str) -> ClientResponse:
+    response = await readings.client.get("/v1/stream", params=parameters, timeout=ClientTimeout(total=30))
+    assert (response.status, response.content_type) == (200, "text/event-stream")
+    return response
+
+
+@pytest.mark.parametrize("named", [{"device": "d1"}, {}])
+async def test_new_readings_come_and_older_ones_do_not(
+    readings: Readings, table: Table, named: dict[str, str]
+) -> None:
+    store(table, ledger("d1", 20, start=now() - 30_000))
+    response = await opened(readings, **named)
+    async with asyncio.timeout(20):
+        await eventually(lambda: readings.app[keys.FLEET].states()["live"])
+        sent = [row("d1", now() + number, str(number), f"new{number}") for number in range(3)]
+        store(table, [*sent, row("d2", now(), "7", "another")] if named else sent)
+        found = events(response)
+        for number in range(3):
+            name, reading = await anext(found)
+            assert (name, reading["messageId"]) == ("reading", f"new{number}")
+            assert reading["values"] == {"temperature": number}
+    response.close()
+
+
+async def test_a_first_reading_comes_too(readings: Readings, table: Table) -> None:
+    response = await opened(readings, device="d3")
+    async with asyncio.timeout(20):
+        await eventually(lambda: readings.app[keys.FLEET].states()["never"])
+        store(table, [row("d3", now(), "1", "first")])
+        assert (await anext(events(response)))[1]["messageId"] == "first"
+    response.close()
+
+
+async def test_many_streams_of_a_device_share_its_queries(readings: Readings, table: Table) -> None:
+    responses = await asyncio.gather(*(opened(readings, device="d1") for _ in range(100)))
+    assert readings.app[keys.STREAMS].open == 100
+    assert list(readings.app[keys.STREAMS].named()) == ["d1"]
+    before = readings.app[keys.TABLE].usage.queries
+    async with asyncio.timeout(20):
+        await eventually(lambda: readings.app[keys.FLEET].states()["never"])
+        store(table, [row("d1", now(), "1", "shared")])
+        for response in responses:
+            assert (await anext(events(response)))[1]["messageId"] == "shared"
+    assert readings.app[keys.TABLE].usage.queries - before < 100
+    for response in responses:
+        response.close()
+    async with asyncio.timeout(20):
+        while readings.app[keys.STREAMS].open:
+            store(table, [row("d1", now(), "1", "to find out who has gone")])
+            await asyncio.sleep(0.2)
+    assert not list(readings.app[keys.STREAMS].named())
+
+
+async def test_a_slow_client_holds_a_bounded_number_and_is_told_what_it_missed() -> None:
+    subscription = Subscription(["d1"])
+    for number in range(stream.BUFFERED + 250):
+        subscription.put(Reading("d1", "", str(number), None, None, {}))
+    text = (await subscription.next()).decode()
+    assert text.startswith('event: dropped\ndata: {"count":250}\n\n')
+    assert text.count("event: reading") == stream.BUFFERED
+    assert '"time":"250"' in text.split("\n\n")[1]
+
+
+async def test_a_quiet_stream_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.01)
+    assert (await Subscription(["d1"]).next()).startswith(b":")
+
+
+async def test_there_is_a_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_STREAMS", 1)
+    streams = Streams()
+    with streams.subscribed(["d1"]):
+        with pytest.raises(Full), streams.subscribed([]):
+            pass
+        assert streams.open == 1
+    with streams.subscribed([]):
+        assert streams.everything
+
+
+async def test_a_stream_names_fifty_devices_at_most(readings: Readings) -> None:
+    response = await readings.client.get("/v1/stream", params=[("device", str(number)) for number in range(51)])
+    assert response.status == 400
+    assert "50 times at most" in (await response.json())["detail"]
