@@ -7,8 +7,8 @@ import sys
 
 import uvloop
 from aiohttp import web
+from iot_receiver.environment import SettingsError
 from iot_receiver.logs import configure, event
-from iot_receiver.settings import SettingsError
 
 from iot_readings import keys
 from iot_readings.app import init_app

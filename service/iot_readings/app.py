@@ -1,16 +1,16 @@
 """The application: which parts there are, how they are opened and closed, and which path leads where."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
 from aiobotocore.session import AioSession, get_session
 from aiohttp import web
+from iot_receiver.background import in_background
 from iot_receiver.credentials import Credentials
+from iot_receiver.dynamodb import find_endpoint
 from iot_receiver.lifecycle import Lifecycle
 from iot_receiver.logs import fault
 from iot_receiver.problems import Handler, problem
@@ -96,18 +96,15 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 async def fresh_credentials(app: web.Application) -> AsyncIterator[None]:
     """AWS credentials are there, and stay valid."""
     await app[keys.CREDENTIALS].refresh()
-    async for _ in _in_background(app[keys.CREDENTIALS].keep_fresh()):
+    async with in_background(app[keys.CREDENTIALS].keep_fresh()):
         yield
 
 
 async def table(app: web.Application) -> AsyncIterator[None]:
     """The table can be read."""
     settings, session = app[keys.SETTINGS], app[SESSION]
-    # Only a client that has read all of DynamoDB's model knows where DynamoDB is.
-    async with session.create_client("dynamodb", region_name=settings.aws_region) as client:
-        url = client.meta.endpoint_url
     opened = Table(
-        url,
+        (await find_endpoint(session, settings.aws_region)).url,
         settings.aws_region,
         settings.table_name,
         app[keys.CREDENTIALS],
@@ -122,11 +119,11 @@ async def fleet(app: web.Application) -> AsyncIterator[None]:
     """The fleet is known, and looked at."""
     settings, streams = app[keys.SETTINGS], app[keys.STREAMS]
     made = app[keys.FLEET] = Fleet(app[keys.TABLE], settings.measurements, settings.quiet_seconds, streams.publish)
-    async for _ in _in_background(
-        app[keys.REGISTRY].follow(made.add, made.keep),
-        made.sweep(settings.sweep_rate),
-        made.follow(streams.named, settings.live_rate),
-        made.follow(lambda: made.names if streams.everything else (), settings.live_rate),
+    async with (
+        in_background(app[keys.REGISTRY].follow(made.add, made.keep)),
+        in_background(made.sweep(settings.sweep_rate)),
+        in_background(made.follow(streams.named, settings.live_rate)),
+        in_background(made.follow(lambda: made.names if streams.everything else (), settings.live_rate)),
     ):
         yield
 
@@ -138,7 +135,7 @@ async def receiver(app: web.Application) -> AsyncIterator[None]:
         yield
         return
     app[keys.RECEIVER] = Receiver()
-    async for _ in _in_background(app[keys.RECEIVER].follow(url)):
+    async with in_background(app[keys.RECEIVER].follow(url)):
         yield
 
 
@@ -147,16 +144,6 @@ async def started(app: web.Application) -> AsyncIterator[None]:
     app[keys.LIFECYCLE].started = True
     yield
     app[keys.LIFECYCLE].started = False
-
-
-async def _in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(work) for work in works]
-    yield
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _protect(_: web.Request, response: web.StreamResponse) -> None:

@@ -1,9 +1,8 @@
 """What a reading holds beside its device and time, as the deployment declares it."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
+from iot_receiver.measurements import declared
 
 NUMERIC = frozenset({"number", "integer"})
 
@@ -28,20 +27,10 @@ class Measurement:
         return self.type in NUMERIC
 
 
-def declared(text: str) -> tuple[Measurement, ...]:
-    """Read the deployment's variable `measurements`: by a message's member, the attribute, its type and unit.
+def shown(text: str) -> tuple[Measurement, ...]:
+    """Read the deployment's variable `measurements` as the receiver does.
 
     Raises:
-        ValueError: with what is expected, when it is none.
+        ValueError: with every fault, and what is expected instead.
     """
-    try:
-        given: dict[str, dict[str, Any]] = msgspec.json.decode(text, type=dict[str, dict[str, Any]])
-        measurements = tuple(
-            Measurement(str(each["attribute"]), str(each.get("type", "number")), str(each.get("unit", "")))
-            for each in given.values()
-        )
-    except (msgspec.DecodeError, KeyError):
-        measurements = ()
-    if not measurements or not all(each.type in NUMERIC | {"boolean", "string"} for each in measurements):
-        raise ValueError('measurements in JSON such as {"temp": {"attribute": "temperature", "type": "number"}}')
-    return measurements
+    return tuple(Measurement(each.attribute, each.type, each.unit or "") for each in declared(text).values())

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from iot_receiver.settings import SettingsError, _address, _matching, _one_of, _Reader, _whole
+from iot_receiver.environment import REGION, TABLE_NAME, Reader, SettingsError, address, one_of, whole
+from iot_receiver.measurements import DEFAULT_TEXT
 
-from iot_readings.measurements import Measurement, declared
+from iot_readings.measurements import Measurement, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,21 +46,19 @@ class Settings:
         Raises:
             SettingsError: naming every faulty variable with what is expected of it.
         """
-        read = _Reader(environment)
+        read = Reader(environment)
         settings = cls(
-            aws_region=read("AWS_REGION", _matching(r"[a-z]{2,4}(-[a-z]+)+-\d", "a region such as us-east-2")),
-            table_name=read(
-                "READINGS_TABLE_NAME", _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, '_', '.' or '-'")
-            ),
-            measurements=read("READINGS_MEASUREMENTS", declared, '{"temp": {"attribute": "temperature"}}'),
+            aws_region=read("AWS_REGION", REGION),
+            table_name=read("READINGS_TABLE_NAME", TABLE_NAME),
+            measurements=read("READINGS_MEASUREMENTS", shown, DEFAULT_TEXT),
             hidden_things=read("READINGS_HIDDEN_THINGS", _names, ""),
             receiver_metrics_url=read("READINGS_RECEIVER_METRICS_URL", _url, ""),
-            sweep_rate=read("READINGS_SWEEP_QUERIES_PER_SECOND", _whole(1, 1_000), "50"),
-            live_rate=read("READINGS_LIVE_QUERIES_PER_SECOND", _whole(1, 1_000), "100"),
-            quiet_seconds=read("READINGS_QUIET_SECONDS", _whole(10, 31_536_000), "900"),
-            host=read("READINGS_HOST", _address, "127.0.0.1"),
-            port=read("READINGS_PORT", _whole(1, 65_535), "8080"),
-            log_level=read("READINGS_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+            sweep_rate=read("READINGS_SWEEP_QUERIES_PER_SECOND", whole(1, 1_000), "50"),
+            live_rate=read("READINGS_LIVE_QUERIES_PER_SECOND", whole(1, 1_000), "100"),
+            quiet_seconds=read("READINGS_QUIET_SECONDS", whole(10, 31_536_000), "900"),
+            host=read("READINGS_HOST", address, "127.0.0.1"),
+            port=read("READINGS_PORT", whole(1, 65_535), "8080"),
+            log_level=read("READINGS_LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         )
         if read.faults:
             raise SettingsError(read.faults)

@@ -13,10 +13,11 @@ from aiohttp import web
 
 from iot_receiver import keys
 from iot_receiver.app import init_app
+from iot_receiver.environment import SettingsError
 from iot_receiver.logs import configure, event
 from iot_receiver.secrets import SecretsError
 from iot_receiver.server import listen
-from iot_receiver.settings import Settings, SettingsError
+from iot_receiver.settings import Settings
 
 CLOSING_SECONDS = 5.0  # for connections in use to end with an answer instead of being cut
 FINISH_SECONDS = 10.0  # for requests in flight; their deadline is far shorter

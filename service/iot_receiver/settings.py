@@ -1,31 +1,29 @@
 """Settings from the environment, checked as a whole before anything is started."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
+from iot_receiver.environment import (
+    REGION,
+    TABLE_NAME,
+    Reader,
+    SettingsError,
+    address,
+    boolean,
+    matching,
+    one_of,
+    seconds,
+    whole,
+)
 from iot_receiver.measurements import DEFAULT, DEFAULT_TEXT, Measurements, declared
 from iot_receiver.secrets import Secrets, SecretsError
 from iot_receiver.times import AHEAD_SECONDS, BEHIND_SECONDS
 
 TableSchema = Literal["message_time", "receipt_time"]
 DeviceIdCheck = Literal["client_id", "off"]
-T = TypeVar("T")
-
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
-
-
-class SettingsError(ValueError):
-    """Every fault of the environment at once, one a line."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
@@ -89,19 +87,19 @@ class Settings(StoreSettings):
         Raises:
             SettingsError: naming every faulty variable with what is expected of it.
         """
-        read = _Reader(environment)
+        read = Reader(environment)
         settings = cls(
             **_store_settings(read),
-            aws_account_id=read("RECEIVER_AWS_ACCOUNT_ID", _matching(r"\d{12}", "twelve digits")),
+            aws_account_id=read("RECEIVER_AWS_ACCOUNT_ID", matching(r"\d{12}", "twelve digits")),
             secrets_dir=read("RECEIVER_SECRETS_DIR", _folder),
             dead_letter_queue_url=read("RECEIVER_DEAD_LETTER_QUEUE_URL", _queue_url, "") or None,
             rule_dead_letter_queue_url=read("RECEIVER_RULE_DEAD_LETTER_QUEUE_URL", _queue_url, "") or None,
-            metrics_public=read("RECEIVER_METRICS_PUBLIC", _boolean, "false"),
-            host=read("RECEIVER_HOST", _address, "0.0.0.0"),  # noqa: S104
-            port=read("RECEIVER_PORT", _whole(1, 65_535), "8080"),
-            deregistration_delay=read("RECEIVER_DEREGISTRATION_DELAY_SECONDS", _seconds(0, 3_600), "30"),
-            keepalive=read("RECEIVER_KEEPALIVE_SECONDS", _seconds(1, 4_000), "75"),
-            log_level=read("RECEIVER_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+            metrics_public=read("RECEIVER_METRICS_PUBLIC", boolean, "false"),
+            host=read("RECEIVER_HOST", address, "0.0.0.0"),  # noqa: S104
+            port=read("RECEIVER_PORT", whole(1, 65_535), "8080"),
+            deregistration_delay=read("RECEIVER_DEREGISTRATION_DELAY_SECONDS", seconds(0, 3_600), "30"),
+            keepalive=read("RECEIVER_KEEPALIVE_SECONDS", seconds(1, 4_000), "75"),
+            log_level=read("RECEIVER_LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         )
         if read.faults:
             raise SettingsError(read.faults)
@@ -125,7 +123,7 @@ class RedriveSettings(StoreSettings):
         Raises:
             SettingsError: naming every faulty variable with what is expected of it.
         """
-        read = _Reader(environment)
+        read = Reader(environment)
         given = {
             "rule": read("RECEIVER_RULE_DEAD_LETTER_QUEUE_URL", _queue_url, ""),
             "receiver": read("RECEIVER_DEAD_LETTER_QUEUE_URL", _queue_url, ""),
@@ -139,83 +137,18 @@ class RedriveSettings(StoreSettings):
         return settings
 
 
-def _store_settings(read: "_Reader") -> dict[str, Any]:
+def _store_settings(read: Reader) -> dict[str, Any]:
     return {
-        "aws_region": read("AWS_REGION", _matching(r"[a-z]{2,4}(-[a-z]+)+-\d", "a region such as us-east-2")),
-        "table_name": read(
-            "RECEIVER_TABLE_NAME", _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, '_', '.' or '-'")
-        ),
-        "table_schema": read("RECEIVER_TABLE_SCHEMA", _one_of("message_time", "receipt_time"), "message_time"),
-        "rule_adds_metadata": read("RECEIVER_RULE_ADDS_METADATA", _boolean, "true"),
+        "aws_region": read("AWS_REGION", REGION),
+        "table_name": read("RECEIVER_TABLE_NAME", TABLE_NAME),
+        "table_schema": read("RECEIVER_TABLE_SCHEMA", one_of("message_time", "receipt_time"), "message_time"),
+        "rule_adds_metadata": read("RECEIVER_RULE_ADDS_METADATA", boolean, "true"),
         "measurements": read("RECEIVER_MEASUREMENTS", declared, DEFAULT_TEXT),
-        "device_id_check": read("RECEIVER_DEVICE_ID_CHECK", _one_of("client_id", "off"), "client_id"),
-        "retention_days": read("RECEIVER_RETENTION_DAYS", _whole(0, 36_500), "0"),
-        "clock_ahead": read("RECEIVER_CLOCK_AHEAD_SECONDS", _seconds(1, 315_360_000), str(AHEAD_SECONDS)),
-        "clock_behind": read("RECEIVER_CLOCK_BEHIND_SECONDS", _seconds(1, 315_360_000), str(BEHIND_SECONDS)),
+        "device_id_check": read("RECEIVER_DEVICE_ID_CHECK", one_of("client_id", "off"), "client_id"),
+        "retention_days": read("RECEIVER_RETENTION_DAYS", whole(0, 36_500), "0"),
+        "clock_ahead": read("RECEIVER_CLOCK_AHEAD_SECONDS", seconds(1, 315_360_000), str(AHEAD_SECONDS)),
+        "clock_behind": read("RECEIVER_CLOCK_BEHIND_SECONDS", seconds(1, 315_360_000), str(BEHIND_SECONDS)),
     }
-
-
-class _Reader:
-    """Reads one variable after another and gathers the faults."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self.faults: list[str] = []
-
-    def __call__(self, name: str, parse: Callable[[str], T], default: str | None = None) -> T:
-        text = self._environment.get(name, "").strip()
-        if not text:
-            if default is None:
-                self.faults.append(f"{name} is not set")
-                return cast(T, None)  # never seen: the faults are raised before the settings are used
-            text = default
-        try:
-            return parse(text)
-        except ValueError as error:
-            self.faults.append(f"{name} is {text!r}: expected {error}")
-            return cast(T, None)
-
-
-def _matching(pattern: str, expected: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise ValueError(expected)
-        return text
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(" or ".join(choices))
-        return text
-
-    return parse
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in _TRUE | _FALSE:
-        raise ValueError("true or false")
-    return text.lower() in _TRUE
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
-            raise ValueError(f"a whole number from {lowest} to {highest}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(lowest: float, highest: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not lowest <= float(text) <= highest:
-            raise ValueError(f"seconds from {lowest} to {highest}")
-        return float(text)
-
-    return parse
 
 
 def _folder(text: str) -> Path:
@@ -225,13 +158,6 @@ def _folder(text: str) -> Path:
     except SecretsError as error:
         raise ValueError(f"a folder with one secret a file; {error}") from None
     return path
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        raise ValueError("an IP address") from None
 
 
 def _queue_url(text: str) -> str:

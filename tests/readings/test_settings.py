@@ -3,7 +3,7 @@
 import pytest
 from iot_readings.measurements import Measurement
 from iot_readings.settings import Settings
-from iot_receiver.settings import SettingsError
+from iot_receiver.environment import SettingsError
 
 GOOD = {"AWS_REGION": "us-east-2", "READINGS_TABLE_NAME": "telemetry"}
 

@@ -15,8 +15,9 @@ from aiobotocore.session import get_session
 from botocore.loaders import Loader
 from iot_receiver import __main__
 from iot_receiver import queues as sqs
+from iot_receiver.environment import SettingsError
 from iot_receiver.redrive import command, run
-from iot_receiver.settings import RedriveSettings, SettingsError
+from iot_receiver.settings import RedriveSettings
 
 from tests.service.faults import Faults
 from tests.service.harness import REGION, Make, Table

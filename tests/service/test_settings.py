@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from iot_receiver.settings import Settings, SettingsError
+from iot_receiver.environment import SettingsError
+from iot_receiver.settings import Settings
 
 REQUIRED = {
     "AWS_REGION": "us-east-2",

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from iot_receiver.background import in_background
 from iot_receiver.credentials import Credentials
 from iot_receiver.dynamodb import BatchWriter
+from iot_receiver.environment import SettingsError
 from iot_receiver.logs import configure, event, fault
 from iot_receiver.messages import MessageParser
 from iot_receiver.metrics import Metrics
@@ -27,7 +28,7 @@ from iot_receiver.redrive.run import Kind, NotStoredError, Run
 from iot_receiver.redrive.stored import AT_ONCE, Stored
 from iot_receiver.redrive.tally import Tally
 from iot_receiver.rows import RowWriter
-from iot_receiver.settings import RedriveSettings, SettingsError
+from iot_receiver.settings import RedriveSettings
 from iot_receiver.store import Store
 
 _RESULTS = {"run": "redrive_finished", "list": "redrive_listed", "drop": "redrive_dropped"}
