@@ -28,8 +28,7 @@ CREDENTIAL_OPTIONS = {"region", "access_key", "endpoint_url", "profile"}
 
 def modules(collection: str) -> list[str]:
     """Full names of a collection's modules; an action without a module has its documentation among them."""
-    return sorted(f"iotweb.{collection}.{path.stem}" for path in (SOURCE / collection / "plugins/modules").iterdir()
-                  if path.suffix in (".py", ".yml"))  # fmt: skip
+    return sorted(f"iotweb.{collection}.{path.stem}" for path in (SOURCE / collection / "plugins/modules").glob("*.py"))
 
 
 PLAYBOOK: list[dict[str, Any]] = [{

@@ -23,8 +23,9 @@ def render(template: str, **variables: Any) -> dict[str, Any]:
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     known: dict[str, Any] = {}
-    for part in ("defaults", "vars"):
-        known |= loader.load_from_file(str(ROLE / part / "main.yml"), trusted_as_template=True)
+    for role in (ROLE.with_name("deployment_defaults"), ROLE):
+        for part in ("defaults", "vars"):
+            known |= loader.load_from_file(str(role / part / "main.yml"), trusted_as_template=True)
     templar = Templar(loader=loader, variables=known | PLACE | variables)
     text = (ROLE / "templates" / "monitoring" / f"{template}.yaml.j2").read_text()
     rendered: dict[str, Any] = yaml.safe_load(str(templar.template(trust_as_template(text))))

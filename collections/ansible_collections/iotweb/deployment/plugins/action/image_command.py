@@ -1,6 +1,6 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs a command that builds or pushes an image, and shows its progress: see modules/image_command.yml."""
+"""Runs a command that builds or pushes an image, and shows its progress: see modules/image_command.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Sets facts whose names share a prefix: see modules/prefixed_facts.yml."""
+"""Sets facts whose names share a prefix: see modules/prefixed_facts.py."""
 
 from __future__ import annotations
 

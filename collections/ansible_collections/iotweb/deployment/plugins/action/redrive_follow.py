@@ -1,6 +1,6 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waits for the redrive's Job and shows its progress: see modules/redrive_follow.yml."""
+"""Waits for the redrive's Job and shows its progress: see modules/redrive_follow.py."""
 
 from __future__ import annotations
 

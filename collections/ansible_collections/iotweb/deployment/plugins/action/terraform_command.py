@@ -1,6 +1,6 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs a Terraform command and shows its progress: see modules/terraform_command.yml."""
+"""Runs a Terraform command and shows its progress: see modules/terraform_command.py."""
 
 from __future__ import annotations
 
