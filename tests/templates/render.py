@@ -12,11 +12,19 @@ ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 
 def render(role: str, template: str, **variables: Any) -> dict[str, Any]:
     """A template's one YAML document, from the role's defaults and vars and what is given over them."""
+    text = (ROLES / role / "templates" / template).read_text()
+    return cast("dict[str, Any]", yaml.safe_load(str(_templar(role, variables).template(trust_as_template(text)))))
+
+
+def variable(role: str, name: str, **variables: Any) -> Any:
+    """The value of one variable that a role sees."""
+    return _templar(role, variables).template(trust_as_template("{{ " + name + " }}"))
+
+
+def _templar(role: str, variables: dict[str, Any]) -> Templar:
     loader = DataLoader()
     known: dict[str, Any] = {}
     for name in ("deployment_defaults", role):
         for part in ("defaults", "vars"):
             known |= loader.load_from_file(str(ROLES / name / part / "main.yml"), trusted_as_template=True)
-    templar = Templar(loader=loader, variables=known | variables)
-    text = (ROLES / role / "templates" / template).read_text()
-    return cast("dict[str, Any]", yaml.safe_load(str(templar.template(trust_as_template(text)))))
+    return Templar(loader=loader, variables=known | variables)

@@ -73,6 +73,66 @@ def test_the_table_has_a_line_a_queue() -> None:
     assert follow.rejections(TOLD) == ["rule, rejected: 1 x temp is not a number", "rule, kept on the queue: a-1"]
 
 
+KIND = {"reason": "temp is missing", "device": "kit-1", "messages": 3, "letters": 2,
+        "first": "2026-01-31T12:00:00.000Z", "last": "2026-01-31T13:00:00.000Z",
+        "payload": '{"deviceId":"kit-1","temperature":21.5}'}  # fmt: skip
+
+
+def test_a_listing_shows_each_device_and_reason_with_a_payload() -> None:
+    told = TOLD["receiver"] | {"storable": 5, "dropped": 0, "kinds": [KIND, KIND | {"device": ""}]}
+    assert follow.table({"rule": told}, follow.MORE["redrive_listed"])[0].endswith("left  storable")
+    assert follow.rejections({"rule": told}) == [
+        "rule, kit-1: 3 x temp is missing (2026-01-31T12:00:00.000Z to 2026-01-31T13:00:00.000Z)",
+        '    {"deviceId":"kit-1","temperature":21.5}',
+        "rule, unknown device: 3 x temp is missing (2026-01-31T12:00:00.000Z to 2026-01-31T13:00:00.000Z)",
+        '    {"deviceId":"kit-1","temperature":21.5}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "figures", "changed"),
+    [
+        ("redrive_listed", {"letters": 9, "storable": 9}, False),
+        ("redrive_dropped", {"letters": 9, "dropped": 0}, False),
+        ("redrive_dropped", {"letters": 9, "dropped": 2}, True),
+        ("redrive_finished", {"letters": 1, "kept_letters": 1}, False),
+        ("redrive_finished", {"letters": 2, "kept_letters": 1}, True),
+        ("", {"letters": 2}, False),
+    ],
+)
+def test_a_change_is_reported_only_if_there_was_one(event: str, figures: dict[str, int], changed: bool) -> None:
+    assert follow.changes(event, {"redriven": 0, "dropped": 0, "kept_letters": 0} | figures) is changed
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        ({}, ["redrive"]),
+        ({"ansible_check_mode": True}, ["redrive", "list"]),
+        ({"ansible_check_mode": True, "receiver_redrive_drop": {"queue": "rule", "reason": "r"}}, ["redrive", "list"]),
+        (
+            {"receiver_redrive_drop": {"queue": "rule", "reason": 'temp: "x" is no number'}},
+            ["redrive", "drop", "--queue", "rule", "--reason", 'temp: "x" is no number'],
+        ),
+        (
+            {"receiver_redrive_drop": {"queue": "receiver", "reason": "r", "device": ""}},
+            ["redrive", "drop", "--queue", "receiver", "--reason", "r", "--device", ""],
+        ),
+    ],
+)
+def test_a_check_lists_and_only_a_reviewed_kind_is_dropped(given: dict[str, Any], arguments: list[str]) -> None:
+    [container] = receiver("redrive_job", **given)["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == arguments
+
+
+def test_redrive_and_receiver_read_the_declared_measurements() -> None:
+    declared = {"humidity": {"attribute": "humidity", "type": "integer"}}
+    for template in ("redrive_job", "deployment"):
+        [container] = receiver(template, measurements=declared)["spec"]["template"]["spec"]["containers"]
+        [text] = [each["value"] for each in container["env"] if each["name"] == "RECEIVER_MEASUREMENTS"]
+        assert json.loads(text) == declared
+
+
 def test_a_job_without_a_last_word_was_killed() -> None:
     log = "\n".join(["Traceback ...", "{", json.dumps({"event": "redrive_progress", "message": "rule: 1"}), "[1]"])
     lines = list(follow.events(log))

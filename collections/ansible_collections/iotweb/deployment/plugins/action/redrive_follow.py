@@ -22,6 +22,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 POLL_SECONDS = 1.0
 COLUMNS = ("letters", "redriven", "already_stored", "rejected", "left")
+# Columns that only a listing or a dropping has.
+MORE = {"redrive_listed": ("storable",), "redrive_dropped": ("storable", "dropped")}
+RESULTS = ("redrive_finished", *MORE)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -39,8 +42,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result.update(
             queues=queues,
             problem=finished["problem"],
-            table=[*table(queues), *rejections(queues)],
-            changed=any(told["redriven"] or told["letters"] > told["kept_letters"] for told in queues.values()),
+            table=[*table(queues, MORE.get(finished["event"], ())), *rejections(queues)],
+            changed=any(changes(finished["event"], told) for told in queues.values()),
         )
         return result
 
@@ -105,9 +108,9 @@ def events(log: str) -> Iterator[dict[str, Any]]:
 def outcome(lines: Sequence[dict[str, Any]], state: str) -> dict[str, Any]:
     """The Job's last word, or what Kubernetes says of a Job that could not say any."""
     for line in reversed(lines):
-        if line["event"] == "redrive_finished":
+        if line["event"] in RESULTS:
             return dict(line)
-    return {"problem": f"the redrive was killed ({state})", "queues": {}}
+    return {"event": "", "problem": f"the redrive was killed ({state})", "queues": {}}
 
 
 def waits_for(pod: dict[str, Any] | None) -> str:
@@ -120,19 +123,33 @@ def waits_for(pod: dict[str, Any] | None) -> str:
     return "; ".join(said) or f"its pod is {status.get('phase')}."
 
 
-def table(queues: dict[str, dict[str, Any]]) -> list[str]:
+def changes(event: str, told: dict[str, Any]) -> bool:
+    """Whether a queue's figures say that rows were stored or dead letters deleted."""
+    if event == "redrive_finished":
+        return bool(told["redriven"] or told["letters"] > told["kept_letters"])
+    return event == "redrive_dropped" and bool(told["redriven"] or told["dropped"])
+
+
+def table(queues: dict[str, dict[str, Any]], more: Sequence[str] = ()) -> list[str]:
     """A line a queue."""
-    heads = [column.replace("_", " ") for column in COLUMNS]
-    rows = [["queue", *heads], *([name, *(str(told[column]) for column in COLUMNS)] for name, told in queues.items())]
+    columns = [*COLUMNS, *more]
+    heads = [column.replace("_", " ") for column in columns]
+    rows = [["queue", *heads], *([name, *(str(told[column]) for column in columns)] for name, told in queues.items())]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
 def rejections(queues: dict[str, dict[str, Any]]) -> list[str]:
-    """Why messages were rejected, and which letters hold them."""
+    """Why messages were rejected, of which devices, with an example of each, and which dead letters hold them."""
     lines = []
     for name, told in queues.items():
         lines += [f"{name}, rejected: {number} x {reason}" for reason, number in told["reasons"].items()]
+        for kind in told.get("kinds", []):
+            lines += [
+                f"{name}, {kind['device'] or 'unknown device'}: {kind['messages']} x {kind['reason']}"
+                f" ({kind['first']} to {kind['last']})",
+                f"    {kind['payload']}",
+            ]
         if told["kept"]:
             more = " ..." if told["kept_letters"] > len(told["kept"]) else ""
             lines.append(f"{name}, kept on the queue: {', '.join(told['kept'])}{more}")
