@@ -54,12 +54,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _follow(self, arguments: dict[str, Any]) -> tuple[int, str]:
         display, wanted = Display(), re.compile(arguments["show"])
         log = Path(arguments["chdir"]) / f"{arguments['arguments'][0]}.log"
-        running = log.with_suffix(".running")
         if arguments["announce"]:
             display.display("  " + arguments["announce"])
         with log.open("wb") as sink, log.open(encoding="utf-8", errors="replace") as source:
             log.chmod(0o600)
-            running.touch(mode=0o600)
             try:
                 process = subprocess.Popen(
                     [arguments["executable"], *arguments["arguments"]],
@@ -71,7 +69,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                     start_new_session=True,  # Ctrl-C does not reach it
                 )
             except OSError as error:
-                running.unlink()
                 fault = f"{arguments['executable']} cannot be run: {error.strerror}"
                 raise AnsibleActionFail(fault) from error
             deadline = time.monotonic() + arguments["timeout"] if arguments["timeout"] else None
@@ -81,7 +78,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                     if wanted.search(line):
                         display.display("  " + line.strip(" #\n").replace("module.stack.", ""))
                 if ended:
-                    running.unlink(missing_ok=True)
                     break
                 if deadline and time.monotonic() > deadline:
                     process.send_signal(signal.SIGKILL)

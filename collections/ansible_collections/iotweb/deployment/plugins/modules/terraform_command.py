@@ -15,8 +15,6 @@ description:
   - The command outlives Ansible. When Ansible is interrupted or killed, Terraform finishes and stores its state.
     Asked to stop, it would abandon half-made resources, and the next run would have to replace them. The next run
     waits for Terraform's lock and continues from there.
-  - While a command runs, the file C(<command>.running) stands beside its log. One that is found before a command
-    starts means that Terraform itself was killed, and may have created resources that its state does not hold.
 author:
   - IoT receiver contributors (@iotweb)
 options:

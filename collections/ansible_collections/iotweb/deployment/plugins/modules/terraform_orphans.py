@@ -8,10 +8,11 @@ DOCUMENTATION = r"""
 ---
 module: terraform_orphans
 version_added: 1.0.0
-short_description: Finds what a Terraform that was killed had made, but not yet stored in its state
+short_description: Find resources that Terraform created but did not store in its state
 description:
-  - Looks for what a plan is about to create among what stands in AWS with this deployment's tags.
-  - Without this, the next run fails on every name that is taken, and pays for what nobody knows of.
+  - Looks for what a plan is about to create among the resources in AWS that have this deployment's tags.
+  - Terraform loses a resource when it is killed, or when the answer to its request is lost after AWS has carried it
+    out. The next run would then fail on every name or address range that is taken.
   - Changes nothing.
 author:
   - IoT receiver contributors (@iotweb)
@@ -41,7 +42,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: What a killed run left behind is looked for
+- name: Look for resources that an interrupted run created
   iotweb.deployment.terraform_orphans:
     chdir: /var/lib/deployment/terraform
     plan: plan.tfplan
@@ -240,7 +241,7 @@ def main() -> None:
     try:
         imports = orphans(json.loads(shown.stdout), account)
     except (BotoCoreError, ClientError) as error:
-        module.fail_json(msg=f"What a killed run left behind cannot be looked for: {error}")
+        module.fail_json(msg=f"Cannot look for resources that an interrupted run created: {error}")
     module.exit_json(changed=False, imports=imports)
 
 
