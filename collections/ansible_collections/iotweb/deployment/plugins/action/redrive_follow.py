@@ -145,11 +145,9 @@ def rejections(queues: dict[str, dict[str, Any]]) -> list[str]:
     for name, told in queues.items():
         lines += [f"{name}, rejected: {number} x {reason}" for reason, number in told["reasons"].items()]
         for kind in told.get("kinds", []):
-            lines += [
-                f"{name}, {kind['device'] or 'unknown device'}: {kind['messages']} x {kind['reason']}"
-                f" ({kind['first']} to {kind['last']})",
-                f"    {kind['payload']}",
-            ]
+            of = f"{name}, {kind['device'] or 'unknown device'}"
+            times = f"{kind['first']} to {kind['last']}"
+            lines += [f"{of}: {kind['messages']} x {kind['reason']} ({times})", f"    {kind['payload']}"]
         if told["kept"]:
             more = " ..." if told["kept_letters"] > len(told["kept"]) else ""
             lines.append(f"{name}, kept on the queue: {', '.join(told['kept'])}{more}")
