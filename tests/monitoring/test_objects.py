@@ -55,7 +55,7 @@ def test_thresholds_rise() -> None:
 
 def test_dashboards_and_alerts_ask_for_metrics_that_there_are() -> None:
     """By the names in the receiver's source, and by those that are recorded."""
-    source = (ROOT / "service/iot_receiver/metrics.py").read_text()
+    source = (ROOT / "service/iot_receiver/exposition.py").read_text()
     quoted = set(re.findall(r'"([a-z_]+)"', source)) | set(re.findall(r"iot_receiver_([a-z_]+)", source))
     recorded = {rule["record"] for group in rules() for rule in group["rules"] if "record" in rule}
     for expression in expressions():
