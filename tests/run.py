@@ -24,13 +24,13 @@ from tests.support.paths import ROOT, STATE
 
 OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
-WORKERS = 3  # stages at a time: many wait more than they work
+WORKERS = 3  # stages at a time: most of them wait more than they compute
 running: set[subprocess.Popen[str]] = set()
 broken: set[str] = set()
 
 
 def answers(path: Path) -> bool:
-    """Whether a program listens on a Unix socket; after the machine's restart only its file is there."""
+    """Whether a program listens on a Unix socket: after a restart of the machine its file is left without one."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(str(path))
@@ -40,14 +40,14 @@ def answers(path: Path) -> bool:
 
 
 def refuse_beside_another_sandbox() -> None:
-    """Its ports, addresses and namespaces are the machine's: there is room for one."""
+    """Exit if a sandbox is up: its ports, addresses and namespaces are the machine's, so only one fits."""
     if OWNER.exists() and answers(SUPERVISOR):
         sys.exit(f"A sandbox is up, started from {OWNER.read_text().strip()}: "
                  "end it with `make sandbox-down`, then run `make test` again.")
 
 
 def interrupted(_signal: int, _frame: FrameType | None) -> None:
-    """End the stages that run, each with its children, and say what may still be there."""
+    """End the running stages with their children, and say what may be left."""
     for process in list(running):
         os.killpg(process.pid, signal.SIGTERM)
     print("interrupted" + (": `make sandbox-down` ends the sandbox" if OWNER.exists() else ""), flush=True)
@@ -75,7 +75,7 @@ def run(stage: Stage) -> tuple[int, str]:
 
 
 def report(stage: Stage, count: Count, seconds: float) -> None:
-    """One aligned line, and for a failure the log's end and where to read on."""
+    """Print one aligned line, and for a failure the end of its log and where the rest is."""
     text = (f"  {stage.name:<36}{count.passed:>4} passed {count.failed:>3} failed "
             f"{len(count.skipped):>3} skipped {seconds:>6.0f} s")
     if count.failed:
@@ -115,7 +115,7 @@ def some_tests(tests: str) -> NoReturn:
 
 
 def phases(only: str | None, part: str | None) -> list[Phase]:
-    """What to run."""
+    """The phases to run."""
     if only == "lint":
         return lint_plan()
     if only == "unit" or part:

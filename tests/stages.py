@@ -13,7 +13,7 @@ LOGS = ROOT / "build" / "test"
 
 @dataclass
 class Count:
-    """How many checks of a stage passed, failed, and were left out with which reasons."""
+    """The number of checks of a stage that passed and failed, and the reasons of those that were skipped."""
 
     passed: int = 0
     failed: int = 0
@@ -25,7 +25,7 @@ Counter = Callable[[int, Path, str], Count]
 
 @dataclass(frozen=True)
 class Stage:
-    """A command, how its checks are counted, and the stages without which it makes no sense."""
+    """A command, how its checks are counted, and the stages that must have passed before it."""
 
     name: str
     group: str
@@ -113,7 +113,7 @@ def scenario(role: str) -> Stage:
 
 
 def style() -> Lane:
-    """What is looked for in files as they are."""
+    """Checks of style."""
     return [
         Stage("ruff", "lint", ["ruff", "check", "."], one),
         Stage("yamllint", "lint", ["yamllint", "--strict", "."], one),
@@ -164,7 +164,7 @@ def units() -> dict[str, Stage]:
 
 
 def scenarios() -> tuple[Lane, list[Lane]]:
-    """Those that leave the deployment alone; then lanes of those that change the same part of it."""
+    """Scenarios that do not change the deployment, then lanes of those that change the same part of it."""
     apart = ["terraform", "deployment_facts", "preflight"]
     way = ["receiver", "load_balancer_controller", "kube_prometheus_stack", "iot_core", "verify"]  # a reading's
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
@@ -195,7 +195,7 @@ def unit_plan(parts: list[str]) -> list[Phase]:
 
 
 def plan() -> list[Phase]:
-    """All there is to run, phase after phase."""
+    """Everything, phase by phase."""
     apart, beside = scenarios()
     unit = units()
     return [

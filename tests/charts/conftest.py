@@ -1,4 +1,4 @@
-"""A control plane without nodes, of the programs that the sandbox has built, and the charts to install on it."""
+"""A Kubernetes control plane without nodes, from the programs that the sandbox has built, and charts to install."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ TOKEN = "of-the-tests-alone"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Its kubeconfig, and ways to look at it."""
+    """A cluster's kubeconfig, and commands on it."""
 
     kubeconfig: Path
 
@@ -34,9 +34,9 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """etcd, API server and controllers; without nodes no pod runs, so that Deployments must ask for none."""
+    """etcd, API server and controllers. Without nodes no pod runs, so Deployments must ask for none."""
     if not (PROGRAMS / "kube-apiserver").exists():
-        pytest.skip("Kubernetes is not there: `make sandbox` builds it")
+        pytest.skip("Kubernetes is not on this machine: `make sandbox` builds it")
     folder = tmp_path_factory.mktemp("cluster")
     etcd, peers, api, controllers = (free_port() for _ in range(4))
     subprocess.run(["openssl", "genrsa", "-out", folder / "key", "2048"], check=True, capture_output=True)
@@ -92,7 +92,7 @@ def wait_for(cluster: Cluster, log: Path) -> None:
 
 @pytest.fixture(scope="module")
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The archive of a version of the controller's chart: from beside the checkout, or its repository."""
+    """The archive of a version of the controller's chart, from this machine or the chart's repository."""
     folder = tmp_path_factory.mktemp("charts")
 
     def archive(version: str) -> Path:
@@ -103,7 +103,7 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         pull = ["timeout", "20", str(PROGRAMS / "helm"), "pull", "aws-load-balancer-controller",
                 "--repo", REPOSITORY, "--version", version, "--destination", str(folder)]
         if subprocess.run(pull, capture_output=True, check=False).returncode:
-            pytest.skip(f"the controller's chart {version} cannot be had from {REPOSITORY}")
+            pytest.skip(f"the controller's chart {version} cannot be fetched from {REPOSITORY}")
         return folder / name
 
     return archive

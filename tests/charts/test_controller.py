@@ -1,4 +1,4 @@
-"""The controller's charts, old, ours and new, on a real API server: installed, kept, upgraded, undone and removed."""
+"""The controller's charts, older, ours and newer, on a real API server: install, upgrade, roll back, remove."""
 
 import json
 import os
@@ -24,7 +24,7 @@ class Play:
         self.cluster = cluster
 
     def __call__(self, chart: Path, *arguments: str, status: int = 0, **variables: Any) -> tuple[int, str]:
-        """Run it; the number of changes and the output. A run that should fail has another status."""
+        """Run it; return the number of changes and the output. `status` is the expected one."""
         given = {"chart": str(chart), "kubeconfig": str(self.cluster.kubeconfig), "helm": str(PROGRAMS / "helm"),
                  "load_balancer_controller_replicas": 0}
         command = ["ansible-playbook", "-i", "localhost,", "tests/charts/play.yml",
@@ -37,7 +37,7 @@ class Play:
         return int(changed), output
 
     def chart(self) -> str:
-        """Name and version of what is installed."""
+        """Name and version of the installed chart."""
         [release] = json.loads(self.cluster.run("helm", "-n", "kube-system", "list", "--all", "-o", "json"))
         assert release["status"] == "deployed"
         return str(release["chart"])
@@ -50,7 +50,7 @@ class Play:
 
 @pytest.fixture(scope="module")
 def play(cluster: Cluster) -> Play:
-    """For all tests, which go on from one another."""
+    """One for all tests, which build on each other."""
     return Play(cluster)
 
 
@@ -98,14 +98,14 @@ def test_an_upgrade_keeps_the_webhooks_certificate(play: Play, chart: Chart) -> 
 
 
 def test_a_chart_whose_kinds_are_older_is_refused(play: Play, chart: Chart) -> None:
-    """Objects of the newer version may be stored by now; the API server would no longer know how to read them."""
+    """Objects of the newer version may be stored already, and an older CRD could not read them."""
     _, output = play(chart(OURS), status=2)
     assert "The chart is older than the one that defined them here" in output
     assert play.chart() == f"aws-load-balancer-controller-{NEW}"
 
 
 def test_what_fails_is_undone(play: Play, chart: Chart) -> None:
-    """No pod ever becomes ready here, so that asking for one fails."""
+    """No pod ever becomes ready here, so a release that asks for one fails."""
     _, output = play(chart(NEW), status=2, values={"replicaCount": 1})
     assert "runs again" in output, output
     assert play.chart() == f"aws-load-balancer-controller-{NEW}"

@@ -1,4 +1,4 @@
-"""The monitoring chart with its role's values, as they are outside the sandbox: with Grafana."""
+"""The monitoring chart with its role's values outside the sandbox, where Grafana is installed."""
 
 import json
 import os
@@ -17,9 +17,9 @@ CHART = KEPT / "kube-prometheus-stack-88.5.3.tgz"
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Any]:
-    """What the chart makes, by kind and name."""
+    """The chart's rendered objects, by kind and name."""
     if not CHART.exists() or not (PROGRAMS / "helm").exists():
-        pytest.skip("the monitoring chart is not there: `make sandbox` fetches it where it can be had")
+        pytest.skip("the monitoring chart is not on this machine: `make sandbox` fetches it")
     values = tmp_path_factory.mktemp("stack") / "values.json"
     environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
     subprocess.run(["ansible-playbook", "-i", "localhost,", "tests/charts/values.yml", "-e", f"file={values}"],
@@ -30,7 +30,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], A
 
 
 def environment(objects: dict[tuple[str, str], Any], container: str) -> dict[str, Any]:
-    """Variables of one of Grafana's containers."""
+    """The environment of one of Grafana's containers."""
     pod = objects["Deployment", "prometheus-grafana"]["spec"]["template"]["spec"]
     [found] = [each for each in pod["containers"] if each["name"] == container]
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in found["env"]}

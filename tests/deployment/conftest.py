@@ -1,4 +1,4 @@
-"""What the checks of a standing sandbox share: foreign clients, and ways to run our playbooks.
+"""Fixtures for tests of a running sandbox: independent clients, and ways to run our playbooks.
 
 Everything here looks at the deployment from outside: boto3, kubectl, HTTPS by the domain's name,
 and an MQTT client that is not ours.
@@ -25,9 +25,9 @@ TABLE = "iot-readings"
 
 
 def needs_chart(name: str, what: str) -> pytest.MarkDecorator:
-    """Leave tests out where the sandbox could not have a chart, and so lacks what it installs."""
+    """Skip tests of what a chart installs where the sandbox could not fetch the chart."""
     there = any((CACHE / "chart-archives").glob(f"{name}-*.tgz"))
-    return pytest.mark.skipif(not there, reason=f"{what} is not in the sandbox: its chart could not be had")
+    return pytest.mark.skipif(not there, reason=f"{what} is not in the sandbox: its chart could not be fetched")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def aws() -> Callable[[str], Any]:
 
 
 class Kubectl:
-    """kubectl with the sandbox's kubeconfig; a call's answer is parsed JSON."""
+    """kubectl with the sandbox's kubeconfig; a call returns parsed JSON."""
 
     def __init__(self) -> None:
         program = CACHE / "bin/current/kubectl"
@@ -85,13 +85,13 @@ class Kubectl:
                               check=True).stdout
 
     def receivers(self) -> list[dict[str, Any]]:
-        """The receivers' pods, in whatever state."""
+        """The receivers' pods in any state."""
         ours = ("-n", "apps", "-l", "app.kubernetes.io/name=iot-receiver")
         found: list[dict[str, Any]] = self("get", "pods", *ours)["items"]
         return found
 
     def ready_receivers(self) -> list[dict[str, Any]]:
-        """Those that are ready and stay: one that ends still answers for a while."""
+        """The pods that are ready and stay: a terminating one still answers for a while."""
         return [
             pod for pod in self.receivers()
             if "deletionTimestamp" not in pod["metadata"]

@@ -1,4 +1,4 @@
-"""The sandbox's edge hosts: the way onto them, and what became of their readings."""
+"""The sandbox's edge hosts: commands on them, and the rows of their readings."""
 
 import subprocess
 import time
@@ -29,13 +29,13 @@ def on(host: str, *command: str, given: str = "", check: bool = True, limit: int
 
 
 def count(host: str) -> tuple[int, int]:
-    """How many readings a host has ever taken, and how many of them wait; the spool counts with each commit."""
+    """The readings that a host has ever taken, and those still in its spool, which counts with each commit."""
     total, waiting = map(int, on(host, "python3", "-", given=COUNT).split())
     return total, waiting
 
 
 def taken(host: str) -> int:
-    """Count the readings ever taken by a publisher that is stopped, all of which it has delivered."""
+    """Count the readings that a stopped publisher has ever taken; it must have delivered all of them."""
     total, waiting = count(host)
     assert waiting == 0
     return total
@@ -51,7 +51,7 @@ def cut_power(host: str) -> None:
 
 
 def now() -> str:
-    """This instant, as rows have it; hosts have this machine's clock."""
+    """The time now, in the rows' format; hosts share this machine's clock."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")[:23]
 
 

@@ -1,4 +1,4 @@
-"""DynamoDB with faults: between the receivers and DynamoDB Local, for as long as a test lasts."""
+"""A faulty DynamoDB: a proxy between the receivers and DynamoDB Local while a test runs."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ THROTTLED = json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedT
 
 
 class Faulty(ThreadingHTTPServer):
-    """Hands on what it is asked, late or not at all.
+    """Forwards calls late, or throttles them.
 
     :ivar delay: seconds before each call.
     :ivar throttled: the share of calls that are refused as too many.
@@ -39,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Faulty
 
     def do_POST(self) -> None:
-        """One call."""
+        """Forward one call."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         time.sleep(self.server.delay)
         if random.random() < self.server.throttled:  # noqa: S311
@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
         except OSError:
-            self.close_connection = True  # the receiver has waited long enough
+            self.close_connection = True  # the receiver has given up
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
         """Say nothing."""
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def faulty_dynamodb(kubectl: Kubectl) -> Iterator[Faulty]:
-    """Have the receivers write through it, and directly again afterwards."""
+    """Let the receivers write through the proxy, and directly again afterwards."""
     server = Faulty()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

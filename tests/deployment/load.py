@@ -1,4 +1,4 @@
-"""Messages at a steady rate against the domain, each noted with its answer: what was promised and what was stored."""
+"""Messages to the domain at a steady rate, with their answers, to compare with what was stored."""
 
 import http.client
 import itertools

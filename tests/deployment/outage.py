@@ -1,4 +1,4 @@
-"""Receivers that are away for a while, and what becomes of the readings of that while."""
+"""An outage of all receivers, and what becomes of the readings sent meanwhile."""
 
 import re
 import time
@@ -17,7 +17,7 @@ RECEIVER = ("deployment", "iot-receiver", "-n", "apps")
 
 
 def scale(kubectl: Kubectl, replicas: int) -> None:
-    """Have so many receivers, and wait until they serve."""
+    """Scale the receivers, and wait until they serve."""
     kubectl("scale", *RECEIVER, f"--replicas={replicas}")
     deadline = time.monotonic() + 60
     while kubectl("get", *RECEIVER)["status"].get("readyReplicas", 0) != replicas:
@@ -26,7 +26,7 @@ def scale(kubectl: Kubectl, replicas: int) -> None:
 
 
 def letters(aws: Aws) -> int:
-    """How many dead letters there are, also those that a redrive has looked at and hidden for a while."""
+    """The number of dead letters, including those that a redrive has received and that SQS hides for a while."""
     sqs = aws("sqs")
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return sum(
@@ -35,7 +35,7 @@ def letters(aws: Aws) -> int:
 
 
 def settled(aws: Aws) -> int:
-    """The number of dead letters once nothing is on its way to be one."""
+    """The number of dead letters once no message is still being retried."""
     before, deadline = -1, time.monotonic() + 60
     while before != (now := letters(aws)) or under_way():
         assert time.monotonic() < deadline
@@ -45,7 +45,7 @@ def settled(aws: Aws) -> int:
 
 
 def under_way() -> bool:
-    """Whether the rules engine has more in hand than the odd reading of a host."""
+    """Whether the rules engine is delivering more than an edge host's occasional reading."""
     with urllib.request.urlopen("http://10.213.0.1:4567/metrics", timeout=10) as answer:
         found = re.search(r"^iot_rules_in_flight (\d+)", answer.read().decode(), re.MULTILINE)
     assert found
@@ -64,7 +64,7 @@ def told(recap: Recap, queue: str) -> dict[str, int]:
 def survived(
     aws: Aws, kubectl: Kubectl, playbook: Playbook, folder: Path, *, rate: int, seconds: float
 ) -> Telemetry:
-    """Have no receivers for some seconds under load, then redrive twice: each reading is one row in the end."""
+    """Stop all receivers for some seconds under load, then redrive twice: each reading ends as one row."""
     before = letters(aws)
     with telemetry(aws, folder, rate) as load:
         time.sleep(1)
@@ -89,7 +89,7 @@ def survived(
         again = playbook("playbooks/redrive.yml")
         second = told(again, "rule")
         assert second["redriven"] == 0
-        assert second["letters"] <= second["rejected"]  # what is left holds something that is no reading
+        assert second["letters"] <= second["rejected"]  # what is left holds an invalid reading
         assert again.changed == 0, again.output[-4000:]
         assert load.rows() == rows
     return load

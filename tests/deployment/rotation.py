@@ -1,4 +1,4 @@
-"""What is seen of a rotation from outside: labels, secrets, refusals; and how it is broken off."""
+"""A rotation seen from outside: labels, secrets, refusals; and how to interrupt it."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ def refused() -> int:
 
 
 def kill_at(step: str, after: float, *arguments: str) -> str:
-    """Run the rotation until some seconds after a task has begun, and kill it; its output."""
+    """Run the rotation, kill it some seconds after a task has begun, and return its output."""
     # A task's name is shown when it begins only where skipped ones are shown as well.
     environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1",
                                 "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}

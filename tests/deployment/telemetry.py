@@ -1,4 +1,4 @@
-"""Devices of a test's own that publish at a steady rate, with a ledger of what the broker took."""
+"""Test devices that publish at a steady rate, with a ledger of what the broker acknowledged."""
 
 import json
 import ssl
@@ -21,12 +21,12 @@ ENDPOINT = "sandbox-ats.iot.us-east-2.amazonaws.com"
 TOPIC = "things/telemetry"
 POLICY = "iot-thing-policy"
 PER_DEVICE = 100  # messages a second: IoT Core takes no more from one connection
-NAMELESS = 5  # each of so many readings has neither time nor id, and is known by its temperature
+NAMELESS = 5  # every so many readings one has neither time nor id and is identified by its temperature
 
 
 @contextmanager
 def thing(iot: Any, folder: Path) -> Iterator[str]:
-    """A thing with a certificate in a folder, and neither any more afterwards."""
+    """A thing, and its certificate in a folder, until the block ends."""
     name = f"load-{uuid.uuid4().hex[:8]}"
     iot.create_thing(thingName=name)
     made = iot.create_keys_and_certificate(setAsActive=True)
@@ -46,7 +46,7 @@ def thing(iot: Any, folder: Path) -> Iterator[str]:
 
 
 class Device:
-    """One connection that publishes until it is stopped, and knows what was acknowledged."""
+    """One connection that publishes until it is stopped and records acknowledgements."""
 
     def __init__(self, name: str, folder: Path, rate: float) -> None:
         self.name, self.rate = name, rate
@@ -64,18 +64,18 @@ class Device:
 
     @property
     def taken(self) -> set[str]:
-        """Ids, or temperatures, of what the broker took."""
+        """Ids, or temperatures, of the readings that the broker acknowledged."""
         return {self._sent[number] for number in self._acknowledged & self._sent.keys()}
 
     def start(self) -> None:
-        """Connect, and publish from now on."""
+        """Connect and start to publish."""
         self._client.connect(ENDPOINT, 8883, keepalive=20)
         self._client.loop_start()
-        assert self._connected.wait(20), "the broker does not let the test's device in"
+        assert self._connected.wait(20), "the broker refuses the test's device"
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish no more, and wait for what is under way."""
+        """Stop publishing, and wait for outstanding acknowledgements."""
         self._stop.set()
         self._thread.join()
         until = time.monotonic() + 20
@@ -95,27 +95,27 @@ class Device:
 
 
 class Telemetry:
-    """Several devices, and the rows that became of their readings."""
+    """Several devices, and the rows of their readings."""
 
     def __init__(self, devices: list[Device], dynamodb: Any) -> None:
         self._devices, self._dynamodb = devices, dynamodb
 
     @property
     def published(self) -> int:
-        """Readings that the broker took."""
+        """The readings that the broker acknowledged."""
         return sum(len(device.taken) for device in self._devices)
 
     def stop(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         for device in self._devices:
             device.stop()
 
     def rows(self) -> Counter[str]:
-        """How many rows there are of each reading."""
+        """The number of rows of each reading."""
         return Counter(f"{device.name} {identity}" for device in self._devices for identity in self._rows(device.name))
 
     def missing(self, wait: float) -> list[str]:
-        """Readings that the broker took and that are no rows, at the latest after some seconds."""
+        """Acknowledged readings without a row; waits some seconds for the last ones."""
         until = time.monotonic() + wait
         while True:
             taken = {f"{device.name} {identity}" for device in self._devices for identity in device.taken}
@@ -134,7 +134,7 @@ class Telemetry:
 
 @contextmanager
 def telemetry(aws: Any, folder: Path, rate: int) -> Iterator[Telemetry]:
-    """Readings at a rate, all devices together, from now until the block ends."""
+    """Readings at a rate for all devices together, until the block ends."""
     with ExitStack() as stack:
         names = [stack.enter_context(thing(aws("iot"), folder)) for _ in range(-(-rate // PER_DEVICE))]
         devices = [Device(name, folder, rate / len(names)) for name in names]

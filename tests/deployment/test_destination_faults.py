@@ -1,4 +1,4 @@
-"""Role iot_core on receivers that AWS could not use: it says which fault it is, and what to do."""
+"""Role iot_core names the fault of a receiver that AWS could not use, and the fix."""
 
 import json
 import ssl
@@ -21,7 +21,7 @@ CA = STATE / "ca"
 
 
 def certificate(folder: Path, name: str, *signed: str) -> Path:
-    """A certificate for localhost, signed by itself unless an authority is given; its key is beside it."""
+    """A certificate for localhost, self-signed unless an authority is given; its key is beside it."""
     return make_certificate(folder, name, "-addext", "subjectAltName=DNS:localhost",
                             "-addext", "basicConstraints=critical,CA:FALSE", *signed, subject="localhost")
 
@@ -56,7 +56,7 @@ def server(shown: Path, statuses: dict[str, int]) -> Iterator[str]:
 
 @pytest.fixture
 def urls(tmp_path: Path, aws: Aws) -> Iterator[dict[str, str]]:
-    """A URL for each fault; what the role makes of them is gone afterwards."""
+    """A URL for each fault; destinations that the role makes for them are deleted afterwards."""
     good = certificate(tmp_path, "good", "-CA", str(CA / "ca.crt"), "-CAkey", str(CA / "ca.key"))
     itself = certificate(tmp_path, "itself")
     with ExitStack() as stack:

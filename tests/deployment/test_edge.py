@@ -1,4 +1,4 @@
-"""Edge hosts: real ones under systemd, reached by SSH, whose power is cut; every reading of theirs is one row."""
+"""Edge hosts under systemd, reached by SSH, lose their power; each of their readings is one row."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The HTTPS domain as anybody on the internet, or AWS, meets it."""
+"""The HTTPS domain as the internet, or AWS, sees it."""
 
 import ssl
 import time
@@ -17,7 +17,7 @@ Aws = Callable[[str], Any]
 
 @pytest.fixture(scope="module")
 def https() -> httpx.Client:
-    """A client that trusts the sandbox's CA and resolves the domain as everybody does."""
+    """A client that trusts the sandbox's CA and resolves the domain by DNS."""
     return httpx.Client(base_url=f"https://{DOMAIN}", trust_env=False, timeout=10,
                         verify=ssl.create_default_context(cafile=str(STATE / "ca" / "ca.crt")))
 

@@ -1,4 +1,4 @@
-"""A kit's certificate in the hands of an MQTT client that is not ours (Eclipse Paho)."""
+"""A kit's certificate, used by an independent MQTT client (Eclipse Paho)."""
 
 import json
 import ssl
@@ -36,7 +36,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Device:
-    """A connection that remembers what the broker answered."""
+    """A connection that records the broker's answers."""
 
     def __init__(self, kit: Path, client_id: str) -> None:
         self.connected, self.refused = threading.Event(), threading.Event()

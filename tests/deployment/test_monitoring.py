@@ -1,4 +1,4 @@
-"""Prometheus finds the receivers, people are told in time, and every panel has something to show."""
+"""Prometheus finds the receivers, alerts fire in time, and every panel has data."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 print(sum(len(family.samples) for family in parse(sys.stdin.read())))
 """
 RECEIVERS = 'namespace="apps",job="iot-receiver"'
-# The first always fires, to show that alerts get through. Of the receiver's own, other tests are the cause.
+# Watchdog always fires, to show that alerts get through. The receiver's own have their cause in other tests.
 EXPECTED = {"Watchdog", "InfoInhibitor"}
 
 monitored = needs_chart("kube-prometheus-stack", "monitoring")

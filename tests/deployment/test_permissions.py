@@ -1,4 +1,4 @@
-"""Who may do what: the rule's role by IAM's simulator, the operator by preflight."""
+"""Permissions: of the rule's role, by IAM's simulator; of the operator, by preflight."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def test_rules_role_is_taken_by_iot_core_alone(aws: Aws) -> None:
 
 @pytest.fixture
 def operator(aws: Aws) -> Iterator[dict[str, str]]:
-    """Keys of somebody who may do everything but pass roles."""
+    """Keys of a user who may do everything except pass roles."""
     iam, name = aws("iam"), "may-not-pass"
     statements = [{"Effect": "Allow", "Action": "*", "Resource": "*"},
                   {"Effect": "Deny", "Action": "iam:PassRole", "Resource": RULE_ROLE}]

@@ -1,4 +1,4 @@
-"""Runs of the playbook on a deployment that stands."""
+"""Runs of the playbook on an existing deployment."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/main.
 
 
 def changes(recap: Recap) -> list[str]:
-    """The tasks of a run that say they changed something, each with what follows it."""
+    """The tasks of a run that report a change, each with the lines that follow it."""
     return re.findall(r"^TASK \[.*\n(?:(?!TASK).*\n)*?changed: (?:.*\n){1,20}", recap.output, re.MULTILINE)
 
 

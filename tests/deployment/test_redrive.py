@@ -1,4 +1,4 @@
-"""An outage under load: what could not be delivered becomes dead letters, and by a redrive rows, each once."""
+"""An outage under load: what could not be delivered becomes dead letters, and a redrive makes each one row."""
 
 from pathlib import Path
 

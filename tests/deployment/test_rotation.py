@@ -1,4 +1,4 @@
-"""The shared secret becomes another one under load, by a playbook that is killed at each of its steps."""
+"""The shared secret is rotated under load by a playbook that is killed at each of its steps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +11,8 @@ from tests.deployment.telemetry import telemetry
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]
 RATE = 200  # messages a second
-# Tasks in which a run is killed, and after how many seconds; the run after it goes on from what it left. What is met
-# that way: a secret that is staged, one that is just being promoted, and an old one that is still taken.
+# Tasks in which a run is killed, and after how many seconds; the next run continues from there. The states met
+# this way: a staged secret, one that is being promoted, and an old one that is still accepted.
 STEPS = {"Every pod takes the newest": 0.0, "Next secret is promoted": 0.8, "Nobody uses the old secret": 0.5}
 
 
@@ -20,7 +20,7 @@ def test_killed_at_every_step_under_load_no_message_is_refused_or_lost(
     playbook: Playbook, aws: Aws, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     if len(labels(aws)) > 1:
-        assert playbook(ROTATION).status == 0  # what somebody broke off before
+        assert playbook(ROTATION).status == 0  # what an earlier run left unfinished
     old, before = labels(aws)["AWSCURRENT"], refused()
     assert labels(aws) == {"AWSCURRENT": old}
     assert accepted(kubectl) == {"current": old}

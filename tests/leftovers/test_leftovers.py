@@ -18,7 +18,7 @@ def test_no_process_is_left() -> None:
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it ended between the listing and the look
+            continue  # it ended after it was listed
         if STATE in command or f"{CACHE}/bin" in command or f"{CACHE}/venv" in command:
             left.append(command)
     assert left == []

@@ -17,12 +17,12 @@ from tests.support.paths import ROOT
 INSTEAD = {
     r"\b(is|are|was|were|be|been) told\b": "the message says; is reported; raise",
     r"\b(is|are) known\b(?=\n|$)": "read the …; look up the … (in a task's name)",
-    r"\b(mend|mends|mended|mending)\b": "fix",
+    r"(?i)\b(mend|mends|mended|mending)\b": "fix",
     r"\b(broken|breaks?|broke) (it )?off\b": "interrupted",
     r"\b(put|puts|putting) by\b": "quarantined; moved to",
     r"\bsets? aside\b": "quarantined; moved to",
     # An alphabet's letters are letters.
-    r"(?<!dead )(?<!dead-)(?<!capital )(?<!case )\bletters?\b(?!,? (and |or )?digits?)": "dead letter; queued message",
+    r"(?<!ead[ -])(?<!capital )(?<!case )\bletters?\b(?!,? (and |or )?digits?)": "dead letter; queued message",
     r"\bWhat\b[^.:\n]*\bis (told|known|said)\b": "say it as a statement",
     r"\bmore to do than to\b": "a run is already in progress",
     r"\bis good for nothing\b": "is revoked",

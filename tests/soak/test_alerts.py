@@ -1,4 +1,4 @@
-"""Each alert for its real cause, told to Alertmanager in time, and none in ten minutes of healthy load."""
+"""Each alert reaches Alertmanager in time for its real cause; none does in ten minutes of healthy load."""
 
 import base64
 import json
@@ -54,16 +54,16 @@ class Monitoring:
         return found
 
     def active(self) -> set[str]:
-        """What Alertmanager has been told of and is not over."""
+        """The alerts that Alertmanager holds as active."""
         found = requests.get(f"{self._alertmanager}/api/v2/alerts", timeout=10).json()
         return {alert["labels"]["alertname"] for alert in found}
 
     def told(self) -> set[str]:
-        """The same without what is told on a healthy cluster."""
+        """The same, without those that fire on a healthy cluster."""
         return self.active() - ALWAYS
 
     def forget(self) -> None:
-        """Have both begin anew: what lies on a node goes with its pod."""
+        """Restart both with empty storage: what is on a node is lost with its pod."""
         self._kubectl.text("delete", "pod", *PODS, "-n", "monitoring", "--wait", limit=120)
         self.until(lambda: len(self.ask('up{namespace="apps",job="iot-receiver"} == 1')) == 2, 120, "a new Prometheus")
         self.until(lambda: "Watchdog" in self.active(), 120, "the alert that always fires")
@@ -71,7 +71,7 @@ class Monitoring:
         self._caused.clear()
 
     def until(self, holds: Callable[[], Any], seconds: float, what: str) -> float:
-        """Wait until something holds; how long that took."""
+        """Wait until something holds; return how long that took."""
         started = time.monotonic()
         while True:
             try:
@@ -83,7 +83,7 @@ class Monitoring:
             time.sleep(1)
 
     def tells(self, *alerts: str, besides: tuple[str, ...] = ()) -> None:
-        """These are told in time, and nothing but what may be told besides them or was told before."""
+        """These fire in time, and no others but those allowed and those that fired before."""
         started, missing = time.monotonic(), set(alerts)
         self._caused |= {*alerts, *besides}
         while missing:
@@ -97,12 +97,12 @@ class Monitoring:
 
 @pytest.fixture(scope="module")
 def monitoring(kubectl: Kubectl, playbook: Playbook) -> Iterator[Monitoring]:
-    """All of it silent and without a past, before and afterwards."""
+    """Monitoring without alerts and history, before and afterwards."""
     found = Monitoring(kubectl)
 
     def without_a_past() -> None:
-        assert playbook("playbooks/redrive.yml").status == 0  # letters are told of for as long as they wait
-        found.until(lambda: not found.ask("iot_receiver_dead_letters > 0"), 120, "queues without a letter")
+        assert playbook("playbooks/redrive.yml").status == 0  # dead letters keep their alert firing
+        found.until(lambda: not found.ask("iot_receiver_dead_letters > 0"), 120, "empty dead-letter queues")
         found.forget()
 
     without_a_past()
@@ -112,7 +112,7 @@ def monitoring(kubectl: Kubectl, playbook: Playbook) -> Iterator[Monitoring]:
 
 @pytest.fixture(scope="module")
 def impatient(playbook: Playbook) -> Iterator[None]:
-    """Alerts that wait by a variable of the role's wait for as little as they can."""
+    """Set the role's waiting times of alerts to their minimum."""
     try:
         assert playbook(*SITE, "-e", json.dumps(IMPATIENT)).status == 0
         yield
@@ -159,13 +159,13 @@ def readings() -> list[dict[str, Any]]:
 
 
 def no_reading() -> dict[str, Any]:
-    """A single message that is none, for which a device would be told 422."""
+    """A single invalid message, which is answered with 422."""
     return {"deviceId": "alerts", "temp": "warm"}
 
 
 @contextmanager
 def replaced(kubectl: Kubectl) -> Iterator[str]:
-    """A secret that was replaced and is still taken."""
+    """A replaced secret that is still accepted."""
     old = secrets.token_urlsafe(32)
     patch = json.dumps({"data": {"previous": base64.b64encode(old.encode()).decode()}})
     kubectl.text("patch", "secret", "iot-receiver", "-n", "apps", "--type=merge", "-p", patch)
@@ -177,7 +177,7 @@ def replaced(kubectl: Kubectl) -> Iterator[str]:
 
 
 def hosts(command: str) -> None:
-    """Have the edge hosts' publishers start or stop."""
+    """Start or stop the edge hosts' publishers."""
     for host in HOSTS:
         subprocess.run(["ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
                         "-o", "UserKnownHostsFile=/dev/null", "-i", str(STATE / "edge/key"), f"root@{host}",
@@ -186,7 +186,7 @@ def hosts(command: str) -> None:
 
 
 def scaled(kubectl: Kubectl, replicas: int) -> None:
-    """Have so many receivers."""
+    """Scale the receivers."""
     kubectl.text("scale", *DEPLOYMENT, f"--replicas={replicas}")
 
 
@@ -237,19 +237,19 @@ def test_one_receiver_is_missing_then_all_are(monitoring: Monitoring, kubectl: K
         kubectl.text("rollout", "status", "deployment/iot-receiver", "-n", "apps", limit=120)
     # What the edge hosts published meanwhile waits on the rule's queue.
     monitoring.until(lambda: monitoring.ask('ALERTS{alertname="IotDeadLetters",queue="rule",alertstate="firing"}'),
-                     IN_TIME, "the letters of the rule")
+                     IN_TIME, "the dead letters of the rule")
 
 
 def test_dynamodb_is_slow_then_throttles_then_does_not_answer(
     monitoring: Monitoring, kubectl: Kubectl, secret: str
 ) -> None:
     with faulty_dynamodb(kubectl) as dynamodb, Traffic(secret, readings):
-        time.sleep(20)  # of health, so that what follows is a change
+        time.sleep(20)  # of healthy operation, so that the next fault is a change
         dynamodb.delay = 0.3
         monitoring.tells("IotReceiverWritesSlow")
         dynamodb.delay, dynamodb.throttled = 0.0, 0.3
         monitoring.tells("IotReceiverThrottled")
-        dynamodb.delay, dynamodb.throttled = 2.0, 0.0  # longer than the receivers wait
+        dynamodb.delay, dynamodb.throttled = 2.0, 0.0  # beyond the receivers' timeout
         monitoring.tells("IotReceiverBudgetBurnsFast", "IotReceiverBudgetBurnsSlow", "IotReceiverQueueing")
 
 

@@ -1,4 +1,4 @@
-"""The number of receivers follows their load, and neither clients nor a run of site.yml are in its way."""
+"""The number of receivers follows their load, without errors to clients and undisturbed by site.yml."""
 
 import json
 import subprocess
@@ -24,14 +24,14 @@ pytestmark = needs_chart("metrics-server", "metrics-server")
 
 @pytest.fixture
 def unscaled(playbook: Playbook) -> Iterator[None]:
-    """The receivers as they were, once the test is over."""
+    """Restore the receivers after the test."""
     yield
     playbook(*SITE)
 
 
 @contextmanager
 def wanted(kubectl: Kubectl) -> Iterator[Callable[[], list[int]]]:
-    """Every number of pods that is wanted while the block runs."""
+    """Every number of pods that the Deployment asks for while the block runs."""
     watch = [*kubectl.command, "get", *DEPLOYMENT, "--watch", "-o", 'jsonpath={.spec.replicas}{"\\n"}']
     with subprocess.Popen(watch, text=True, stdout=subprocess.PIPE) as running:
         def end() -> list[int]:

@@ -1,4 +1,4 @@
-"""The destination before the real receiver, left in each of its statuses, and made by two runs at once."""
+"""The real receiver's destination: left in each of its statuses, and made by two runs at once."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ URL = f"https://{DOMAIN}/ingest"
 
 
 def statuses(aws: Aws) -> list[str]:
-    """Those of the URL's destinations."""
+    """The statuses of the URL's destinations."""
     held = aws("iot").list_topic_rule_destinations()["destinationSummaries"]
     return [one["status"] for one in held if one["httpUrlSummary"]["confirmationUrl"] == URL]
 
 
 @pytest.fixture
 def arn(aws: Aws, playbook: Playbook) -> Iterator[str]:
-    """The destination, enabled. What became a dead letter meanwhile is a row afterwards."""
+    """The enabled destination. Dead letters of the test are redriven afterwards."""
     [held] = aws("iot").list_topic_rule_destinations()["destinationSummaries"]
     assert held["status"] == "ENABLED"
     yield held["arn"]
@@ -55,7 +55,7 @@ def test_one_in_error_is_enabled_once_there_are_receivers(
         until = time.monotonic() + 60
         while statuses(aws) != ["ERROR"]:
             assert time.monotonic() < until
-            if statuses(aws) == ["ENABLED"]:  # by a receiver that is about to go
+            if statuses(aws) == ["ENABLED"]:  # by a receiver that is about to end
                 aws("iot").update_topic_rule_destination(arn=arn, status="IN_PROGRESS")
             time.sleep(1)
         refused = playbook(*ROLE, "-e", "iot_core_url_timeout=5")

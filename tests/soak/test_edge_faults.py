@@ -1,4 +1,4 @@
-"""Faults of an edge host's surroundings, one after the other; each reading it took is one row in the end.
+"""Faults around an edge host, one after the other; each reading that it took ends as one row.
 
 Three counts must agree: the spool's own, which is stored in the same commit as the reading; the ledger's, of what the
 broker acknowledged; the table's. EDGE_LINK_DOWN_SECONDS and EDGE_SPOOLED make the dead link's test shorter.
@@ -39,7 +39,7 @@ DEAD_LINK = """table inet soak {
 
 
 class Publisher:
-    """The host's publisher, with a ledger, from an instant at which it was stopped and had delivered everything."""
+    """The host's publisher with a ledger, started from a point at which it had delivered everything."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -58,10 +58,10 @@ class Publisher:
         on(self.host, "systemctl", "restart", "iot-device")
 
     def wait_drained(self, seconds: float) -> None:
-        """Wait until no more than what was just read waits."""
+        """Wait until only the newest readings are in the spool."""
         until = time.monotonic() + seconds
         while count(self.host)[1] > 20:
-            assert time.monotonic() < until, f"{count(self.host)[1]} readings wait still"
+            assert time.monotonic() < until, f"{count(self.host)[1]} readings are still in the spool"
             time.sleep(2)
 
     def proven(self, aws: Aws) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ class Publisher:
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    """The host's publisher, which is as the role left it afterwards."""
+    """The host's publisher; afterwards it is again as the role configured it."""
     try:
         yield Publisher(HOST)
     finally:
@@ -93,7 +93,7 @@ def publisher() -> Iterator[Publisher]:
 
 @contextmanager
 def dead_link(host: str) -> Iterator[None]:
-    """Nothing comes from or to the host but SSH; nobody is told."""
+    """Drop the host's packets silently, except SSH."""
     inside = ["ip", "netns", "exec", f"iot-sandbox.{host}", "nft"]
     subprocess.run([*inside, "-f", "-"], input=DEAD_LINK, text=True, check=True)
     try:
@@ -103,7 +103,7 @@ def dead_link(host: str) -> Iterator[None]:
 
 
 def busiest_second(instants: list[float]) -> int:
-    """The most of these instants that lie within one second."""
+    """The largest number of these times within one second."""
     most = first = 0
     for last, instant in enumerate(instants):
         while instant - instants[first] >= 1:
@@ -201,7 +201,7 @@ def test_a_fleet_is_simulated_at_two_thousand_readings_a_second(aws: Aws, tmp_pa
         done = subprocess.run(
             [program, "simulate", f"--kits={tmp_path}/kits", f"--devices={CONNECTIONS}", f"--rate={RATE}",
              f"--count={RATE * SECONDS}", f"--ledger={tmp_path}/ledger"], capture_output=True, text=True, check=False)
-        print(done.stdout + done.stderr)  # the rate among it: no matter for a check, as others may use this machine
+        print(done.stdout + done.stderr)  # the rate depends on the machine's other users: shown, not asserted
         assert done.returncode == 0
         sent: dict[str, set[str]] = {}
         for line in map(json.loads, (tmp_path / "ledger").read_text().splitlines()):

@@ -1,4 +1,4 @@
-"""What the role writes on the Ingress is the load balancer's state; what it can't be is told, and nothing is lost."""
+"""The load balancer follows the Ingress; impossible settings fail with their reason, and no reading is lost."""
 
 import json
 import time
@@ -22,13 +22,13 @@ CHANGED = {
 
 @pytest.fixture(autouse=True)
 def restored(playbook: Playbook) -> Iterator[None]:
-    """The Ingress as the inventory has it, once a test is over."""
+    """Restore the inventory's Ingress after a test."""
     yield
     assert playbook(*SITE).status == 0
 
 
 def with_(variables: dict[str, Any]) -> tuple[str, ...]:
-    """Arguments of a run with variables given by hand."""
+    """Arguments of a run with extra variables."""
     return (*SITE, "-e", json.dumps(variables))
 
 

@@ -1,4 +1,4 @@
-"""A minute without receivers, at the rate of a fleet."""
+"""A minute without receivers at a fleet's rate."""
 
 from pathlib import Path
 

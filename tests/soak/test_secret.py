@@ -1,4 +1,4 @@
-"""Rotations to their very end under load: broken off in each of their tasks, and with site.yml run all the while."""
+"""Complete rotations under load: interrupted in each of their tasks, and while site.yml runs again and again."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]
 RATE = 200  # messages a second
 BY_REFERENCE = "${get_secret("
-# Tasks in which a run is broken off, each so many seconds after its beginning.
+# Tasks in which a run is interrupted, each so many seconds after it began.
 STEPS = {
     "Next secret is staged": 0.8,
     "Receivers are given what the labels say": 0.3,
@@ -37,7 +37,7 @@ STEPS = {
 
 @dataclass
 class Deployment:
-    """The deployment, whose rule comes by the secret in one of two ways."""
+    """The deployment, whose rule gets the secret in one of two ways."""
 
     source: str
     aws: Aws
@@ -46,7 +46,7 @@ class Deployment:
 
     @property
     def setting(self) -> tuple[str, str]:
-        """What each playbook is told."""
+        """Arguments of each playbook."""
         return "-e", f"iot_core_secret_source={self.source}"
 
     def site(self, *tags: str) -> None:
@@ -67,7 +67,7 @@ class Deployment:
 
     @contextmanager
     def rotated(self, folder: Path) -> Iterator[None]:
-        """Under load, and with another secret afterwards; no message is refused or lost meanwhile."""
+        """Rotate under load; afterwards the secret is another one, and no message was refused or lost."""
         old, before = labels(self.aws)["AWSCURRENT"], refused()
         assert labels(self.aws) == {"AWSCURRENT": old}
         with telemetry(self.aws, folder, RATE) as load:
@@ -86,10 +86,10 @@ class Deployment:
 def deployment(
     request: pytest.FixtureRequest, aws: Aws, kubectl: Kubectl, playbook: Playbook
 ) -> Iterator[Deployment]:
-    """The deployment with each source of the rule's secret; as it was afterwards."""
+    """The deployment with each source of the rule's secret; restored afterwards."""
     deployed = Deployment(request.param, aws, kubectl, playbook)
     if len(labels(aws)) > 1:
-        deployed.rotate()  # what somebody broke off before
+        deployed.rotate()  # what an earlier run left unfinished
     deployed.site("iot_core")
     yield deployed
     assert playbook("site.yml", "--tags", "iot_core").status == 0

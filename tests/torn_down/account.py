@@ -1,4 +1,4 @@
-"""What an account may hold of a deployment, looked at from outside."""
+"""What an account holds of a deployment, seen from outside."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,12 +40,12 @@ def instances(client: Client) -> list[str]:
 
 
 def undeleted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that are there: EC2 lists what was deleted for a while."""
+    """Those that exist: EC2 lists deleted ones for a while."""
     return [each for each in found if each["State"] != "deleted"]
 
 
 def keys(client: Client) -> list[str]:
-    """KMS deletes a key after some days only; those with an alias of AWS's are AWS's."""
+    """Keys that are not scheduled for deletion, which takes days; those with an alias of AWS's are AWS's."""
     managed = {
         each["TargetKeyId"] for each in client.list_aliases()["Aliases"] if each["AliasName"].startswith("alias/aws/")
     }

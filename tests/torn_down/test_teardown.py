@@ -15,7 +15,7 @@ CONFIRMED = ("-e", "teardown_confirmed=iot-receiver")
 
 
 def run(playbook: str, *arguments: str) -> tuple[int, str]:
-    """Run a playbook as a person would who has nobody to answer; status and output."""
+    """Run a playbook without a terminal that could answer; return its status and output."""
     environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(
         ["ansible-playbook", playbook, *arguments],
@@ -29,12 +29,12 @@ def teardown(*arguments: str) -> tuple[int, str]:
 
 
 def held() -> dict[str, int]:
-    """How many of each there are in the account."""
+    """The number of each kind in the account."""
     return {name: len(look(aws(service))) for name, (service, look) in LOOKS.items()}
 
 
 def letters() -> int:
-    """Dead letters on all queues, also those that a redrive has looked at and hidden for a while."""
+    """Dead letters on all queues, including those that a redrive has received and that SQS hides for a while."""
     sqs = aws("sqs")
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return sum(
@@ -44,7 +44,7 @@ def letters() -> int:
 
 
 def forwards() -> bool:
-    """Whether the rule is in force."""
+    """Whether the rule is enabled."""
     return not aws("iot").get_topic_rule(ruleName="forward_to_alb")["rule"]["ruleDisabled"]
 
 
