@@ -16,7 +16,7 @@ log = logging.getLogger("iot_sandbox.aws")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until a signal says stop; the exit status is 2 for unusable settings."""
+    """Serve until SIGINT or SIGTERM; the exit status is 2 for unusable settings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=4566, help="port to listen on (default: 4566)")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remove = Path(options.remove) if options.remove else None
         return transient.start(lambda ready: serve(config, "127.0.0.1", 0, ready), remove)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))  # nothing is kept; waiting for requests is no use
+        signal.signal(number, lambda *_: os._exit(0))  # nothing is kept, so requests need not be finished
     serve(
         config,
         options.host,
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def serve(config: settings.Settings, host: str, port: int, ready: Callable[[int], None]) -> None:
-    """Serve for good; `ready(port)` is called once the endpoint listens."""
+    """Serve until the process ends; `ready(port)` is called once the endpoint listens."""
     prepare_moto(config.account_id)
     # moto reads its own variables when it is imported.
     from moto.moto_server.werkzeug_app import MotoRequestHandler  # noqa: PLC0415
@@ -66,7 +66,7 @@ def serve(config: settings.Settings, host: str, port: int, ready: Callable[[int]
 
 
 def prepare_moto(account_id: str) -> None:
-    """Set what moto reads from the environment at import; what is set already stands."""
+    """Set what moto reads from the environment at import; existing values win."""
     os.environ.setdefault("MOTO_ACCOUNT_ID", account_id)
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     # The user's own profile and endpoints are for clients; a server that read them could call real AWS.

@@ -1,6 +1,6 @@
-"""ACM whose certificates are signed by the sandbox's CA and laid out for the load balancer.
+"""ACM whose certificates are signed by the sandbox's CA and written to files for the load balancer.
 
-A certificate is issued once its validation records stand in Route 53, as on AWS:
+A certificate is issued once its validation records exist in Route 53, as on AWS:
 https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
 """
 
@@ -34,7 +34,7 @@ NAME_LENGTH = 64  # of a certificate's common name (X.520)
 
 
 class InUseError(AWSError):
-    """The certificate is served by a load balancer."""
+    """A load balancer uses the certificate."""
 
     TYPE = "ResourceInUseException"
 
@@ -75,7 +75,7 @@ class IssuedBundle(CertBundle):
     def request(
         cls, names: Sequence[str], account_id: str, region: str, method: str, options: dict[str, Any] | None
     ) -> IssuedBundle:
-        """Sign a certificate for the names; it counts as issued only after check() found them validated."""
+        """Sign a certificate for the names; it is issued once check() finds them validated."""
         ca = authority.load(settings.current().ca_dir)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         common_name = [x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= NAME_LENGTH else []
@@ -98,7 +98,7 @@ class IssuedBundle(CertBundle):
         return bundle
 
     def check(self) -> None:
-        """Bring the status up to date; once all names are validated, the load balancer gets its file."""
+        """Update the status; once all names are validated, write the load balancer's file."""
         if self.status == "PENDING_VALIDATION" and all(self.validated(name) for name in self.dns_names):
             self.status = "ISSUED"
             self.issued_at = utcnow()
@@ -107,7 +107,7 @@ class IssuedBundle(CertBundle):
             super().check()
 
     def validated(self, name: str) -> bool:
-        """Whether the name's validation record stands in Route 53; mail is taken as answered at once."""
+        """Whether the name's validation record exists in Route 53; validation by mail succeeds at once."""
         if self.validation_method != "DNS":
             return True
         wanted, value = validation_record(self.account_id, name)
@@ -175,7 +175,7 @@ class SandboxACMBackend(AWSCertificateManagerBackend):
         cert_authority_arn: str | None = None,
         cert_options: dict[str, Any] | None = None,
     ) -> str:
-        """RequestCertificate; private authorities are moto's own business."""
+        """RequestCertificate; moto handles private authorities."""
         if cert_authority_arn:
             return super().request_certificate(
                 domain_name, idempotency_token, subject_alt_names, tags, cert_authority_arn, cert_options
@@ -206,19 +206,19 @@ class SandboxACMBackend(AWSCertificateManagerBackend):
         arn: str | None,
         tags: list[dict[str, str]],
     ) -> str:
-        """ImportCertificate; an imported chain is served as it was given."""
+        """ImportCertificate; the load balancer serves the chain as imported."""
         imported = super().import_certificate(certificate, private_key, chain, arn, tags)
         write_for_load_balancer(settings.current().acm_dir, imported, certificate, chain or b"", private_key)
         return imported
 
     def get_certificate(self, arn: str) -> CertBundle:
-        """The certificate, with the load balancers that serve it now."""
+        """The certificate, with the load balancers that use it now."""
         bundle = super().get_certificate(arn)
         bundle.in_use_by = users(self.account_id, self.region_name, arn)
         return bundle
 
     def delete_certificate(self, arn: str) -> None:
-        """DeleteCertificate: refused while a load balancer serves it."""
+        """DeleteCertificate: refused while a load balancer uses it."""
         if arn in self._certificates and self.get_certificate(arn).in_use_by:
             raise InUseError(f"Certificate {arn} in account {self.account_id} is in use.")
         super().delete_certificate(arn)
@@ -228,5 +228,5 @@ class SandboxACMBackend(AWSCertificateManagerBackend):
 
 
 def install() -> None:
-    """Put the extended backend in the place of moto's."""
+    """Replace moto's backend."""
     models.acm_backends.backend = SandboxACMBackend

@@ -45,7 +45,7 @@ REGION = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/")
 
 
 class _Moto(DomainDispatcherApplication):
-    """moto's server, saying plainly which service it does not have."""
+    """moto's server, with a clear error for a service that it does not have."""
 
     def get_backend_for_host(self, host: str | None) -> Any:
         backend = super().get_backend_for_host(host)
@@ -135,7 +135,7 @@ class Application:
         except Exception as error:
             log.exception("%s failed", call)
             return _send(errors.internal_error(environ, repr(error)), start_response)
-        # Flask's page: a path that moto does not route. Nothing at all: a REST call that moto does not know.
+        # Flask's page: a path that moto does not route. An empty answer: a REST call that moto does not have.
         html = any(k.lower() == "content-type" and v.startswith("text/html") for k, v in headers)
         if status.startswith("404") and errors.service_of(environ) not in errors.XML_SERVICES and (html or not body):
             return _send(errors.unknown_call(environ, call), start_response)

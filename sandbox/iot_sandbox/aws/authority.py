@@ -16,12 +16,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
-# Clocks of devices differ a little; a certificate must be valid at once.
+# Devices' clocks differ a little; a new certificate must be valid for all of them.
 CLOCK_SKEW = timedelta(minutes=5)
 
 
 class AuthorityError(RuntimeError):
-    """The authority's files are missing or cannot be used; the message says which."""
+    """The authority's files are missing or unusable; the message names them."""
 
 
 class Authority:
@@ -43,7 +43,7 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def sign_client(self, subject: x509.Name, public_key: PublicKey, not_after: datetime) -> x509.Certificate:
-        """Sign a certificate that a device proves itself with (TLS client)."""
+        """Sign a device's certificate (TLS client)."""
         return self._sign(subject, public_key, not_after, [ExtendedKeyUsageOID.CLIENT_AUTH], ())
 
     def sign_server(
@@ -69,7 +69,7 @@ class Authority:
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(start)
-            # A certificate that outlives its authority would be refused by verifiers all the same.
+            # Clients refuse a certificate that outlives its authority.
             .not_valid_after(min(not_after, self.certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(public_key), critical=True)
@@ -85,7 +85,7 @@ class Authority:
 
 
 def accepted_public_key(key: object) -> PublicKey | None:
-    """The key, if AWS IoT takes its kind: RSA of 2048 bits or more, or EC P-256, P-384, P-521.
+    """The key, if AWS IoT accepts its kind: RSA of 2048 bits or more, or EC P-256, P-384, P-521.
 
     https://docs.aws.amazon.com/iot/latest/developerguide/x509-client-certs.html
     """

@@ -94,7 +94,7 @@ class DynamoDB:
             code = f"com.amazonaws.dynamodb.v20120810#{error.code}"
             return _json(error.status, {"__type": code, "message": str(error)})
         except (OSError, http.client.HTTPException) as error:
-            # A client that retries is right here: DynamoDB Local is starting or being restarted.
+            # Clients should retry: DynamoDB Local is starting or restarting.
             message = f"DynamoDB Local does not answer: {error}"
             return _json(503, {"__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable", "message": message})
 
@@ -229,7 +229,7 @@ class DynamoDB:
         kept = [
             (k, v)
             for k, v in response.getheaders()
-            # The answer's checksum is of the body before its ARNs were put right.
+            # The answer's checksum is of the body before its ARNs were corrected.
             if k.lower() in ("content-type", "x-amzn-requestid")
         ]
         return Answer(response.status, tuple(kept), LOCAL_ARN.sub(arn, content))

@@ -34,5 +34,5 @@ class SandboxEC2Backend(EC2Backend):
 
 
 def install() -> None:
-    """Put the extended backend in the place of moto's."""
+    """Replace moto's backend."""
     models.ec2_backends.backend = SandboxEC2Backend

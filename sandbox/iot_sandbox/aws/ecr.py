@@ -37,7 +37,7 @@ Manifest = tuple[str, str, str]  # digest, media type, text
 
 
 def password(account_id: str) -> str:
-    """The password that goes with user AWS: what the registry was set up with, moto's own otherwise."""
+    """The password of user AWS: the registry's, or moto's if none is configured."""
     file = settings.current().registry_token_file
     if file and file.exists():
         return file.read_text(encoding="utf-8").strip()
@@ -45,7 +45,7 @@ def password(account_id: str) -> str:
 
 
 class RegistryImage(Image):
-    """An image that stands in the registry."""
+    """An image in the registry."""
 
     size: int | None = None
 
@@ -136,7 +136,7 @@ class SandboxECRBackend(ECRBackend):
         return answer
 
     def delete_repository(self, repository_name: str, registry_id: str | None = None, force: bool = False) -> Any:
-        """DeleteRepository: refused while images stand in the registry, unless forced."""
+        """DeleteRepository: refused while the registry has images, unless forced."""
         self._synchronize(repository_name)
         digests = self._digests(repository_name)
         repository = super().delete_repository(repository_name, registry_id, force)
@@ -150,7 +150,7 @@ class SandboxECRBackend(ECRBackend):
         return {image.get_image_digest() for image in repository.images} if repository else set()
 
     def _synchronize(self, repository_name: str) -> None:
-        """Make moto's images those of the registry; when the registry is down, the last known ones stand."""
+        """Copy the registry's images into moto; while the registry is down, the last ones remain."""
         repository = self.repositories.get(repository_name)
         if not repository or not self._registry:
             return
@@ -198,6 +198,6 @@ class SandboxECRResponse(ECRResponse):
 
 
 def install() -> None:
-    """Put the extended backend and call in the place of moto's."""
+    """Replace moto's backend and call."""
     models.ecr_backends.backend = SandboxECRBackend
     urls.url_paths["{0}/$"] = SandboxECRResponse.dispatch

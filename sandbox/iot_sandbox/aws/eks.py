@@ -41,7 +41,7 @@ def issuer(region: str, name: str) -> str:
             discovery = kubernetes.load(config.kubeconfig).call("GET", "/.well-known/openid-configuration")
             return str(discovery["issuer"])
         except kubernetes.KubernetesError as error:
-            log.info("the cluster's issuer is not known yet: %s", error)
+            log.info("cannot read the cluster's issuer yet: %s", error)
     identity = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest().upper()
     return f"https://oidc.eks.{region}.amazonaws.com/id/{identity}"
 
@@ -50,7 +50,7 @@ class SandboxEKSResponse(EKSResponse):
     """One request to EKS."""
 
     def create_cluster(self) -> ActionResult:
-        """CreateCluster: answers with what was asked, and makes the cluster's security group."""
+        """CreateCluster: answers with the requested values, and creates the cluster's security group."""
         result = super().create_cluster()
         cluster: Any = self.eks_backend.clusters[self._get_param("name")]
         access = self._get_param("accessConfig") or {}
@@ -101,7 +101,7 @@ class SandboxEKSResponse(EKSResponse):
         group.version = self._get_param("version") or cluster.version
         group.release_version = self._get_param("releaseVersion") or f"{group.version}.0-sandbox"
         group.ami_type = self._get_param("amiType") or "AL2023_x86_64_STANDARD"
-        # With a launch template, the disk is the template's business.
+        # A launch template sets the disk itself.
         group.disk_size = None if self._get_param("launchTemplate") else self._get_int_param("diskSize", 20)
         group.health = {"issues": []}
         if not group.remote_access:
@@ -149,7 +149,7 @@ class SandboxEKSResponse(EKSResponse):
         network["clusterSecurityGroupId"] = group.id
 
     def _point_at_real_cluster(self, cluster: Cluster) -> None:
-        """Answer with the real API server as soon as its kubeconfig is there."""
+        """Answer with the real API server once its kubeconfig exists."""
         config = settings.current()
         if config.kubernetes_endpoint:
             cluster.endpoint = config.kubernetes_endpoint
@@ -157,7 +157,7 @@ class SandboxEKSResponse(EKSResponse):
             try:
                 real = kubernetes.load(config.kubeconfig)
             except kubernetes.KubernetesError as error:
-                log.info("the cluster is not there yet: %s", error)
+                log.info("the cluster does not answer yet: %s", error)
                 return
             cluster.endpoint = real.server
             cluster.certificate_authority = {"data": base64.b64encode(real.certificate_authority.encode()).decode()}
@@ -192,6 +192,6 @@ class SandboxEKSResponse(EKSResponse):
 
 
 def install() -> None:
-    """Put the extended calls in the place of moto's."""
+    """Replace moto's calls."""
     for path in urls.url_paths:
         urls.url_paths[path] = SandboxEKSResponse.dispatch

@@ -1,4 +1,4 @@
-"""Elastic Load Balancing whose target health is really checked, in the background.
+"""Elastic Load Balancing with real health checks of its targets, in the background.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTargetHealth.html
 """
@@ -40,7 +40,7 @@ class Checker:
         Thread(target=self._run, name="target-health", daemon=True).start()
 
     def health(self, key: Key) -> Health:
-        """What is known of a registered target."""
+        """State of a registered target."""
         with self._lock:
             return self._records.setdefault(key, Record()).health
 
@@ -68,7 +68,7 @@ class Checker:
         while True:
             try:
                 self._submit_due()
-            except RuntimeError as error:  # moto's dictionaries changed under us: next time
+            except RuntimeError as error:  # moto changed its dictionaries meanwhile: check next time
                 log.debug("target health: %s", error)
             time.sleep(TICK_SECONDS)
 
@@ -102,7 +102,7 @@ class Checker:
         try:
             result = target_health.probe(check)
         except ValueError as error:
-            log.warning("health check of %s cannot be made: %s", key, error)
+            log.warning("health check of %s failed: %s", key, error)
         finally:
             with self._lock:
                 record.note(result, int(group.healthy_threshold_count), int(group.unhealthy_threshold_count))
@@ -193,5 +193,5 @@ class SandboxELBv2Backend(ELBv2Backend):
 
 
 def install() -> None:
-    """Put the extended backend in the place of moto's."""
+    """Replace moto's backend."""
     models.elbv2_backends.backend = SandboxELBv2Backend

@@ -1,4 +1,4 @@
-"""Errors in AWS's own forms for calls that moto does not know or that fail inside it.
+"""Errors in AWS's own forms for calls that moto lacks or that fail inside it.
 
 moto answers those with an HTML page and status 500, which SDKs retry for minutes. AWS's forms:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonErrors.html
@@ -44,7 +44,7 @@ def service_of(environ: Mapping[str, Any]) -> str:
 
 
 def unknown_call(environ: Mapping[str, Any], detail: str) -> Answer:
-    """The emulator does not know this call. Not retried by SDKs (status 400)."""
+    """The emulator does not have this call. SDKs do not retry (status 400)."""
     return error(environ, 400, "UnknownOperationException", f"The sandbox does not emulate this call: {detail}")
 
 

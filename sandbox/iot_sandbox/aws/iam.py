@@ -70,5 +70,5 @@ class SandboxIamResponse(IamResponse):
 
 
 def install() -> None:
-    """Put the extended calls in the place of moto's."""
+    """Replace moto's calls."""
     urls.url_paths["{0}/$"] = SandboxIamResponse.dispatch

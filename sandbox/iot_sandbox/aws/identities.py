@@ -1,4 +1,4 @@
-"""Whose an access key is: the operator's, an IAM user's or an assumed role's."""
+"""The owner of an access key: the operator, an IAM user or an assumed role."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTITION = "aws"
 
 
 def identity_of(config: Settings, access_key: str) -> Identity | None:
-    """The identity behind an access key, None for a key that is not of this account."""
+    """The identity of an access key, None for a key of another account."""
     operator = _operator(config.credentials_file)
     if operator and operator[0] == access_key:
         return Identity(f"arn:{PARTITION}:iam::{config.account_id}:root", operator[1], administrator=True)

@@ -32,7 +32,7 @@ class KubernetesError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """An API server, the authority of its certificate (PEM), and how to be known to it."""
+    """An API server, the CA of its certificate (PEM), and the credentials for it."""
 
     server: str
     context: ssl.SSLContext
@@ -45,7 +45,7 @@ class Cluster:
         Raises KubernetesError.
         """
         url = urlsplit(self.server)
-        # The signing keys are no application/json to the API server.
+        # The API server refuses application/json alone for its signing keys.
         headers = {"Accept": "application/json, application/jwk-set+json", "Content-Type": content_type}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"

@@ -38,7 +38,7 @@ def _chosen_instance_id() -> str:
     return getattr(_forced, "instance_id", None) or random_instance_id()
 
 
-# moto gives no way to choose an instance's id; it looks this name up at every start of an instance.
+# moto has no way to choose an instance's id; it calls this name whenever an instance starts.
 vars(ec2_instances)["random_instance_id"] = _chosen_instance_id
 
 
@@ -133,7 +133,7 @@ class ProviderIds:
         Thread(target=self._run, name="provider-ids", daemon=True).start()
 
     def add(self, instances: Sequence[NodeInstance]) -> None:
-        """Have these nodes identified."""
+        """Queue these nodes."""
         with self._lock:
             self._wanted.update({i.node_name: i for i in instances})
         self._changed.set()

@@ -1,6 +1,6 @@
-"""Route 53 where a record that was deleted can be made again.
+"""Route 53 where a deleted record can be created again.
 
-Whether a record exists, moto reads from the journal of a zone's changes, where a deletion cancels nothing: a name that
+moto looks for existing records in the journal of a zone's changes, where a deletion cancels nothing: a name that
 was made, deleted and made again "already exists", and amazon.aws.route53 takes that for success.
 """
 
@@ -40,5 +40,5 @@ class SandboxRoute53Backend(Route53Backend):
 
 
 def install() -> None:
-    """Put the extended backend in the place of moto's."""
+    """Replace moto's backend."""
     models.route53_backends.backend = SandboxRoute53Backend

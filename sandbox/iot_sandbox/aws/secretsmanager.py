@@ -1,4 +1,4 @@
-"""Secrets Manager whose current version is the one that carries AWSCURRENT.
+"""Secrets Manager whose current version is the one labelled AWSCURRENT.
 
 moto moves the label but goes on answering with the version that had it, so a rotation would never show, and a
 secret's date of change does not show that labels were moved:
@@ -39,5 +39,5 @@ class SandboxSecretsManagerBackend(SecretsManagerBackend):
 
 
 def install() -> None:
-    """Put the extended backend in the place of moto's."""
+    """Replace moto's backend."""
     models.secretsmanager_backends.backend = SandboxSecretsManagerBackend

@@ -1,4 +1,4 @@
-"""What a deployment's account has beforehand: the public zone of the domain, which Terraform only looks up.
+"""What the account has before a deployment: the domain's public zone, which Terraform only looks up.
 
 Made at every start of the emulator, since it keeps nothing over a restart.
 """

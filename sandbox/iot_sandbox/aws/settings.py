@@ -1,4 +1,4 @@
-"""Where the emulated account is and what it stands beside, read from the environment."""
+"""The emulator's settings, read from the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STS that looks at web identity tokens: provider, signature, expiry and the role's trust policy.
+"""STS that checks web identity tokens: provider, signature, expiry and the role's trust policy.
 
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 """
@@ -31,7 +31,7 @@ class StsError(ServiceException):
 
 
 class ClusterKeys:
-    """The key set that the cluster signs service account tokens with, asked for anew every half minute."""
+    """The keys that sign the cluster's service account tokens, read again every half minute."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -60,7 +60,7 @@ class SandboxTokenResponse(TokenResponse):
     """One request to STS."""
 
     def get_caller_identity(self) -> ActionResult:
-        """GetCallerIdentity: a key of no user and no role is the operator's, the account's root."""
+        """GetCallerIdentity: a key of no user or role belongs to the operator, the account's root."""
         if identities.known(settings.current(), self.get_access_key()):
             return super().get_caller_identity()
         account = self.current_account
@@ -83,5 +83,5 @@ class SandboxTokenResponse(TokenResponse):
 
 
 def install() -> None:
-    """Put the extended call in the place of moto's."""
+    """Replace moto's call."""
     urls.url_paths["{0}/$"] = SandboxTokenResponse.dispatch

@@ -46,7 +46,7 @@ DRAINING = Health(State.DRAINING, "Target.DeregistrationInProgress", "Target der
 
 @dataclass(frozen=True)
 class Check:
-    """What is asked of one target. `timeout` is in seconds."""
+    """A health check of one target. `timeout` is in seconds."""
 
     protocol: str
     address: str
@@ -57,7 +57,7 @@ class Check:
 
 
 def probe(check: Check) -> Health:
-    """Ask the target once: HEALTHY, or why not. Redirects are not followed, certificates not verified."""
+    """Check the target once: HEALTHY, or why not. Redirects are not followed, certificates not verified."""
     connection: http.client.HTTPConnection
     if check.protocol == "HTTPS":
         context = ssl.create_default_context()
@@ -93,7 +93,7 @@ def matches(codes: str, status: int) -> bool:
 
 @dataclass
 class Record:
-    """What a target's checks came to; AWS's thresholds decide when its state changes.
+    """Results of a target's checks; AWS's thresholds decide when its state changes.
 
     The first success makes a new target healthy; later, as many successes or failures in a row as the
     target group asks for.

@@ -1,4 +1,4 @@
-"""EKS's authenticator: a Kubernetes webhook that knows people by a presigned STS call.
+"""EKS's authenticator: a Kubernetes webhook that identifies users by a presigned STS call.
 
 The token is `k8s-aws-v1.` and the URL of a presigned GetCallerIdentity that signs the cluster's name.
 https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster
@@ -37,12 +37,12 @@ ALLOWED = {
 
 
 class DeniedError(Exception):
-    """The token is not good; the message says why."""
+    """The token is invalid; the message says why."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a key belongs to. Only the operator's own key, who made the cluster, is its administrator."""
+    """Owner of a key. Only the operator's own key, which created the cluster, is its administrator."""
 
     arn: str
     secret_key: str
@@ -54,7 +54,7 @@ def review(
 ) -> dict[str, Any]:
     """Answer a TokenReview (authentication.k8s.io/v1).
 
-    `identity_of(access key)` finds whose key it is; `own_host` is the emulated endpoint's host and port.
+    `identity_of(access key)` finds the key's owner; `own_host` is the emulated endpoint's host and port.
     """
     version = (body or {}).get("apiVersion", "authentication.k8s.io/v1")
     try:
@@ -157,7 +157,7 @@ def _check_time(given: dict[str, str], now: datetime) -> None:
         made = datetime.strptime(given.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError as error:
         raise DeniedError(f"token has no valid date: {error}") from error
-    # Tokens carry X-Amz-Expires=60 and are good for 15 minutes: the authenticator goes by the date.
+    # Tokens carry X-Amz-Expires=60 but are valid for 15 minutes: the authenticator uses the date.
     if now >= made + LIFETIME:
         raise DeniedError("token has expired")
     if made > now + CLOCK_SKEW:

@@ -1,4 +1,4 @@
-"""An empty emulator for the length of one `ansible-playbook --check`: a plan is made, nothing stays.
+"""An empty emulator for one `ansible-playbook --check`: Terraform can plan, and nothing is kept.
 
 It listens on a free port of 127.0.0.1 and ends with the playbook that started it, or after its lifetime.
 """
@@ -55,7 +55,7 @@ def start(serve: Callable[[Callable[[int], None]], None], remove: Path | None) -
 
 
 def environment(folder: Path, port: int) -> dict[str, str]:
-    """Write what AWS's clients read into the folder and say where it is."""
+    """Write the AWS clients' configuration into the folder and return the variables that name it."""
     config, credentials, bundle = folder / "config", folder / "credentials", folder / "bundle.crt"
     config.write_text("[default]\n", encoding="utf-8")
     key = "aws_access_key_id = AKIAOPERATOROFTHEBOX\naws_secret_access_key = none\n"
@@ -112,7 +112,7 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def _detach(log: Path) -> None:
-    """Let go of the caller's terminal and pipes, so that it need not wait for this process."""
+    """Detach from the caller's terminal and pipes, so that it need not wait for this process."""
     null = os.open(os.devnull, os.O_RDONLY)
     out = os.open(log, os.O_WRONLY | os.O_CREAT, 0o600)
     os.dup2(null, 0)

@@ -34,7 +34,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Provider:
-    """An OpenID Connect provider that stands in IAM."""
+    """An OpenID Connect provider of IAM."""
 
     arn: str
     url: str

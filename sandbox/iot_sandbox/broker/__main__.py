@@ -1,4 +1,4 @@
-"""iot-sandbox-broker: keeps the broker's policy table in step with the IoT API until it is told to stop."""
+"""iot-sandbox-broker: keeps the broker's policy table in step with the IoT API."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--table", type=Path, required=True, help="file that the broker's plugin reads")
     parser.add_argument("--account", required=True, help="AWS account id in the ARNs of policies")
     parser.add_argument("--region", required=True, help="AWS region in the ARNs of policies")
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks at the API")
+    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two reads of the API")
     parser.add_argument("--once", action="store_true", help="write the table once and end")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Entry point; AWS_ENDPOINT_URL and credentials come from the environment."""
+    """AWS_ENDPOINT_URL and credentials come from the environment."""
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -50,13 +50,13 @@ def main() -> None:
             if options.once:
                 raise SystemExit(f"The IoT API does not answer: {error}. See AWS_ENDPOINT_URL.") from error
             if reachable:
-                log.warning("The table stays as it is while the IoT API does not answer: %s", error)
+                log.warning("The IoT API does not answer, the table stays unchanged: %s", error)
             reachable = False
         else:
             reachable = True
             changed = write(options.table, render(certificates, prefix))
             if changed:
-                log.info("Policy table is written: %d active certificates", len(certificates))
+                log.info("Wrote the policy table: %d active certificates", len(certificates))
         if options.once:
             return
         stopping.wait(pace.pause(changed))

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeGuard
 
 CLIENT_ID, ANY_TEXT, ANY_CHARACTER, OR = "\x01", "\x02", "\x03", "\x04"
-"""What stands in a compiled pattern for the client's id, for ``*``, for ``?``, and between two patterns."""
+"""In a compiled pattern: the client's id, ``*``, ``?``, and the separator of two patterns."""
 
 ACTIONS = {
     "iot:Connect": "C",
@@ -24,7 +24,7 @@ ACTIONS = {
 }
 
 PERSISTENT_ONLY, CLEAN_ONLY = "K", "N"
-"""Letters for connections that keep a session: K is theirs alone, and N beside C leaves them out."""
+"""Codes for persistent sessions: K means only connections with one, N beside C those without."""
 
 IS_ATTACHED = "iot:Connection.Thing.IsAttached"
 CONNECT_ATTRIBUTES = "iot:ConnectAttributes"
@@ -32,16 +32,16 @@ _JUDGED = re.compile(
     r"iot:(ClientId|CertificateId|ConnectAttributes"
     r"|Connection\.Thing\.(IsAttached|ThingName|ThingTypeName|Attributes\[.+\]))"
 )
-"""Condition keys that are known before a connection is made, set or not."""
+"""Condition keys whose values the broker has before a client connects."""
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _ESCAPES = {"*": "*", "?": "?", "$": "$"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One effect on actions (letters of ACTIONS) and resources (a compiled pattern of their ARN).
+    """One effect on actions (codes of ACTIONS) and resources (a compiled pattern of their ARN).
 
-    ``outside``: it is on the resources that match none of the patterns (NotResource).
+    ``outside``: the rule is for resources that match none of the patterns (NotResource).
     """
 
     deny: bool
@@ -63,7 +63,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What is known of a connection before it is made.
+    """What a certificate and a client id say about a connection.
 
     ``thing`` is None for client ids that are no attached thing's name; only then may the client id be open
     (None), since the variables of a thing need its name as the client id.
@@ -73,7 +73,7 @@ class Connection:
     thing: Thing | None = None
 
     def variable(self, name: str) -> str | None:
-        """The value of a policy variable (CLIENT_ID where only the connection will tell), None if unset."""
+        """The value of a policy variable (CLIENT_ID where it is the connection's own), None if unset."""
         if name == "iot:ClientId":
             return self.thing.name if self.thing else CLIENT_ID
         if name == "iot:CertificateId":

@@ -10,14 +10,14 @@ from iot_sandbox.broker.policy import Thing
 from iot_sandbox.broker.table import Certificate
 
 THINGS_PER_ROUND = 50
-"""Attachments can only be asked for one by one, so a round looks at a part of a large fleet."""
+"""The API lists attachments one certificate at a time, so a round reads a part of a large fleet."""
 
 _DESCRIBED = re.compile(r"iot:Connection\.Thing\.(ThingTypeName|Attributes)")
-"""Variables whose values only DescribeThing tells: a call for each thing, made if a policy names one."""
+"""Variables that need DescribeThing: a call for each thing, made if a policy names one."""
 
 
 def pages(call: Callable[..., Any], key: str, token: str = "nextMarker", **arguments: Any) -> Iterator[Any]:  # noqa: S107
-    """The items of all pages of a call; ``token`` names what both answer and request call the next page."""
+    """The items of all pages of a call; ``token`` is the next page's name in answer and request."""
     while True:
         answer = call(**arguments)
         yield from answer.get(key, [])
@@ -27,7 +27,7 @@ def pages(call: Callable[..., Any], key: str, token: str = "nextMarker", **argum
 
 
 class Registry:
-    """Reads what the broker must know, a round at a time.
+    """Reads what the broker's table needs, a round at a time.
 
     Things of certificates seen for the first time are read at once, those of the others in turn.
     """

@@ -43,7 +43,7 @@ def _line(rule: Rule) -> str:
 
 
 def write(path: Path, text: str) -> bool:
-    """Puts the table in place in one step; tells whether it had to change."""
+    """Replaces the table in one step; returns whether it changed."""
     if path.exists() and path.read_text() == text:
         return False
     beside = path.with_suffix(".new")

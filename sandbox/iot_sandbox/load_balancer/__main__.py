@@ -18,7 +18,7 @@ from .source import Source
 
 
 def main() -> None:
-    """Run until SIGTERM or SIGINT. Where AWS is comes from the usual environment (AWS_ENDPOINT_URL …)."""
+    """Run until SIGTERM or SIGINT. AWS_ENDPOINT_URL and credentials come from the environment."""
     parser = argparse.ArgumentParser(prog="iot-sandbox-load-balancer", description=__doc__)
     parser.add_argument("--address", required=True, help="address that every load balancer has here")
     parser.add_argument(
@@ -29,7 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--hosts", default=Path("/etc/hosts"), type=Path, help="file that gets the names")
     parser.add_argument("--haproxy", default="haproxy", help="HAProxy's program")
-    parser.add_argument("--every", default=1.0, type=float, help="seconds between looks at the targets")
+    parser.add_argument("--every", default=1.0, type=float, help="seconds between reads of the targets")
     arguments = parser.parse_args()
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,4 +1,4 @@
-"""The loop: read the cloud's state, make HAProxy and /etc/hosts agree with it."""
+"""The loop: read the emulated state and apply it to HAProxy and /etc/hosts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ RETRY = 30.0  # seconds before a configuration that HAProxy refused is tried aga
 
 @dataclass
 class Follower:
-    """Makes what it reads from ``source`` true in ``haproxy`` and ``hosts_file``."""
+    """Applies what it reads from ``source`` to ``haproxy`` and ``hosts_file``."""
 
     source: Source
     haproxy: HAProxy
     places: render.Places
     hosts_file: Path
-    structure_every: float = 3.0  # seconds between looks at everything but targets
+    structure_every: float = 3.0  # seconds between reads of everything but targets
     _state: s.State = field(default_factory=s.State)
     _read_at: float = float("-inf")
     _until: dict[tuple[int, str], dict[slots.Address, float]] = field(default_factory=dict)
@@ -37,14 +37,14 @@ class Follower:
     faults: tuple[str, ...] = ()  # parts of the state that are left out, and why
 
     def run(self, stop: threading.Event, every: float) -> None:
-        """Follow until ``stop`` is set, then take the names out of /etc/hosts."""
+        """Run until ``stop`` is set, then remove the names from /etc/hosts."""
         while not stop.is_set():
             self.step(time.monotonic())
             stop.wait(every)
         hosts.update(self.hosts_file, self.places.address, ())
 
     def step(self, now: float) -> None:
-        """One round. Faults are logged once and retried by the next one."""
+        """One round. A fault is logged once, and the next round tries again."""
         try:
             self._read(now)
             self._apply(now)
@@ -83,11 +83,11 @@ class Follower:
             self._refused = ""
         full = [worker for worker in self.haproxy.workers() if self._seat(worker, now)]
         if full:
-            log.info("HAProxy gets a new worker: leaving targets fill the old one")
+            log.info("Starting a new HAProxy worker: draining targets fill the old one")
             self.haproxy.reload(configuration.digest)
 
     def _load(self, configuration: render.Configuration) -> None:
-        """Bring the configuration, but for the targets, into the file and the running HAProxy."""
+        """Apply the configuration, except for the targets, to the file and the running HAProxy."""
         self.haproxy.write(configuration)
         workers = self.haproxy.workers()
         if workers and self.haproxy.digest(workers[0]) != configuration.digest:
@@ -117,6 +117,6 @@ class Follower:
 
 
 def describe(state: s.State) -> str:
-    """One line on what is served."""
+    """One line: each load balancer with its port."""
     ports = [f"{lb.name}:{x.port}" for lb in state.load_balancers for x in lb.listeners]
     return ", ".join(ports) or "nothing"

@@ -1,4 +1,4 @@
-"""The running HAProxy, spoken to through its master's socket; and its files."""
+"""The running HAProxy, controlled through its master's socket, and its files."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class HAProxy:
         return self.folder / "haproxy.cfg"
 
     def write(self, configuration: Configuration) -> bool:
-        """Put the files in place if they differ; the answer is whether they did.
+        """Write the files if they differ, and return whether they did.
 
-        :raises HAProxyError: if HAProxy finds the configuration invalid; the old one then stays.
+        :raises HAProxyError: if HAProxy finds the configuration invalid; the old one stays.
         """
         if self.file.is_file() and self.file.read_text() == configuration.text:
             return False
@@ -103,7 +103,7 @@ class HAProxy:
                 if self._failures() > failed:
                     break
             except (OSError, HAProxyError):
-                continue  # the master starts itself anew while it reloads
+                continue  # the master restarts itself while it reloads
         raise HAProxyError(f"HAProxy did not load {self.file}: see its own log")
 
     def _failures(self) -> int:

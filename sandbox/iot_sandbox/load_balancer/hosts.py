@@ -21,7 +21,7 @@ def with_names(text: str, address: str, names: Iterable[str]) -> str:
 
 
 def update(path: Path, address: str, names: Iterable[str]) -> bool:
-    """Bring the block up to date; the answer is whether the file changed."""
+    """Update the block, and return whether the file changed."""
     old = path.read_text()
     new = with_names(old, address, names)
     if new == old:
@@ -31,7 +31,7 @@ def update(path: Path, address: str, names: Iterable[str]) -> bool:
     part.chmod(path.stat().st_mode & 0o777)
     try:
         part.replace(path)
-    except OSError:  # in a container, /etc/hosts is a mount of its own and can only be written in place
+    except OSError:  # in a container, /etc/hosts is a mount of its own and cannot be replaced
         part.unlink()
         path.write_text(new)
     return True

@@ -36,7 +36,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Making:
-    """What a configuration is made from, and the files that it gathers on the way."""
+    """Input of a configuration, and the files that rendering it collects."""
 
     state: s.State
     places: Places
@@ -67,7 +67,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Route:
-    """A load balancer's listener as template values; ``chosen`` is the condition that it is meant."""
+    """A load balancer's listener as template values; ``chosen`` is the condition under which a request is for it."""
 
     name: str
     hosts: tuple[str, ...]
@@ -114,7 +114,7 @@ def backend_name(group: s.TargetGroup) -> str:
 
 
 def slots(group: s.TargetGroup) -> int:
-    """How many servers are held ready: room for rollouts without a new configuration."""
+    """Number of server slots: room for rollouts without a reload."""
     return max(16, 1 << (4 * len(group.targets) - 1).bit_length())
 
 
@@ -174,7 +174,7 @@ def _ports(making: Making) -> list[Port]:
 
 
 def _port(number: int, listening: list[tuple[s.LoadBalancer, s.Listener]], making: Making) -> Port:
-    """Load balancers have one address here: sharing a port, they are told apart by the host name."""
+    """Load balancers share one address here: on the same port, the host name decides."""
     first, listener = listening[0]
     places = making.places
     bind = f"{places.address}:{number}"

@@ -1,4 +1,4 @@
-"""How targets sit in a running HAProxy's servers, and the commands that bring them there."""
+"""Targets in the server slots of a running HAProxy, and the commands that place them."""
 
 from __future__ import annotations
 

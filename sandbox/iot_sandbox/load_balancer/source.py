@@ -49,7 +49,7 @@ class Source:
         )
 
     def with_targets(self, state: s.State) -> s.State:
-        """The same state with the targets of now: what changes most often, for a call a group."""
+        """The same state with current targets, which change most often: one call a group."""
         return replace(
             state,
             target_groups={

@@ -1,4 +1,4 @@
-"""What the cloud holds, in the parts that decide where a request goes. Values only; no calls."""
+"""The part of the emulated state that decides where a request goes. Values only; no calls."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that is followed. Load balancers are oldest first."""
+    """Everything that HAProxy serves. Load balancers are oldest first."""
 
     load_balancers: tuple[LoadBalancer, ...] = ()
     target_groups: Mapping[str, TargetGroup] = field(default_factory=dict)  # by ARN

@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ca-bundle", type=Path, help="CAs that may have signed an endpoint's certificate")
     parser.add_argument("--host", default="127.0.0.1", help="address of /healthz and /metrics")
     parser.add_argument("--port", type=int, default=4567, help="port of /healthz and /metrics")
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks at the rules")
+    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two reads of the rules")
     parser.add_argument(
         "--secret-cache-seconds",
         type=float,
@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
 
 
 async def serve(options: argparse.Namespace, stopping: asyncio.Event) -> None:
-    """Runs until ``stopping`` is set; messages in hand are finished and acknowledged then."""
+    """Runs until ``stopping`` is set, then finishes and acknowledges the messages in progress."""
     metrics = Metrics()
     aws = Aws(options.region)
     async with AsyncExitStack() as stack:
@@ -76,13 +76,13 @@ async def serve(options: argparse.Namespace, stopping: asyncio.Event) -> None:
 
 
 async def _consume(engine: Engine, consumer: Consumer) -> None:
-    """No message is taken before the rules are known: it would be acknowledged unseen."""
+    """Takes no message before the rules are loaded: it would be acknowledged without running any."""
     await engine.loaded.wait()
     await consumer.run(engine.process)
 
 
 def main() -> None:
-    """Entry point; AWS_ENDPOINT_URL and credentials come from the environment."""
+    """AWS_ENDPOINT_URL and credentials come from the environment."""
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)

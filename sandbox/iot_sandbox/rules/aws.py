@@ -19,13 +19,13 @@ from iot_sandbox.shared.policies import Decision, decide, trusts
 
 SERVICE = "iot.amazonaws.com"
 ROLE_SECONDS = 60
-"""How long a role's trust, policies and credentials are taken as known; IoT Core keeps them for minutes."""
+"""How long a role's trust, policies and credentials are cached; IoT Core keeps them for minutes."""
 
 Result = TypeVar("Result")
 
 
 class AwsError(Exception):
-    """A call that AWS refused or did not answer, with the reason as a rule's error action tells it."""
+    """A call that AWS refused or did not answer, with the reason as an error action's payload has it."""
 
 
 @dataclass(frozen=True, slots=True)

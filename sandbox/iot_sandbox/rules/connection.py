@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 CLIENT_ID = "$sandbox-rules-engine"
 IN_FLIGHT = 2000
-"""Messages that the broker hands over before the first of them is acknowledged: the engine's queue."""
+"""Messages that the broker sends before the first is acknowledged: the engine's queue."""
 KEEP_ALIVE_SECONDS = 30
 NEVER = 0xFFFFFFFF
 """Session expiry: the broker keeps the session for good."""
@@ -27,7 +27,7 @@ NEVER = 0xFFFFFFFF
 class Connection:
     """Resumes the session, subscribes, hands over publishes; each is acknowledged by ``acknowledge`` alone.
 
-    ``ready`` is done once the subscription stands, ``closed`` when the connection has ended.
+    ``ready`` is done once the subscription is confirmed, ``closed`` when the connection has ended.
     """
 
     def __init__(self, path: Path, topic_filter: str, receive: Callable[[Connection, MQTTMessage], None]) -> None:
@@ -87,7 +87,7 @@ class Connection:
         for waiting in (self.ready, *self._unacknowledged.values()):
             if not waiting.done():
                 waiting.set_exception(reason)
-                waiting.exception()  # whoever awaits it gets it; nobody need
+                waiting.exception()  # read once, so that asyncio does not log it if nobody awaits
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -97,7 +97,7 @@ class Connection:
         return self._client.is_connected()
 
     def acknowledge(self, packet_id: int) -> None:
-        """Sends a PUBACK; without a connection nothing happens, and the broker hands the message over again."""
+        """Sends a PUBACK; without a connection, the broker sends the message again later."""
         if self.open:
             self._client.ack(packet_id, 1)
 

@@ -42,7 +42,7 @@ class Consumer:
         return len(self._tasks)
 
     async def run(self, handle: Callable[[Message], Awaitable[None]]) -> None:
-        """Hands over each message until cancelled; then finishes and acknowledges what is in hand."""
+        """Passes on each message until cancelled; then finishes and acknowledges those in progress."""
         self._handle = handle
         try:
             while True:
@@ -86,7 +86,7 @@ class Consumer:
             return
         known = message.trace_id in self._newest
         self._newest[message.trace_id] = connection, publish.mid
-        if not known:  # else the broker hands it over again after a reconnect, while it is still in hand
+        if not known:  # otherwise the broker sent it again after a reconnect, while it is still being handled
             task = asyncio.get_running_loop().create_task(self._process(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -104,7 +104,7 @@ class Consumer:
 
 
 def parse(publish: MQTTMessage) -> Message:
-    """A message out of what the plugin made of a publish; raises ValueError."""
+    """The message in a publish of the broker's plugin; raises ValueError."""
     at, trace_id, principal, address, client_id, topic = publish.topic[len(PREFIX) :].split("/", 5)
     return Message(
         topic=topic,

@@ -1,4 +1,4 @@
-"""Runs every message through the rules it matches, and keeps these in step with the IoT API."""
+"""Runs the rules that match a message, and keeps the rules in step with the IoT API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Engine:
         matching = [rule for rule in self._active if rule.matches(message)]
         if message.rule and not matching:
             self._services.metrics.count(message.rule, "RuleNotFound")
-            notices.warn(message.rule, "Message %s names rule %s, which does not run", message.trace_id, message.rule)
+            reason = "Message %s is for rule %s, which does not exist or is disabled"
+            notices.warn(message.rule, reason, message.trace_id, message.rule)
         if len(matching) == 1:  # the usual case, without a task of its own
             await _run(matching[0], message)
         elif matching:
@@ -53,7 +54,7 @@ class Engine:
         return url.startswith(self._confirmed) if self._confirmed else False
 
     async def follow(self, interval: float) -> None:
-        """Reads rules and destinations again and again; while the API is silent, the last ones stay."""
+        """Reads rules and destinations regularly; while the API does not answer, the last ones stay."""
         reachable, pace = True, Pace(interval)
         while True:
             changed = False
@@ -62,12 +63,12 @@ class Engine:
                 reachable = True
             except AwsError as error:
                 if reachable:
-                    log.warning("Rules stay as they are while the IoT API does not answer: %s", error)
+                    log.warning("The IoT API does not answer, the rules stay unchanged: %s", error)
                 reachable = False
             await asyncio.sleep(pace.pause(changed))
 
     async def refresh(self) -> bool:
-        """Reads rules and destinations once and tells whether they differ from before; raises AwsError."""
+        """Reads rules and destinations once and returns whether they changed; raises AwsError."""
         definitions, confirmed = await self._services.aws.run(lambda: read(self._services.aws))
         before = self._confirmed, {name: text for name, (text, _) in self._rules.items()}
         self._confirmed = tuple(confirmed)
@@ -99,17 +100,17 @@ class Engine:
         return rule
 
     async def close(self) -> None:
-        """Finishes what rules have open."""
+        """Finishes the rules' open work."""
         for rule in self._active:
             await rule.close()
 
 
 async def _run(rule: Rule, message: Message) -> None:
-    """Runs a rule; a fault of this program is told, and the message's other rules are waited for all the same."""
+    """Runs a rule; a fault of this program is logged and does not keep the message's other rules from finishing."""
     try:
         await rule.run(message)
     except Exception:
-        log.exception("Rule %s broke on message %s of %s", rule.name, message.trace_id, message.topic)
+        log.exception("Rule %s crashed on message %s of %s", rule.name, message.trace_id, message.topic)
 
 
 def read(aws: Aws) -> tuple[dict[str, Mapping[str, Any]], Sequence[str]]:

@@ -1,4 +1,4 @@
-"""What the engine tells of itself over HTTP: /healthz as JSON, /metrics as Prometheus' text."""
+"""The engine's state over HTTP: /healthz as JSON, /metrics as Prometheus text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from iot_sandbox.rules.metrics import Metrics
 
 
 def application(engine: Engine, consumer: Consumer, metrics: Metrics) -> web.Application:
-    """Ready (200) once the rules are known and the broker is connected, otherwise 503."""
+    """Ready (200) once the rules are loaded and the broker is connected, otherwise 503."""
 
     async def healthz(request: web.Request) -> web.Response:
         ready = engine.loaded.is_set() and consumer.connected

@@ -22,7 +22,7 @@ class Metrics:
         return self._counts[rule, action, name]
 
     def as_json(self) -> list[dict[str, str | int]]:
-        """One object a count."""
+        """One object for each count."""
         return [
             {"RuleName": rule, "ActionType": action, "MetricName": name, "Sum": count}
             for (rule, action, name), count in sorted(self._counts.items())

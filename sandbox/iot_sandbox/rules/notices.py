@@ -1,4 +1,4 @@
-"""Log lines for what may happen a thousand times a second."""
+"""Log lines for events that may occur a thousand times a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PERIOD_SECONDS = 10.0
 
 
 class Notices:
-    """One line a kind and period, with the number of those it stands for."""
+    """At most one line for each kind and period, with the number of those left out."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log

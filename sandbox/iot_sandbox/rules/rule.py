@@ -41,7 +41,7 @@ class Rule:
     """A compiled rule that is enabled."""
 
     def __init__(self, definition: Mapping[str, Any], services: Services, covered: DestinationCheck) -> None:
-        """Compiles GetTopicRule's rule; raises SqlError for a statement or template that is none."""
+        """Compiles GetTopicRule's rule; raises SqlError for an invalid statement or template."""
         self.name: str = definition["ruleName"]
         self._services, self._covered = services, covered
         self._statement = compile_statement(definition["sql"], definition.get("awsIotSqlVersion") or OLD_VERSION)
@@ -55,7 +55,7 @@ class Rule:
         return message.rule == self.name if message.rule else self._matches_topic(message.topic)
 
     async def run(self, message: Message) -> None:
-        """Runs the rule for a message that matches; returns when all is done, the error action too."""
+        """Runs the rule for a matching message; returns when its actions and its error action are done."""
         self._count("TopicMatch")
         try:
             context = Context(message, message.document, self._services.account_id)
@@ -66,7 +66,7 @@ class Rule:
                 return
             selected = delivery(context, self._statement.select(context))
         except EvaluationError as error:
-            # AWS tells of these in its logs only: error actions are for actions
+            # AWS only logs these: error actions are for failed actions
             self._count("ParseError")
             notices.warn(self.name, "Rule %s failed for message %s: %s", self.name, message.trace_id, error)
             return
@@ -125,6 +125,6 @@ class Rule:
         self._services.metrics.count(self.name, metric)
 
     async def close(self) -> None:
-        """Finishes what its actions have open."""
+        """Finishes its actions' open work."""
         for action in self._actions:
             await action.close()

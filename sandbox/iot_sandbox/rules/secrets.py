@@ -22,7 +22,7 @@ TEXT, BINARY = "SecretString", "SecretBinary"
 
 
 class Secrets:
-    """Secrets by request; a lookup under way serves everyone who waits for it."""
+    """Secrets by request; requests for the same secret share one lookup."""
 
     def __init__(self, aws: Aws, cache_seconds: float = CACHE_SECONDS) -> None:
         self._aws = aws
@@ -31,7 +31,7 @@ class Secrets:
         self._pending: dict[SecretRequest, asyncio.Task[Value]] = {}
 
     async def fill(self, context: Context, requests: Iterable[SecretRequest]) -> Context:
-        """The context with these secrets in it; raises EvaluationError if one cannot be had."""
+        """The context with these secrets in it; raises EvaluationError if one cannot be read."""
         wanted = list(requests)
         if not wanted:
             return context

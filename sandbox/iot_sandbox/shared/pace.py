@@ -1,4 +1,4 @@
-"""How often to look at an API that has no way to tell of changes."""
+"""How often to poll an API that does not announce changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 LIVELY_SECONDS = 60.0
 QUIET_FACTOR = 4
-"""A round of calls costs the emulated API some hundredth of a core: fewer of them while nothing happens."""
+"""A round of calls costs the emulated API about a hundredth of a core, so quiet times get fewer."""
 
 
 class Pace:
@@ -17,7 +17,7 @@ class Pace:
         self._changed = time.monotonic()
 
     def pause(self, changed: bool) -> float:
-        """Seconds to the next look, after one that found something changed or not."""
+        """Seconds until the next round, given whether the last one found a change."""
         now = time.monotonic()
         if changed:
             self._changed = now

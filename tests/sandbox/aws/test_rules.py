@@ -145,7 +145,7 @@ def test_faulty_rules_are_refused_and_leave_nothing(
         ("SELECT * FROM 'it''s'", "it's"),
     ],
 )
-def test_what_the_engine_runs_is_taken_and_its_topic_told(iot: Any, sql: str, pattern: str) -> None:
+def test_a_statement_that_the_engine_runs_is_accepted_with_its_topic(iot: Any, sql: str, pattern: str) -> None:
     iot.create_topic_rule(ruleName="taken", topicRulePayload={"sql": sql, "actions": []})
     listed = {rule["ruleName"]: rule["topicPattern"] for rule in iot.list_topic_rules()["rules"]}
     iot.delete_topic_rule(ruleName="taken")

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 def test_it_lasts_as_long_as_the_playbook(tmp_path: Path) -> None:
     extra = tmp_path / "environment"
     extra.mkdir()
-    # A process of the playbook's name starts the emulator, prints its answer and waits to be told to end.
+    # A process of the playbook's name starts the emulator, prints its answer and waits until it is ended.
     script = tmp_path / "ansible-playbook"
     script.write_text(
         "import subprocess, sys\n"

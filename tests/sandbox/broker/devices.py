@@ -14,14 +14,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 PATIENCE = 10
-"""Seconds that an answer of the broker may take."""
+"""Seconds to wait for an answer of the broker."""
 
 ACKNOWLEDGED = ("Success", "No matching subscribers")
 """Reasons of a PUBACK that took the message; the second while no rules engine has ever subscribed."""
 
 
 class Device:
-    """A client that waits for each answer; ``events`` tell what happened to it."""
+    """A client that waits for each answer."""
 
     def __init__(
         self,

@@ -116,7 +116,7 @@ def test_others_stay_connected_when_the_table_changes(known: Broker, identity: I
 
 def test_a_broken_table_leaves_the_last_one_in_force(known: Broker, identity: Identity) -> None:
     (known.folder / "policies").write_text("iot-policies 1\nallow\tC\t\x02\n")
-    until(lambda: "a rule outside a client" in known.log.read_text(), otherwise="the fault is not told")
+    until(lambda: "a rule outside a client" in known.log.read_text(), otherwise="the fault is not logged")
     with device(known, identity, "sensor-1") as connected:
         assert connected.refusal is None
 

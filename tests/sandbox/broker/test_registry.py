@@ -1,4 +1,4 @@
-"""What the broker is told follows the IoT API."""
+"""The broker's table follows the IoT API."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass
 class Stub:
-    """A target on an address of its own (the emulator tells targets apart by address alone)."""
+    """A target on an address of its own (the emulator identifies targets by address alone)."""
 
     address: str = "127.0.0.1"
     delay: float = 0.0  # seconds until it answers

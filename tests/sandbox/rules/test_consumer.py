@@ -164,7 +164,7 @@ async def test_a_message_is_acknowledged_only_when_it_is_handled(admitting: Brok
         await comes(lambda: not consumer.connected)
         await asyncio.to_thread(admitting.start)
         await comes(lambda: consumer.connected)
-        await asyncio.sleep(0.5)  # handed over again, but still in hand: not handled twice
+        await asyncio.sleep(0.5)  # sent again while it is still being handled: not handled twice
         assert set(tries.values()) == {1}
         finished.set()
         await comes(lambda: consumer.in_flight == 0)

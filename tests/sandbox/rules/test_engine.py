@@ -1,4 +1,4 @@
-"""Rules follow the IoT API, and the engine tells how it is."""
+"""Rules follow the IoT API, and the engine reports its health."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_destinations_must_be_enabled(account: Account) -> None:
     assert await account.publish() == ["/a"]
 
 
-async def test_a_rule_that_cannot_be_run_is_told_and_leaves_the_others(
+async def test_a_rule_that_cannot_run_is_logged_and_does_not_affect_others(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     await account.destination()
@@ -142,7 +142,7 @@ async def test_a_rule_that_cannot_be_run_is_told_and_leaves_the_others(
     assert "Rule bad is not run: The action lambda is not emulated" in caplog.text
 
 
-async def test_a_rule_that_breaks_is_told_and_the_others_are_waited_for(
+async def test_a_rule_that_crashes_is_logged_and_the_others_finish(
     account: Account, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await account.destination()
@@ -157,7 +157,7 @@ async def test_a_rule_that_breaks_is_told_and_the_others_are_waited_for(
 
     monkeypatch.setattr(Rule, "run", run_or_break)
     assert await account.publish() == ["/b"]
-    assert "Rule bad broke on message trace of t/1" in caplog.text
+    assert "Rule bad crashed on message trace of t/1" in caplog.text
 
 
 async def test_rules_stay_while_the_api_is_silent(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ async def test_url_and_headers_take_templates(bench: Bench) -> None:
     assert request.headers["Content-Type"] == "text/x"
 
 
-async def test_a_failed_action_tells_the_error_action(bench: Bench) -> None:
+async def test_a_failed_action_runs_the_error_action(bench: Bench) -> None:
     bench.endpoint.answers[:] = [Answer(422)]
     await bench.rule("SELECT a AS b FROM 't/#'", **bench.http()).run(message())
     assert await bench.dead() == [
@@ -341,7 +341,7 @@ async def test_a_secret_that_was_rotated_and_one_without_the_key(bench: Bench) -
     assert await sent("'SecretString', 'key'") == "new"
 
 
-async def test_all_failures_of_a_message_are_told_together(bench: Bench) -> None:
+async def test_all_failures_of_a_message_are_reported_together(bench: Bench) -> None:
     bench.endpoint.answers[:] = [Answer(400)]
     other = bench.emulator.role(f"other-{uuid.uuid4().hex[:6]}")
     definition = {

@@ -47,7 +47,7 @@ async def test_statuses(sender: Sender, endpoint: Endpoint, statuses: list[int],
     assert (outcome.ok, outcome.metric, len(endpoint.requests)) == (metric == "", metric, tries)
 
 
-async def test_reasons_are_told_in_awss_words(sender: Sender, endpoint: Endpoint) -> None:
+async def test_reasons_are_aws_own_words(sender: Sender, endpoint: Endpoint) -> None:
     outcome = await post(sender, endpoint, Answer(500))
     assert outcome.reason == "StatusCode: 500. Reason: Internal Server Error."
 

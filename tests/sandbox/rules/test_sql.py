@@ -80,7 +80,7 @@ def test_selections(selection: str, expected: Value) -> None:
     assert run("SELECT " + selection + " FROM 'things/telemetry'", READING) == expected
 
 
-def test_keywords_and_functions_are_known_in_any_case() -> None:
+def test_keywords_and_functions_may_be_in_any_case() -> None:
     assert run("select TIMESTAMP() as at fRoM 't' wHeRe not FALSE and iSnUlL(NULL)") == {"at": 1_700_000_000_123}
 
 

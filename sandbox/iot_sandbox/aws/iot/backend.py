@@ -153,7 +153,7 @@ class SandboxIoTBackend(IoTBackend):
         attribute_payload: dict[str, Any] | None,
         billing_group_name: str | None = None,
     ) -> FakeThing:
-        """CreateThing: the same again is answered as the first time, anything else under that name is refused."""
+        """CreateThing: repeating a call gives the same answer; the same name with other values is refused."""
         for thing in self.things.values():
             if thing.thing_name == thing_name:
                 asked = (thing_type_name or None, (attribute_payload or {}).get("attributes") or {})
@@ -202,7 +202,7 @@ class SandboxIoTBackend(IoTBackend):
         return super().get_topic_rule(rule_name)
 
     def put_topic_rule(self, rule_name: str, payload: dict[str, Any], replace: bool) -> rules.Rule:
-        """CreateTopicRule and ReplaceTopicRule: all is checked before anything changes.
+        """CreateTopicRule and ReplaceTopicRule: check everything before changing anything.
 
         An HTTP action without a destination makes one, as on AWS (API_HttpAction: "if this is a new
         destination, a new TopicRuleDestination is created if possible").

@@ -18,13 +18,13 @@ from moto.iot.models import FakeCertificate
 
 from iot_sandbox.aws.authority import Authority, accepted_public_key
 
-# AWS IoT's own certificates end then.
+# AWS IoT's own certificates expire then.
 NOT_AFTER = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
 SETTABLE = ("ACTIVE", "INACTIVE", "REVOKED")
 
 
 class Certificate(FakeCertificate):
-    """A certificate whose id, validity and description are those of the certificate itself."""
+    """A certificate whose id, validity and description come from the certificate itself."""
 
     def __init__(self, pem: str, status: str, account_id: str, region: str, ca_id: str | None = None) -> None:
         super().__init__(pem, status, account_id, region, ca_id)
@@ -49,7 +49,7 @@ class Certificate(FakeCertificate):
 
 
 def new_key_and_certificate(authority: Authority) -> tuple[str, dict[str, str]]:
-    """A certificate with a key of 2048 bits made here, as CreateKeysAndCertificate does."""
+    """A certificate with a new key of 2048 bits, as CreateKeysAndCertificate makes it."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "AWS IoT Certificate")])
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -65,7 +65,7 @@ def new_key_and_certificate(authority: Authority) -> tuple[str, dict[str, str]]:
 def certificate_for_request(authority: Authority, csr: str) -> str:
     """A certificate for the key and subject of a certificate signing request (PEM).
 
-    Raises InvalidRequestException for what is no request, or for a key that AWS IoT does not take.
+    Raises InvalidRequestException if it is no request, or its key is of a kind that AWS IoT refuses.
     """
     try:
         request = x509.load_pem_x509_csr(csr.encode())

@@ -1,4 +1,4 @@
-"""Topic rule destinations of one account and region: their statuses and how each is reached.
+"""Topic rule destinations of one account and region: their statuses and transitions.
 
 https://docs.aws.amazon.com/iot/latest/developerguide/rule-destination.html
 https://docs.aws.amazon.com/iot/latest/apireference/API_UpdateTopicRuleDestination.html
@@ -58,7 +58,7 @@ class Destination:
     gone_at: float | None = None
 
     def move(self, status: Status, reason: str = "") -> None:
-        """Take a status; a reason is kept only while it explains the status."""
+        """Set the status and its reason; a former reason goes."""
         self.status, self.status_reason, self.last_updated_at = status, reason, datetime.now(UTC)
 
     def description(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Destinations:
                 destination.gone_at = self._clock() + self._deletion_time
 
     def fail(self, destination: Destination, token: str, reason: str) -> None:
-        """The challenge with this token failed; a newer challenge or a confirmation meanwhile stands."""
+        """The challenge with this token failed; a newer challenge or a confirmation wins."""
         with self._lock:
             if destination.token == token and destination.status is Status.IN_PROGRESS:
                 destination.move(Status.ERROR, reason)
@@ -192,7 +192,7 @@ class Destinations:
         destination.token_until = self._clock() + self._token_lifetime
 
     def _settle(self) -> None:
-        """Let time's effects show: tokens expire, deletions finish."""
+        """Expire tokens and finish deletions."""
         now = self._clock()
         for arn, destination in list(self._all.items()):
             if destination.gone_at is not None and now >= destination.gone_at:
@@ -206,7 +206,7 @@ class Destinations:
 def confirmation_url(configuration: Mapping[str, Any] | None) -> str:
     """The confirmation URL of a TopicRuleDestinationConfiguration.
 
-    Raises InvalidRequestException unless it is an https URL that AWS would take.
+    Raises InvalidRequestException unless it is an https URL that AWS would accept.
     """
     http = (configuration or {}).get("httpUrlConfiguration")
     if not http or not isinstance(http.get("confirmationUrl"), str):

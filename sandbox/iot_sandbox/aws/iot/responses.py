@@ -1,4 +1,4 @@
-"""AWS IoT's calls that moto lacks or answers otherwise, on the wire."""
+"""Requests and answers of AWS IoT's calls that moto lacks or answers differently."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SandboxIoTResponse(IoTResponse):
         return cast(SandboxIoTBackend, super().iot_backend)
 
     def call_action(self) -> TYPE_RESPONSE:
-        """Run the call, then keep the tags that came with a creation."""
+        """Run the call, then store the tags of a created resource."""
         status, headers, body = super().call_action()
         arn_member = TAGGED_ON_CREATION.get(self._get_action() or "")
         if arn_member and status == 200:
@@ -132,7 +132,7 @@ class SandboxIoTResponse(IoTResponse):
     # --- things
 
     def update_thing(self) -> ActionResult:
-        """UpdateThing; refused for another version than the expected one."""
+        """UpdateThing; refused if the thing does not have the expected version."""
         self._check_version()
         return super().update_thing()
 
@@ -202,6 +202,6 @@ def _tags(tags: list[dict[str, str]]) -> dict[str, str]:
 
 
 def install() -> None:
-    """Put the extended backend and calls in the place of moto's."""
+    """Replace moto's backend and calls."""
     models.iot_backends.backend = SandboxIoTBackend
     urls.url_paths["{0}/.*$"] = SandboxIoTResponse.dispatch

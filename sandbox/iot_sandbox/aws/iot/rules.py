@@ -27,14 +27,14 @@ Action = Mapping[str, Any]
 
 
 class SqlParseError(IoTClientError):
-    """The statement, or a template of an action, is none that the rules engine could run."""
+    """The rules engine cannot run the statement or a template of an action."""
 
     def __init__(self, message: str) -> None:
         super().__init__("SqlParseException", message)
 
 
 class Rule(FakeRule):
-    """A rule that answers with what was given: members that were not given are not invented."""
+    """A rule that answers with the members it was given, and no others."""
 
     def to_get_dict(self) -> dict[str, Any]:
         """GetTopicRule's answer."""
@@ -52,7 +52,7 @@ def topic_pattern(sql: str) -> str | None:
 def check(payload: Mapping[str, Any], assumable: Callable[[str], bool]) -> None:
     """Raise InvalidRequestException or SqlParseError for what AWS refuses.
 
-    `assumable(role_arn)` tells whether the role exists and trusts iot.amazonaws.com.
+    `assumable(role_arn)`: whether the role exists and trusts iot.amazonaws.com.
     """
     version = payload.get("awsIotSqlVersion") or OLD_VERSION
     if version not in SQL_VERSIONS:

@@ -1,4 +1,4 @@
-"""What every action of a rule is given, and what it tells when it fails."""
+"""What every action of a rule gets, and how it reports a failure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Action(Protocol):
     """Its name in the API: http, sqs, republish."""
 
     async def run(self, delivery: Delivery) -> Failure | None:
-        """Does it; a failure is returned, not raised, and None stands for success."""
+        """Runs the action; returns the failure, or None for success."""
 
     async def close(self) -> None:
-        """Finishes what is still open, when the rule has been replaced or deleted."""
+        """Finishes open work when the rule is replaced or deleted."""

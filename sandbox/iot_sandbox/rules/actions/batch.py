@@ -52,7 +52,7 @@ class Batcher(Generic[Entry]):
         self._sending: set[asyncio.Task[None]] = set()
 
     async def add(self, url: str, topic: str, entry: Entry, size: int) -> None:
-        """Adds an entry of ``size`` bytes; returns when its batch has been dealt with."""
+        """Adds an entry of ``size`` bytes; returns when its batch has been sent or has failed."""
         key = url, "" if self._limits.across_topics else topic
         batch = self._open.get(key)
         if batch and batch.size_bytes + size + 1 > self._limits.size_bytes:
@@ -83,7 +83,7 @@ class Batcher(Generic[Entry]):
             batch.sent.set()
 
     async def close(self) -> None:
-        """Sends what is open and waits for all that is on its way."""
+        """Sends open batches and waits for those being sent."""
         for key in list(self._open):
             self._close(key)
         await asyncio.gather(*self._sending)

@@ -15,7 +15,7 @@ from iot_sandbox.shared.sql.values import Value, dumps
 
 
 def single_payload(rule: str, message: Message, failures: Sequence[Failure]) -> bytes:
-    """One message and all actions of the rule that failed for it."""
+    """One message and all its failed actions."""
     return dumps(
         {"ruleName": rule, "topic": message.topic}
         | _metadata(message)
@@ -26,7 +26,7 @@ def single_payload(rule: str, message: Message, failures: Sequence[Failure]) -> 
 def batch_payload(rule: str, messages: Sequence[Message], failure: Failure, across_topics: bool) -> bytes:
     """The messages of one request that failed; their ids count from 1.
 
-    The topic stands once, or at each message if a batch may hold several; only batches tell the source's address.
+    The topic stands once, or at each message if a batch may hold several; only batches have the source's address.
     """
     entries = [
         {"id": number}

@@ -13,7 +13,7 @@ from iot_sandbox.shared.sql import EvaluationError
 from iot_sandbox.shared.sql.template import compile_template
 
 BatchReport = Callable[[Sequence[Delivery], Failure, bool], Awaitable[None]]
-"""Tells of a batch that failed: its deliveries, why, and whether it may hold several topics."""
+"""Reports a failed batch: its deliveries, the failure, and whether it may hold several topics."""
 Count = Callable[[str], None]
 JSON, BINARY = "application/json", "application/octet-stream"
 
@@ -33,7 +33,7 @@ class HttpAction:
         report: BatchReport,
         count: Count,
     ) -> None:
-        """Compiles the API's HttpAction; raises SqlError for a template that is none."""
+        """Compiles the API's HttpAction; raises SqlError for an invalid template."""
         self._sender, self._secrets, self._covered, self._report, self._count = (
             sender,
             secrets,
@@ -49,7 +49,7 @@ class HttpAction:
         self._batcher = Batcher[Delivery](self._limits, self._send_batch) if batching else None
 
     async def run(self, delivery: Delivery) -> Failure | None:
-        """A failed batch reports itself, once for all its messages; only then is their run over."""
+        """A failed batch reports itself once for all its messages, before they count as done."""
         url = ""
         try:
             requests = [r for t in (self._url, *self._templates()) for r in t.secret_requests(delivery.context)]
@@ -115,7 +115,7 @@ class HttpAction:
 
 
 def _is_text(delivery: Delivery) -> bool:
-    """Whether it can stand in a batch: nothing between two commas would spoil the others there."""
+    """Whether it can be part of a batch: an empty or binary element would break the array."""
     if delivery.is_json:
         return True
     try:

@@ -29,7 +29,7 @@ class RepublishAction:
         publish: Publish,
         count: Callable[[str], None],
     ) -> None:
-        """Compiles the API's RepublishAction; raises SqlError for a template that is none."""
+        """Compiles the API's RepublishAction; raises SqlError for an invalid template."""
         self._aws, self._secrets, self._publish, self._count = aws, secrets, publish, count
         self._role = definition["roleArn"]
         self._topic = compile_template(definition["topic"])
@@ -52,4 +52,4 @@ class RepublishAction:
         return None
 
     async def close(self) -> None:
-        """Nothing stays open."""
+        """There is no open work."""

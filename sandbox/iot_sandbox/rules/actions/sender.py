@@ -1,4 +1,4 @@
-"""POSTs under the rules by which the HTTP action tries again.
+"""POSTs with the HTTP action's retries.
 
 https://docs.aws.amazon.com/iot/latest/developerguide/https-rule-action.html#https-rule-action-retry-logic
 """
@@ -17,17 +17,17 @@ import aiohttp
 
 TRIES = 3
 TIMEOUT_SECONDS = 3.0
-"""For all tries together; AWS documents no number, this is the quota's."""
+"""For all tries together: the quota's value; the guide has none."""
 ANSWER_LIMIT = 16_384
 CONCURRENT_REQUESTS = 50
-"""More wait their turn, before their time begins to run: what this machine cannot do at once, AWS could."""
+"""Further requests wait before their timeout begins: AWS could send them at once, this machine cannot."""
 PAUSE_SECONDS = 0.05
 """Before the second try; doubled before the third. AWS documents none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a request: CloudWatch's metric for it (empty on success) and AWS's words."""
+    """Result of a request: CloudWatch's metric (empty on success) and AWS's message."""
 
     metric: str = ""
     reason: str = ""
@@ -80,7 +80,7 @@ class Sender:
         raise AssertionError("unreachable")
 
     async def _try(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bool]:
-        """The status, and whether the answer kept within the limit."""
+        """The status, and whether the answer is within the limit."""
         assert self._session, "use the sender as a context manager"  # noqa: S101
         async with self._session.post(url, headers=headers, data=body, allow_redirects=False) as response:
             size = 0

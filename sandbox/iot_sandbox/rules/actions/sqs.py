@@ -41,4 +41,4 @@ class SqsAction:
         client.send_message(QueueUrl=self._url, MessageBody=text)
 
     async def close(self) -> None:
-        """Nothing stays open."""
+        """There is no open work."""

@@ -1,4 +1,4 @@
-"""From the parse tree of rule SQL to closures: a statement is compiled once and run for every message."""
+"""Compiles the parse tree of rule SQL to closures: once for a statement, run for every message."""
 
 from __future__ import annotations
 

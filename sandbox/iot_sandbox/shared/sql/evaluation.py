@@ -17,7 +17,7 @@ class SqlError(ValueError):
 
 
 class EvaluationError(Exception):
-    """An evaluation that AWS gives up: the rule fails for this message."""
+    """The rule fails for this message, as on AWS."""
 
 
 class SecretRequest(NamedTuple):
@@ -31,7 +31,7 @@ class SecretRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One evaluation: the message, and what was looked up beforehand because it needs a call to AWS."""
+    """One evaluation: the message, and the values that needed a call to AWS."""
 
     message: Message
     document: Value
@@ -95,7 +95,7 @@ class Selection:
 
 
 def _enclosing(result: dict[str, Value], names: tuple[str, ...]) -> dict[str, Value]:
-    """The object that these names lead to; each on the way is a copy, since the payload's own may be shared."""
+    """The object that these names lead to; copied on the way, since other rules share the payload's objects."""
     for name in names:
         found = result.get(name)
         result[name] = dict(found) if isinstance(found, dict) else {}

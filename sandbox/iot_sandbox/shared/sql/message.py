@@ -1,4 +1,4 @@
-"""A message as the rules engine gets it: what was published, and by whom."""
+"""A message of the rules engine: what was published, and by whom."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Statement:
     secrets: tuple[tuple[Expression, ...], ...]
 
     def with_variables(self, context: Context) -> Context:
-        """The context in which the rest of the rule is evaluated, templates of its actions included."""
+        """The context for the rest of the rule, including its actions' templates."""
         for name, expression in self.variables:
             context = replace(context, variables={**context.variables, name: expression.evaluate(context)})
         return context
@@ -44,7 +44,7 @@ class Statement:
         return self.selection.evaluate(context)
 
     def secret_requests(self, context: Context) -> Iterable[SecretRequest]:
-        """The secrets that must be in the context before anything else is asked."""
+        """The secrets that the context needs before anything else is evaluated."""
         return (r for arguments in self.secrets if (r := secret_request(arguments, context)))
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 
 class Undefined:
-    """What a missing attribute or an operation without meaning yields; left out of results."""
+    """The value of a missing attribute or a meaningless operation; left out of results."""
 
     __slots__ = ()
 
@@ -100,7 +100,7 @@ def to_boolean(value: Value) -> Value:
 
 
 def to_text(value: Value) -> Value:
-    """How a value reads within a string: strings as they are, everything else as JSON; null has no text."""
+    """A value as part of a string: strings as they are, everything else as JSON; null has no text."""
     if isinstance(value, str):
         return value
     return UNDEFINED if value is UNDEFINED or value is None else dumps(value).decode()

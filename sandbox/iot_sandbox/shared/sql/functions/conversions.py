@@ -67,7 +67,7 @@ def _number(value: Value, whole: bool) -> Value:
 
 
 def octets(value: Value) -> bytes:
-    """What encodings and digests work on: binary as it is, everything else as text in UTF-8."""
+    """Input of encodings and digests: binary as it is, everything else as text in UTF-8."""
     if isinstance(value, bytes):
         return value
     text = to_text(value)

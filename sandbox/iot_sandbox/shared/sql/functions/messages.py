@@ -1,4 +1,4 @@
-"""What only IoT Core knows of a message: who published it, where and when."""
+"""Functions of a message's origin: who published it, where and when."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def get_mqtt_property(context: Context, name: Value) -> Value:
 
 @function("get_secret", 3, 4, undefined=True)
 def get_secret(context: Context, *arguments: Value) -> Value:
-    """Looked up before the evaluation; what could not be had fails the rule."""
+    """Read before the evaluation; the rule fails without it."""
     secret_id, secret_type, *key, role_arn = arguments
     request = SecretRequest(secret_id, secret_type, key[0] if key else None, role_arn)
     if not all(isinstance(argument, str) for argument in arguments) or request not in context.secrets:

@@ -13,7 +13,7 @@ from iot_sandbox.shared.sql.functions.registry import function
 from iot_sandbox.shared.sql.operators import calculate, signed
 from iot_sandbox.shared.sql.values import ARITHMETIC, UNDEFINED, Value, clamped, to_int, to_number
 
-# Holds the longest Decimal with all of its digits: a quantity is never too long to be cut.
+# Holds the longest Decimal with all its digits, so that quantize() never overflows.
 _WRITTEN_OUT = DecimalContext(prec=ARITHMETIC.Emax + ARITHMETIC.prec + 1, rounding=ROUND_DOWN)
 
 
@@ -61,7 +61,7 @@ def rand(context: Context) -> Value:
 
 @function("trunc", 2)
 def trunc(context: Context, value: Value, places: Value) -> Value:
-    """The number cut, not rounded, to so many decimal places: 0 to 34, and none that is but a trailing zero."""
+    """The number truncated to 0 to 34 decimal places, without trailing zeros."""
     number = to_number(value)
     digits = clamped(places, ARITHMETIC.prec)
     if number is UNDEFINED or digits is UNDEFINED:

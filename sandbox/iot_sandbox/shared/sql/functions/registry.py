@@ -29,7 +29,7 @@ FUNCTIONS: Final[dict[str, Function]] = {}
 NOT_EMULATED: Final = frozenset(
     ("aws_lambda", "get_dynamodb", "get_registry_data", "get_thing_shadow", "machinelearning_predict", "md2")
 )
-"""AWS has them, this engine does not: a rule with one is refused."""
+"""Functions of AWS that this engine lacks: a rule with one is refused."""
 
 
 def function(
@@ -38,8 +38,8 @@ def function(
     """Registers a function of ``fewest`` to ``most`` arguments (None: any number, -1: ``fewest``).
 
     Unless ``undefined``, it yields Undefined as soon as one argument is.
-    It also does for arguments that it cannot take and raises for, and for a wrong number of them, as on AWS: no
-    message is lost by them.
+    Unfit arguments and a wrong number of them yield Undefined as well, as on AWS: no
+    message is lost because of them.
     """
 
     def register(run: Callable[..., Value]) -> Callable[..., Value]:

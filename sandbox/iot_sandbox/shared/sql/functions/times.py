@@ -1,4 +1,4 @@
-"""Times written by Joda-Time patterns, of which the letters in use are known here."""
+"""Times written by Joda-Time patterns, with the common pattern characters."""
 
 from __future__ import annotations
 
