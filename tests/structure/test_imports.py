@@ -7,7 +7,8 @@ Packages stand in layers, and import only from layers below their own:
                             measurements → times and numbers
     service/iot_readings    beside iot_receiver, whose modules it may use, and not the other way round
     device/iot_device       alone
-    sandbox/iot_sandbox     alone: it stands for AWS, so it knows nothing of what it is used by
+    sandbox/iot_sandbox     alone: it stands for AWS, so it knows nothing of what it is used by; its programs aws,
+                            rules, broker and load_balancer → shared, and none imports another
     collections/…           modules and plugins → module_utils; iotweb.deployment may use iotweb.aws_iot, not vice versa
 
 Imports inside functions count like any other; those for annotations alone (`if TYPE_CHECKING`) don't.
@@ -23,6 +24,7 @@ import pytest
 from tests.support.paths import ROOT
 
 ROOTS = ("service", "device", "sandbox", "collections")
+SANDBOX_PROGRAMS = ("aws", "rules", "broker", "load_balancer")
 # Prefixes of modules, each with those that it must not import: the arrows back up.
 FORBIDDEN = {
     "iot_receiver": ("iot_readings", "iot_device", "iot_sandbox"),
@@ -33,6 +35,8 @@ FORBIDDEN = {
     "iot_receiver.times": ("iot_receiver.messages", "iot_receiver.settings"),
     "iot_device": ("iot_receiver", "iot_readings", "iot_sandbox"),
     "iot_sandbox": ("iot_receiver", "iot_readings", "iot_device"),
+    **{f"iot_sandbox.{name}": tuple(f"iot_sandbox.{other}" for other in SANDBOX_PROGRAMS if other != name)
+       for name in (*SANDBOX_PROGRAMS, "shared")},
     "ansible_collections": ("iot_receiver", "iot_readings", "iot_device", "iot_sandbox"),
     "ansible_collections.iotweb.aws_iot": ("ansible_collections.iotweb.deployment",),
 }
