@@ -1,6 +1,5 @@
 """The receiver's objects, as they are sent to Kubernetes."""
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ PLACE: dict[str, Any] = {
     "deployment_name": "iot-receiver",
     "receiver_domain": "ingest.example.org",
     "receiver_image_reference": "123456789012.dkr.ecr.us-east-2.amazonaws.com/iot-receiver:abc",
-    "receiver_secret": {"values": {"current": "0" * 64}},
     "infrastructure_account_id": "123456789012",
     "infrastructure_region": "us-east-2",
     "infrastructure_table_name": "iot-receiver",
@@ -37,9 +35,17 @@ def annotations(**variables: Any) -> dict[str, str]:
     return {key.removeprefix("alb.ingress.kubernetes.io/"): value for key, value in found.items()}
 
 
-@pytest.mark.parametrize("path", sorted(ROLES.glob("receiver/templates/*.yaml.j2")), ids=lambda path: path.name)
+TEMPLATES = sorted(path for role in ("receiver", "shared_secret", "dead_letters")
+                   for path in ROLES.glob(f"{role}/templates/*.yaml.j2"))  # fmt: skip
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: f"{path.parts[-3]}/{path.name}")
 def test_every_object_is_in_the_namespace_asked_for(path: Path) -> None:
-    document = receiver(path.name.removesuffix(".yaml.j2"), receiver_namespace="elsewhere")
+    known = {
+        "shared_secret_versions": {"values": {"current": "a"}},
+        "dead_letters_receiver": {"resources": [receiver("deployment")]},
+    }
+    document = render(path.parts[-3], path.name, **(PLACE | known), receiver_namespace="elsewhere")
     metadata = document["metadata"]
     place = metadata["name"] if document["kind"] == "Namespace" else metadata["namespace"]
     assert place == "elsewhere"
@@ -119,11 +125,3 @@ def test_autoscaler_owns_the_number_of_pods_where_there_is_one() -> None:
     assert receiver("deployment")["spec"]["replicas"] == 2
     assert "replicas" not in receiver("deployment", receiver_autoscaling=True)["spec"]
     assert receiver("horizontal_pod_autoscaler", receiver_replicas=1)["spec"]["minReplicas"] == 2
-
-
-def test_secret_holds_all_that_a_rotation_needs() -> None:
-    assert receiver("secret")["data"] == {"current": base64.b64encode(b"0" * 64).decode()}
-    parts = {"previous": "a", "current": "b", "next": "c"}
-    assert set(receiver("secret", receiver_secret={"values": parts})["data"]) == set(parts)
-    dropped = parts | {"dropped": "d"}
-    assert set(receiver("secret", receiver_secret={"values": dropped})["data"]) == set(parts)

@@ -1,4 +1,4 @@
-"""The redrive's objects, and how its end is told."""
+"""The redrive's objects, and how its outcome is reported."""
 
 import importlib.util
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.templates.render import ROLES
+from tests.templates.render import ROLES, render
 from tests.templates.test_receiver import PLACE, receiver
 
 SPEC = importlib.util.spec_from_file_location(
@@ -26,23 +26,29 @@ TOLD = {
 }  # fmt: skip
 
 
+def dead_letters(template: str, **variables: Any) -> dict[str, Any]:
+    """One of role dead_letters' objects, beside a receiver that was deployed with these variables."""
+    deployed = {"resources": [receiver("deployment", **variables)]}
+    return render("dead_letters", f"{template}.yaml.j2", **(PLACE | variables), dead_letters_receiver=deployed)
+
+
 def test_no_reading_is_ever_sent_to_its_pod() -> None:
-    labels = receiver("redrive_job")["spec"]["template"]["metadata"]["labels"]
+    labels = dead_letters("job")["spec"]["template"]["metadata"]["labels"]
     selector = receiver("service")["spec"]["selector"]
     assert not selector.items() <= labels.items()
-    assert receiver("redrive_network_policy")["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert dead_letters("network_policy")["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_it_has_an_identity_of_its_own_and_no_secret() -> None:
-    pod = receiver("redrive_job")["spec"]["template"]["spec"]
-    account = receiver("redrive_service_account")
+    pod = dead_letters("job")["spec"]["template"]["spec"]
+    account = dead_letters("service_account")
     assert pod["serviceAccountName"] == account["metadata"]["name"] == "iot-receiver-redrive"
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == PLACE["infrastructure_redrive_role_arn"]
     assert [list(volume) for volume in pod["volumes"]] == [["name", "emptyDir"]]
 
 
 def test_it_stores_as_the_receiver_does() -> None:
-    [container] = receiver("redrive_job", iot_rule_adds_metadata=False, receiver_retention_days=30)["spec"]["template"][
+    [container] = dead_letters("job", iot_rule_adds_metadata=False, receiver_retention_days=30)["spec"]["template"][
         "spec"]["containers"]
     told = {each["name"]: each["value"] for each in container["env"]}
     [own] = receiver("deployment", iot_rule_adds_metadata=False, receiver_retention_days=30)["spec"]["template"][
@@ -54,9 +60,9 @@ def test_it_stores_as_the_receiver_does() -> None:
     assert told["RECEIVER_RETENTION_DAYS"] == "30"
 
 
-@pytest.mark.parametrize("template", ["redrive_job", "deployment"])
-def test_its_pod_is_restricted(template: str) -> None:
-    pod = receiver(template)["spec"]["template"]["spec"]
+@pytest.mark.parametrize("made", [dead_letters("job"), receiver("deployment")], ids=["redrive", "receiver"])
+def test_its_pod_is_restricted(made: dict[str, Any]) -> None:
+    pod = made["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -109,26 +115,26 @@ def test_a_change_is_reported_only_if_there_was_one(event: str, figures: dict[st
     [
         ({}, ["redrive"]),
         ({"ansible_check_mode": True}, ["redrive", "list"]),
-        ({"ansible_check_mode": True, "receiver_redrive_drop": {"queue": "rule", "reason": "r"}}, ["redrive", "list"]),
+        ({"ansible_check_mode": True, "dead_letters_drop": {"queue": "rule", "reason": "r"}}, ["redrive", "list"]),
         (
-            {"receiver_redrive_drop": {"queue": "rule", "reason": 'temp: "x" is no number'}},
+            {"dead_letters_drop": {"queue": "rule", "reason": 'temp: "x" is no number'}},
             ["redrive", "drop", "--queue", "rule", "--reason", 'temp: "x" is no number'],
         ),
         (
-            {"receiver_redrive_drop": {"queue": "receiver", "reason": "r", "device": ""}},
+            {"dead_letters_drop": {"queue": "receiver", "reason": "r", "device": ""}},
             ["redrive", "drop", "--queue", "receiver", "--reason", "r", "--device", ""],
         ),
     ],
 )
 def test_a_check_lists_and_only_a_reviewed_kind_is_dropped(given: dict[str, Any], arguments: list[str]) -> None:
-    [container] = receiver("redrive_job", **given)["spec"]["template"]["spec"]["containers"]
+    [container] = dead_letters("job", **given)["spec"]["template"]["spec"]["containers"]
     assert container["args"] == arguments
 
 
 def test_redrive_and_receiver_read_the_declared_measurements() -> None:
     declared = {"humidity": {"attribute": "humidity", "type": "integer"}}
-    for template in ("redrive_job", "deployment"):
-        [container] = receiver(template, measurements=declared)["spec"]["template"]["spec"]["containers"]
+    for made in (dead_letters("job", measurements=declared), receiver("deployment", measurements=declared)):
+        [container] = made["spec"]["template"]["spec"]["containers"]
         [text] = [each["value"] for each in container["env"] if each["name"] == "RECEIVER_MEASUREMENTS"]
         assert json.loads(text) == declared
 

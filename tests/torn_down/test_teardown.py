@@ -84,7 +84,7 @@ def test_with_a_dead_letter_left_it_refuses_and_says_how_many() -> None:
 
 
 def test_it_comes_to_its_end() -> None:
-    status, output = teardown(*CONFIRMED, "-e", "receiver_dead_letters_dropped=true")
+    status, output = teardown(*CONFIRMED, "-e", "dead_letters_dropped=true")
     assert status == 0, output[-4000:]
     assert "The deployment is gone" in output
 
