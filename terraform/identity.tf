@@ -16,6 +16,7 @@ locals {
     for role, service_account in {
       receiver                 = "${var.namespace}:${var.service_account}"
       redrive                  = "${var.namespace}:${var.service_account}-redrive"
+      readings                 = "${var.namespace}:${var.service_account}-readings"
       load_balancer_controller = var.load_balancer_controller_service_account
       } : role => jsonencode({
         Version = "2012-10-17"
@@ -109,6 +110,39 @@ resource "aws_iam_role_policy" "redrive" {
           "sqs:ReceiveMessage",
         ]
         Resource = [aws_sqs_queue.dead_letters["receiver"].arn, aws_sqs_queue.dead_letters["rule"].arn]
+      },
+    ]
+  })
+}
+
+# --- The readings' pod
+
+# Its own, so that pods which the internet reaches can't look through the table, and people who look can't write.
+resource "aws_iam_role" "readings" {
+  name               = "${var.name}-readings"
+  description        = "The readings' pod: query rows, list things"
+  assume_role_policy = local.service_account_trust["readings"]
+}
+
+resource "aws_iam_role_policy" "readings" {
+  role = aws_iam_role.readings.name
+  name = "readings"
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "Rows"
+        Effect   = "Allow"
+        Action   = "dynamodb:Query"
+        Resource = aws_dynamodb_table.readings.arn
+      },
+      {
+        # Has no resource: Service Authorization Reference, AWS IoT.
+        Sid      = "Devices"
+        Effect   = "Allow"
+        Action   = "iot:ListThings"
+        Resource = "*"
       },
     ]
   })

@@ -116,6 +116,11 @@ output "redrive_role_arn" {
   value       = aws_iam_role.redrive.arn
 }
 
+output "readings_role_arn" {
+  description = "Role of the readings' pod."
+  value       = aws_iam_role.readings.arn
+}
+
 output "load_balancer_controller_role_arn" {
   description = "Role of the load balancer controller."
   value       = aws_iam_role.load_balancer_controller.arn

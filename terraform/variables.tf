@@ -163,7 +163,7 @@ variable "namespace" {
 }
 
 variable "service_account" {
-  description = "Kubernetes service account of the receiver; the redrive's has -redrive added."
+  description = "Kubernetes service account of the receiver; the redrive's has -redrive added, the readings' -readings."
   type        = string
   default     = "iot-receiver"
 }

@@ -203,6 +203,34 @@ run "cluster_and_nodes" {
   }
 }
 
+run "readings" {
+  assert {
+    condition = jsondecode(aws_iam_role_policy.readings.policy) == {
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "Rows"
+          Effect   = "Allow"
+          Action   = "dynamodb:Query"
+          Resource = "arn:aws:dynamodb:us-east-2:123456789012:table/iot-readings"
+        },
+        {
+          Sid      = "Devices"
+          Effect   = "Allow"
+          Action   = "iot:ListThings"
+          Resource = "*"
+        },
+      ]
+    }
+    error_message = "The readings' pod may query rows and list things, nothing else."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.readings.assume_role_policy).Statement[0].Condition.StringEquals["oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:sub"] == "system:serviceaccount:apps:iot-receiver-readings"
+    error_message = "Only the service account apps/iot-receiver-readings may take the readings' role."
+  }
+}
+
 run "other_service_accounts" {
   variables {
     namespace                                = "telemetry"
@@ -211,10 +239,11 @@ run "other_service_accounts" {
   }
 
   assert {
-    condition = [for role in [aws_iam_role.receiver, aws_iam_role.redrive, aws_iam_role.load_balancer_controller] :
+    condition = [for role in [aws_iam_role.receiver, aws_iam_role.redrive, aws_iam_role.readings, aws_iam_role.load_balancer_controller] :
       jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:sub"]] == [
       "system:serviceaccount:telemetry:ingest",
       "system:serviceaccount:telemetry:ingest-redrive",
+      "system:serviceaccount:telemetry:ingest-readings",
       "system:serviceaccount:ingress:controller",
     ]
     error_message = "Each role must trust the service account that was named, and no other."

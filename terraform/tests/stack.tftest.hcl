@@ -151,7 +151,8 @@ run "defaults" {
       output.table_name, output.table_arn, output.table_schema, output.secret_arn, output.secret_name,
       output.rule_dead_letter_queue_url, output.rule_dead_letter_queue_arn,
       output.receiver_dead_letter_queue_url, output.receiver_dead_letter_queue_arn,
-      output.receiver_role_arn, output.redrive_role_arn, output.load_balancer_controller_role_arn, output.rule_role_arn,
+      output.receiver_role_arn, output.redrive_role_arn, output.readings_role_arn,
+      output.load_balancer_controller_role_arn, output.rule_role_arn,
     ] : length(value) > 0])
     error_message = "Every output must have a value."
   }

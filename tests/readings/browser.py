@@ -70,10 +70,10 @@ class Page:
         return result["result"].get("value")
 
     async def wait(self, expression: str, seconds: float = 30.0) -> Any:
-        """Wait until an expression is true; gives its value."""
+        """Wait until an expression is true, and the page has what it names; gives its value."""
         async with asyncio.timeout(seconds):
             while True:
-                value = await self.run(expression)
+                value = await self.run(f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()")
                 if value:
                     return value
                 await asyncio.sleep(0.05)
