@@ -136,7 +136,7 @@ def types() -> Lane:
         mypy("collection", "controller", "collections", "tests/collection"),
         mypy("machine", "controller", "tests/machine"),
         mypy("charts", "controller", "tests/charts"),
-        mypy("monitoring", "controller", "tests/monitoring", "roles/receiver/filter_plugins"),
+        mypy("monitoring", "controller", "tests/monitoring"),
         mypy("tests", "controller",
              "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates",
              "tests/playbooks", "tests/repository", "tests/structure"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import filter_loader, init_plugin_loader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from tests.support.paths import ROOT
@@ -15,7 +15,6 @@ DASHBOARDS = ("overview", "receiver")
 PLACE = {"deployment_name": "iot-receiver", "ansible_search_path": [str(ROLE)]}
 
 init_plugin_loader()
-filter_loader.add_directory(str(ROLE / "filter_plugins"))
 
 
 def render(template: str, **variables: Any) -> dict[str, Any]:

@@ -79,6 +79,28 @@ def test_every_alert_says_what_it_means_and_what_to_do() -> None:
     assert described == {alert["alert"] for alert in alerts()} | set(of_readings)
 
 
+def test_an_alert_without_a_runbook_url_names_the_document() -> None:
+    for alert in alerts():
+        assert set(alert["annotations"]) == {"summary", "description"}
+        assert alert["annotations"]["description"].endswith(f"What to do: {alert['alert']} in docs/alerts.md.")
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboards_file_is_what_the_defaults_make(name: str) -> None:
+    """So it can be imported by hand, too."""
+    file = json.loads((ROOT / f"roles/receiver/files/dashboards/{name}.json").read_text())
+    jsonschema.validate(file, SCHEMA)
+    assert dashboard(name) == file
+
+
+def test_a_dashboard_has_the_deployments_namespace_and_limits() -> None:
+    found = dashboard("receiver", receiver_namespace="elsewhere", receiver_memory_limit="1Gi")
+    assert 'namespace=\\"apps\\"' not in json.dumps(found)
+    [memory] = [panel for panel in found["panels"] if panel["title"] == "Memory"]
+    steps = memory["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert [step["value"] for step in steps] == [None, 858993459, 2**30]
+
+
 def test_only_this_deployments_receivers_are_meant() -> None:
     for expression in expressions():
         for labels in re.findall(r"\biot_receiver_[a-z_]+(?:\{([^}]*)\})?", expression):
