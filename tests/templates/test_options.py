@@ -37,8 +37,10 @@ PLACE |= {
     "device_wheel": {"path": "/wheel", "checksum": "abc", "digest": "abc"},
     "device_kit_thing": "kit-1", "device_kit_held": {"content": "old"}, "device_kit_existing": {"certificates": []},
     "device_kit_broker": {"endpoint_address": "endpoint"}, "device_kit_key": {"privatekey": "new"},
-    "receiver_rotation_promoted": {"changed": False}, "receiver_dead_letters": {"total": 0},
-    "__receiver_letters_left": 3, "receiver_rotation_age": {"unchanged_for": 0},
+    "dead_letters_counted": {"total": 0}, "__dead_letters_left": 3, "shared_secret_promoted": {"changed": False},
+    "shared_secret_age": {"unchanged_for": 0},
+    "dead_letters_receiver": {"resources": [{"spec": {"template": {"spec": {"containers": [
+        {"image": "image", "env": [{"name": "AWS_REGION", "value": "r"}], "resources": {}}]}}}}]},
     "receiver_image_work": {"path": "/work"}, "receiver_image_pip": {"ca": ""},
     "receiver_image_chosen": {"program": "buildah", "options": [], "kind": "buildah"},
     "verify_canary": {"stderr": "{}"}, "preflight_identity": {"reachable": False, "faults": ["no answer"]},
