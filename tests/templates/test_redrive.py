@@ -1,22 +1,17 @@
 """The redrive's objects, and how its outcome is reported."""
 
-import importlib.util
 import json
+from importlib import import_module
 from typing import Any
 
 import pytest
+from ansible.plugins.loader import init_plugin_loader
 
-from tests.templates.render import ROLES, render
+from tests.templates.render import render
 from tests.templates.test_receiver import PLACE, receiver
 
-SPEC = importlib.util.spec_from_file_location(
-    "redrive_follow",
-    ROLES.parent / "collections/ansible_collections/iotweb/deployment/plugins/action/redrive_follow.py",
-)
-assert SPEC
-assert SPEC.loader
-follow: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(follow)
+init_plugin_loader()
+follow: Any = import_module("ansible_collections.iotweb.deployment.plugins.action.redrive_follow")
 
 TOLD = {
     "rule": {"letters": 12, "redriven": 118, "already_stored": 1, "rejected": 1, "left": 0,

@@ -2,11 +2,10 @@
 
 import json
 import sys
-import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible_collections.iotweb.aws_iot.plugins.plugin_utils.progress import Look, follow
 
 SHOW_EVERY = 20  # seconds
 
@@ -20,11 +19,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return once all programs are ready; fail with the log's last lines when they never will be."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        give_up = time.monotonic() + int(self._task.args["timeout"])
-        seen = self._look(0, task_vars)
-        while seen["state"] == "running" and time.monotonic() < give_up:
-            Display().display(seen["line"])
-            seen = self._look(SHOW_EVERY, task_vars)
+        timeout = int(self._task.args["timeout"])
+
+        def look(passed: float) -> Look:
+            seen = self._look(SHOW_EVERY if passed >= 1 else 0, task_vars)
+            done = seen["state"] != "running" or passed >= timeout
+            return Look([] if done else [seen["line"]], done, seen)
+
+        seen: dict[str, Any] = follow(look, pause=1)
         if seen["state"] != "ready":
             return {**result, "failed": True, "msg": failure(seen)}
         return {**result, "changed": False}

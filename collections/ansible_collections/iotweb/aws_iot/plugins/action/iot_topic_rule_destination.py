@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible_collections.iotweb.aws_iot.plugins.plugin_utils.progress import Look, follow
 
 SLICE = 10  # seconds
 Result = dict[str, Any]
@@ -59,22 +59,26 @@ class ActionModule(ActionBase):  # type: ignore[misc] # a class without types: A
         return {**result, **self.watched(wait, task_vars)}
 
     def watched(self, wait: int, task_vars: Any) -> Result:
+        """Run the module for slices of the wait, in seconds, until it is done or the wait is over."""
         began, arguments = time.monotonic(), dict(self._task.args)
         parts: list[tuple[float, Result]] = []
-        while True:
-            start = time.monotonic() - began
-            arguments["wait_timeout"] = max(min(SLICE, math.ceil(wait - start)), 1)
+
+        def look(passed: float) -> Look:
+            arguments["wait_timeout"] = max(min(SLICE, math.ceil(wait - passed)), 1)
             part = self._execute_module(module_args=arguments, task_vars=task_vars)
-            parts.append((start, part))
+            parts.append((passed, part))
             waited = time.monotonic() - began
             if not part.get("timed_out") or waited >= wait:
-                return joined(parts)
+                return Look(done=True, result=joined(parts))
             arguments.pop("confirmation_token", None)  # AWS has had it
-            self.show(part, waited, wait)
+            return Look([self.status(part, waited, wait)])
 
-    def show(self, part: Result, waited: float, wait: int) -> None:
+        result: Result = follow(look, pause=0)
+        return result
+
+    def status(self, part: Result, waited: float, wait: int) -> str:
         destination = part.get("destination") or {}
         url = destination.get("confirmation_url") or self._task.args.get("confirmation_url")
         reason = f" ({destination['status_reason']})" if destination.get("status_reason") else ""
         status = destination.get("status", "not there yet")
-        Display().display(f"Destination {url} is {status} after {waited:.0f} of {wait} s{reason}")
+        return f"Destination {url} is {status} after {waited:.0f} of {wait} s{reason}"

@@ -4,22 +4,19 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible_collections.iotweb.aws_iot.plugins.plugin_utils.progress import Command, environment_of
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "argv": {"type": "list", "elements": "str", "required": True},
     "chdir": {"type": "path", "default": "/"},
-    "show": {"type": "str", "default": "(?!)"},  # regular expression of the lines to show as they come
+    "show": {"type": "str", "default": "(?!)"},
 }
-KEPT = 40  # last lines, told when it fails
+KEPT = 40  # last lines, which a failure shows
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -28,50 +25,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Result: rc and stdout (all that it printed); changed in any case."""
+        """Return rc and stdout; changed in any case."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        ours: dict[str, Any] = {}
-        self._compute_environment_string(ours)
-        environment = {**os.environ, **{name: str(value) for name, value in ours.items()}}
-        code, lines = follow(arguments["argv"], arguments["chdir"], environment, arguments["show"])
-        result.update(rc=code, stdout="".join(lines), changed=True)
+        argv: list[str] = arguments["argv"]
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "log"
+            command = Command(argv, arguments["chdir"], environment_of(self), log=log, show=arguments["show"],
+                              shorten=shorten)  # fmt: skip
+            try:
+                code, output = command.followed()
+            finally:
+                command.stop()  # where Ansible is interrupted
+        result.update(rc=code, stdout=output, changed=True)
         if code:
-            tail = "".join(lines[-KEPT:]).strip()
-            result.update(failed=True, msg=f"{arguments['argv'][0]} ended with {code}:\n{tail}")
+            tail = "".join(output.splitlines(keepends=True)[-KEPT:]).strip()
+            result.update(failed=True, msg=f"{argv[0]} ended with {code}:\n{tail}")
         return result
 
 
-def follow(argv: list[str], chdir: str, environment: dict[str, str], show: str) -> tuple[int, list[str]]:
-    """Run a command to its end; its lines are returned and, where they match, shown as they come.
-
-    Should Ansible be interrupted, the command and all that it started end, too.
-
-    :raises AnsibleActionFail: if it cannot be started.
-    """
-    display, wanted = Display(), re.compile(show)
-    lines: list[str] = []
-    try:
-        process = subprocess.Popen(
-            argv,
-            cwd=chdir,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise AnsibleActionFail(f"{argv[0]} cannot be run: {error.strerror}") from error
-    try:
-        for line in process.stdout or ():
-            lines.append(line)
-            if wanted.search(line):
-                display.display("  " + line.strip()[:150])
-        return process.wait(), lines
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+def shorten(line: str) -> str:
+    """What fits on a line of a terminal."""
+    return line.strip()[:150]

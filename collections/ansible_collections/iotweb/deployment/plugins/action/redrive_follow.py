@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible_collections.iotweb.aws_iot.plugins.plugin_utils.progress import Look, follow
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "path", "required": True},
@@ -37,7 +36,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result: dict[str, Any] = super().run(tmp, task_vars)
         self._arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         self._task_vars = task_vars
-        finished = self._followed()
+        self._shown = 0  # events of the log
+        finished = follow(self._look, POLL_SECONDS)
         queues: dict[str, dict[str, Any]] = finished.get("queues", {})
         result.update(
             queues=queues,
@@ -47,25 +47,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         return result
 
-    def _followed(self) -> dict[str, Any]:
-        """Show lines until the Job has ended; the event that it ended with."""
-        shown, started, display = 0, time.monotonic(), Display()
-        while True:
-            state = self._job()
-            pod = self._pod()
-            lines = list(events(self._log(pod))) if pod and pod["status"]["phase"] != "Pending" else []
-            for line in lines[shown:]:
-                if line["event"] == "redrive_progress" or line.get("level") == "error":
-                    display.display(f"  {line['message']}")
-            shown = len(lines)
-            if state:
-                return outcome(lines, state)
-            passed = time.monotonic() - started
-            if passed > self._arguments["start_timeout"] and not lines:
-                raise AnsibleActionFail(f"The redrive did not start within {passed:.0f} s: {waits_for(pod)}")
-            if passed > self._arguments["timeout"]:
-                raise AnsibleActionFail(f"The redrive works for {passed:.0f} s now; run this again to follow it.")
-            time.sleep(POLL_SECONDS)
+    def _look(self, passed: float) -> Look:
+        """Look at the Job after some seconds; the result is the event that it ended with."""
+        state = self._job()
+        pod = self._pod()
+        lines = list(events(self._log(pod))) if pod and pod["status"]["phase"] != "Pending" else []
+        new = lines[self._shown :]
+        self._shown = len(lines)
+        if not state and passed > self._arguments["start_timeout"] and not lines:
+            raise AnsibleActionFail(f"The redrive did not start within {passed:.0f} s: {waits_for(pod)}")
+        if not state and passed > self._arguments["timeout"]:
+            raise AnsibleActionFail(f"The redrive has been running for {passed:.0f} s; run this again to follow it.")
+        shown = [line for line in new if line["event"] == "redrive_progress" or line.get("level") == "error"]
+        return Look([f"  {line['message']}" for line in shown], bool(state), outcome(lines, state))
 
     def _job(self) -> str:
         """How the Job has ended; empty while it has not."""

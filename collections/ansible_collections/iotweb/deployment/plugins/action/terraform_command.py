@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.iotweb.aws_iot.plugins.plugin_utils.progress import TIMED_OUT, Command, environment_of
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "announce": {"type": "str"},  # shown first
@@ -26,8 +23,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "show": {"type": "str", "default": "(?!)"},  # regular expression of the lines to show as they come
     "timeout": {"type": "int", "default": 0},  # seconds, 0: none; ends with exit code 124
 }
-TIMED_OUT = 124
-POLL_SECONDS = 0.25
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -52,44 +47,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return result
 
     def _follow(self, arguments: dict[str, Any]) -> tuple[int, str]:
-        display, wanted = Display(), re.compile(arguments["show"])
         log = Path(arguments["chdir"]) / f"{arguments['arguments'][0]}.log"
+        running = log.with_suffix(".running")
         if arguments["announce"]:
-            display.display("  " + arguments["announce"])
-        with log.open("wb") as sink, log.open(encoding="utf-8", errors="replace") as source:
-            log.chmod(0o600)
-            try:
-                process = subprocess.Popen(
-                    [arguments["executable"], *arguments["arguments"]],
-                    cwd=arguments["chdir"],
-                    env=self._environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=sink,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C does not reach it
-                )
-            except OSError as error:
-                fault = f"{arguments['executable']} cannot be run: {error.strerror}"
-                raise AnsibleActionFail(fault) from error
-            deadline = time.monotonic() + arguments["timeout"] if arguments["timeout"] else None
-            while True:
-                ended = process.poll() is not None  # asked before reading, so that no last line is missed
-                for line in source:
-                    if wanted.search(line):
-                        display.display("  " + line.strip(" #\n").replace("module.stack.", ""))
-                if ended:
-                    break
-                if deadline and time.monotonic() > deadline:
-                    process.send_signal(signal.SIGKILL)
-                    return TIMED_OUT, log.read_text(encoding="utf-8", errors="replace")
-                time.sleep(POLL_SECONDS)
-        return process.returncode, log.read_text(encoding="utf-8", errors="replace")
+            Display().display("  " + arguments["announce"])
+        running.touch(mode=0o600)
+        try:
+            command = Command(
+                [arguments["executable"], *arguments["arguments"]], arguments["chdir"],
+                environment_of(self) | {"TF_IN_AUTOMATION": "1"}, log=log, show=arguments["show"], shorten=shorten,
+            )  # fmt: skip
+        except AnsibleActionFail:
+            running.unlink()
+            raise
+        code, output = command.followed(arguments["timeout"])
+        if code != TIMED_OUT:
+            running.unlink(missing_ok=True)
+        return code, output
 
-    def _environment(self) -> dict[str, str]:
-        """The controller's environment with the task's `environment`, as a module would have it."""
-        ours: dict[str, Any] = {}
-        self._compute_environment_string(ours)
-        return {**os.environ, **{name: str(value) for name, value in ours.items()}, "TF_IN_AUTOMATION": "1"}
+
+def shorten(line: str) -> str:
+    """A line of Terraform's without what is the same in all."""
+    return line.strip(" #\n").replace("module.stack.", "")
 
 
 def plan_of(output: str) -> str:
