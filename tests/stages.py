@@ -139,7 +139,7 @@ def types() -> Lane:
         mypy("monitoring", "controller", "tests/monitoring"),
         mypy("tests", "controller",
              "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates",
-             "tests/playbooks", "tests/repository", "tests/structure"),
+             "tests/playbooks", "tests/repository"),
     ]
 
 
@@ -157,7 +157,7 @@ def units() -> dict[str, Stage]:
         pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("templates", "unit", "controller", "tests/templates"),
         pytest("playbooks", "unit", "controller", "tests/playbooks"),
-        pytest("repository", "unit", "controller", "tests/repository", "tests/structure"),
+        pytest("repository", "unit", "controller", "tests/repository"),
         Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
     return {stage.name: stage for stage in stages}
@@ -207,13 +207,13 @@ def plan() -> list[Phase]:
             # programs.
             [environments("environments-tests", *TESTS), *types(), unit["collection"]],
             *([stage] for stage in style()),
-            *([unit[name]] for name in ("templates", "repository")),
+            *([unit[name]] for name in ("templates", "repository", "terraform")),
         ],
         [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
             *([unit[name]] for name in ("sandbox", "machine", "monitoring")), *([stage] for stage in apart),
         ],
-        [*beside, *([unit[name]] for name in ("service", "readings", "charts", "device", "playbooks", "terraform"))],
+        [*beside, *([unit[name]] for name in ("service", "readings", "charts", "device", "playbooks"))],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),
