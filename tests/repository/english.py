@@ -22,7 +22,7 @@ INSTEAD = {
     r"\b(put|puts|putting) by\b": "quarantined; moved to",
     r"\bsets? aside\b": "quarantined; moved to",
     # An alphabet's letters are letters.
-    r"(?<!ead[ -])(?<!capital )(?<!case )\bletters?\b(?!,? (and |or )?digits?)": "dead letter; queued message",
+    r"(?<!ead[ -])(?<!capital )(?<!case )(?<!with a )\bletters?\b(?!,? (and |or )?digits?)": "dead letter; queued message",
     r"\bWhat\b[^.:\n]*\bis (told|known|said)\b": "say it as a statement",
     r"\bmore to do than to\b": "a run is already in progress",
     r"\bis good for nothing\b": "is revoked",

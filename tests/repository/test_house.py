@@ -1,5 +1,9 @@
 """What newcomers rely on: hooks that download nothing, and a changelog that names what they must change."""
 
+import re
+from pathlib import Path
+
+import pytest
 import yaml
 
 from tests.support.paths import ROOT
@@ -23,3 +27,14 @@ def test_the_workflow_calls_what_a_person_calls() -> None:
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     for goal in ("make lint", "make unit", "make test"):
         assert any(goal in command for command in commands), goal
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "sandbox/README.md"],
+                         ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    links = [page.parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
+    rooms = [ROOT / path for path in re.findall(
+        r"`((?:roles|playbooks|tests|docs|terraform|service|device|sandbox|collections)/[\w./-]*)`", text)]
+    before = page.name == "CHANGELOG.md"  # which names what has gone as well
+    assert [str(path) for path in [*links, *([] if before else rooms)] if not path.exists()] == []
