@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,9 +52,9 @@ def rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
         yield from rows(option.get("options", {}), f"{prefix}{name}.")
 
 
-def readme(role: str, spec: dict[str, Any]) -> str:
+def readme(role: Path, spec: dict[str, Any]) -> str:
     """The whole README of a role."""
-    lines = [f"# {role}", ""]
+    lines = [f"# {role.name}", ""]
     for entry, points in spec["argument_specs"].items():
         if entry not in ("main", "defaults"):
             lines += [f"## tasks_from: {entry}", ""]
@@ -61,6 +62,8 @@ def readme(role: str, spec: dict[str, Any]) -> str:
         if points.get("options"):
             lines += ["| variable | type | default | what it is |", "| --- | --- | --- | --- |"]
             lines += [*rows(points["options"]), ""]
+    if "role: deployment_defaults" in (role / "meta/main.yml").read_text():
+        lines += ["Variables that it shares with other roles: [deployment_defaults](../deployment_defaults/README.md).", ""]
     lines.append("Generated from meta/argument_specs.yml by `make docs`.")
     return "\n".join(lines) + "\n"
 
@@ -74,7 +77,7 @@ def main() -> int:
     for spec_file in sorted([*ROOT.glob("roles/*/meta/argument_specs.yml"),
                              *ROOT.glob("sandbox/roles/*/meta/argument_specs.yml")]):
         role = spec_file.parent.parent
-        text = readme(role.name, yaml.safe_load(spec_file.read_text()))
+        text = readme(role, yaml.safe_load(spec_file.read_text()))
         target = role / "README.md"
         if target.exists() and target.read_text() == text:
             continue
