@@ -15,7 +15,7 @@ from iot_receiver.lifecycle import Lifecycle
 from iot_receiver.logs import fault
 from iot_receiver.problems import Handler, problem
 
-from iot_readings import api, keys, metrics
+from iot_readings import api, keys, metrics, remote_read
 from iot_readings.fleet import Fleet
 from iot_readings.hops import Receiver
 from iot_readings.parameters import ParameterError
@@ -65,6 +65,7 @@ def init_app(settings: Settings, new_session: Callable[[], AioSession] = get_ses
     app.on_response_prepare.append(_protect)
     app.router.add_routes(api.routes)
     app.router.add_get("/metrics", metrics.get)
+    app.router.add_post("/api/v1/read", remote_read.post)
     app.router.add_get("/readyz", app[keys.LIFECYCLE].readyz)
     app.router.add_get("/livez", app[keys.LIFECYCLE].livez)
     for path, file in FILES.items():

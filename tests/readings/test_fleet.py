@@ -120,6 +120,7 @@ async def test_sweep_and_registry_take_in_what_changes(
 
 async def test_a_hundred_thousand_devices_are_listed_and_searched(make_readings: Make) -> None:
     readings = await make_readings(sweep_rate=1)
+    await readings.complete()
     readings.app[keys.FLEET].add([f"sensor-{number:06d}" for number in range(100_000)])
     page = await readings.ask("/v1/devices", limit=10)
     assert (page["matching"], len(page["devices"])) == (100_000, 10)
