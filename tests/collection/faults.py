@@ -21,7 +21,7 @@ class Answer:
     body: bytes
 
 
-def refusal(code: str, status: int = 400, message: str = "told to by the test") -> Answer:
+def refusal(code: str, status: int = 400, message: str = "by the test") -> Answer:
     """An error in the form of AWS IoT."""
     headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", code)]
     return Answer(status, headers, json.dumps({"message": message}).encode())

@@ -13,7 +13,7 @@ SOON = {"wait_timeout": 15, "wait_delay": 1}
 
 
 class Receiver:
-    """An HTTPS endpoint that notes challenges, answers them with `status`, and confirms those it is told to."""
+    """An HTTPS endpoint that notes challenges, answers them with `status`, and confirms those that the test names."""
 
     def __init__(self, authority: Path, confirm: Callable[[str], None]) -> None:
         self.challenges: list[dict[str, Any]] = []

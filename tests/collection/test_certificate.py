@@ -13,8 +13,8 @@ from tests.collection.helpers import Aws, Run, document, pair, prediction_holds
 MODULE = "iot_certificate"
 
 
-def told(aws: Aws, certificate_id: str) -> dict[str, Any]:
-    """A certificate as boto3 tells it, in the module's spelling."""
+def stored(aws: Aws, certificate_id: str) -> dict[str, Any]:
+    """A certificate as boto3 returns it, in the module's spelling."""
     iot = aws("iot")
     seen = iot.describe_certificate(certificateId=certificate_id)["certificateDescription"]
     arn = seen["certificateArn"]
@@ -50,7 +50,7 @@ def test_for_a_csr(run: Run, aws: Aws) -> None:
     assert issued["changed"]
     assert "key_pair" not in issued
     certificate = issued["certificate"]
-    assert certificate == told(aws, certificate["certificate_id"])
+    assert certificate == stored(aws, certificate["certificate_id"])
     assert (certificate["status"], certificate["things"], certificate["policies"]) == ("ACTIVE", ["c1"], ["q1"])
     for options, status, policies in (
         ({"csr": csr, "policies": ["q2"], "purge_policies": False}, "ACTIVE", ["q1", "q2"]),
@@ -61,7 +61,7 @@ def test_for_a_csr(run: Run, aws: Aws) -> None:
     ):
         changed = prediction_holds(run, MODULE, "certificate", thing_name="c1", **options)
         assert changed["changed"]
-        assert changed["certificate"] == told(aws, certificate["certificate_id"])
+        assert changed["certificate"] == stored(aws, certificate["certificate_id"])
         assert (changed["certificate"]["status"], changed["certificate"]["policies"]) == (status, policies)
     for check in (True, False):
         assert "revoked" in run(MODULE, thing_name="c1", csr=csr, check=check)["msg"]
@@ -94,9 +94,9 @@ def test_what_is_not_there_is_neither_revoked_nor_deleted(run: Run, state: str) 
 def test_it_moves_to_another_thing(run: Run, aws: Aws) -> None:
     number = run(MODULE, thing_name="c3", csr=pair()[0])["certificate"]["certificate_id"]
     both = prediction_holds(run, MODULE, "certificate", certificate_id=number, thing_name="c4")
-    assert both["certificate"]["things"] == ["c3", "c4"] == told(aws, number)["things"]
+    assert both["certificate"]["things"] == ["c3", "c4"] == stored(aws, number)["things"]
     moved = prediction_holds(run, MODULE, "certificate", certificate_id=number, thing_name="c4", purge_things=True)
-    assert moved["certificate"]["things"] == ["c4"] == told(aws, number)["things"]
+    assert moved["certificate"]["things"] == ["c4"] == stored(aws, number)["things"]
     assert moved["diff"]["before"]["things"] == ["c3", "c4"]
     assert "certificate_pem" not in moved["diff"]["after"]
 
@@ -119,7 +119,7 @@ def test_a_thing_made_a_moment_ago_is_waited_for(run: Run, aws: Aws, proxy: Prox
     proxy.refuse("PUT /certificates/", missing, status=404)
     proxy.refuse("GET /certificates/", missing, times=2, status=404)
     issued = run(MODULE, thing_name="c5", csr=pair()[0], policies=["q1"], endpoint_url=proxy.url)
-    assert issued["certificate"] == told(aws, issued["certificate"]["certificate_id"])
+    assert issued["certificate"] == stored(aws, issued["certificate"]["certificate_id"])
     assert issued["certificate"]["status"] == "ACTIVE"
     proxy.refuse("DELETE /certificates/", "CertificateStateException", times=1, message="must not be ACTIVE")
     proxy.refuse("DELETE /certificates/", "DeleteConflictException", times=1, status=409)
@@ -132,7 +132,7 @@ def test_it_is_active_only_when_all_is_attached(run: Run, aws: Aws, proxy: Proxy
     assert "attach_policy of q1 and" in failed["msg"]
     assert "quota" in failed["msg"]
     arns = aws("iot").list_thing_principals(thingName="c6")["principals"]
-    assert [told(aws, arn.rpartition("/")[2])["status"] for arn in arns] == ["INACTIVE"]
+    assert [stored(aws, arn.rpartition("/")[2])["status"] for arn in arns] == ["INACTIVE"]
     for arn in arns:
         run(MODULE, certificate_id=arn.rpartition("/")[2], state="absent")
 
@@ -143,7 +143,7 @@ def test_what_a_run_that_was_killed_had_issued_is_taken(run: Run, aws: Aws) -> N
     left = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=False)["certificateId"]
     before = len(iot.list_certificates()["certificates"])
     taken = prediction_holds(run, MODULE, "certificate", thing_name="c6", csr=csr, policies=["q1"])
-    assert taken["certificate"] == told(aws, left)
+    assert taken["certificate"] == stored(aws, left)
     assert (taken["certificate"]["status"], taken["certificate"]["things"]) == ("ACTIVE", ["c6"])
     assert len(iot.list_certificates()["certificates"]) == before
     run(MODULE, certificate_id=left, state="absent")
@@ -151,7 +151,7 @@ def test_what_a_run_that_was_killed_had_issued_is_taken(run: Run, aws: Aws) -> N
 
 @pytest.mark.parametrize("refused", ["PUT /target-policies/q1$", "PUT /things/c7/principals$", "PUT /certificates/"])
 def test_what_fails_before_its_key_is_told_is_taken_back(run: Run, aws: Aws, proxy: Proxy, refused: str) -> None:
-    """AWS tells a key once: a run that goes on with a certificate whose key nobody has would report success."""
+    """AWS returns a key once: a run that goes on with a certificate whose key nobody has would report success."""
     iot, options = aws("iot"), {"thing_name": "c7", "policies": ["q1"], "endpoint_url": proxy.url}
     before = {one["certificateId"] for one in iot.list_certificates()["certificates"]}
     proxy.refuse(refused, "UnauthorizedException", status=401)
@@ -170,7 +170,7 @@ def test_what_cannot_be_taken_back_is_named_and_not_taken_up(run: Run, aws: Aws,
     proxy.refuse("DELETE /certificates/", "UnauthorizedException", status=401)
     failed = run(MODULE, **options)
     (left,) = re.findall("Certificate ([0-9a-f]{64}) was issued for this, and its key is lost", failed["msg"])
-    assert told(aws, left)["status"] == "INACTIVE"
+    assert stored(aws, left)["status"] == "INACTIVE"
     issued = run(MODULE, **options)
     assert issued["certificate"]["certificate_id"] != left
     assert "key_pair" in issued
@@ -184,7 +184,7 @@ def test_a_key_is_told_although_reads_are_slow(run: Run, aws: Aws, proxy: Proxy)
     assert "does not show certificate" in str(issued["warnings"])
     assert issued["key_pair"]["private_key"].startswith("-----BEGIN")
     number = issued["certificate"]["certificate_id"]
-    assert told(aws, number)["status"] == "ACTIVE"
+    assert stored(aws, number)["status"] == "ACTIVE"
     run(MODULE, certificate_id=number, state="absent")
 
 
@@ -192,7 +192,7 @@ def test_a_lost_answer_leaves_one_certificate_for_a_csr(run: Run, aws: Aws, prox
     before = len(aws("iot").list_certificates()["certificates"])
     proxy.lose_answer("POST /certificates$", "InternalFailureException")
     issued = run(MODULE, thing_name="c7", csr=pair()[0], endpoint_url=proxy.url)["certificate"]
-    assert issued == told(aws, issued["certificate_id"])
+    assert issued == stored(aws, issued["certificate_id"])
     assert (issued["status"], issued["things"]) == ("ACTIVE", ["c7"])
     assert len(aws("iot").list_certificates()["certificates"]) == before + 1
     run(MODULE, certificate_id=issued["certificate_id"], state="absent")
@@ -210,7 +210,7 @@ def test_the_older_of_two_for_a_csr_stays(run: Run, aws: Aws, proxy: Proxy, call
 
     proxy.before(call, other_run)
     issued = run(MODULE, thing_name="c7", csr=csr, policies=["q1"], endpoint_url=proxy.url)["certificate"]
-    assert issued == told(aws, issued["certificate_id"])
+    assert issued == stored(aws, issued["certificate_id"])
     held = [arn.rpartition("/")[2] for arn in iot.list_thing_principals(thingName="c7")["principals"]]
     if call.startswith("POST"):
         assert held == [issued["certificate_id"]] == others
@@ -222,7 +222,7 @@ def test_the_older_of_two_for_a_csr_stays(run: Run, aws: Aws, proxy: Proxy, call
 
 
 def test_an_older_one_that_only_its_thing_shows_stays(run: Run, aws: Aws, proxy: Proxy) -> None:
-    """The list of the account lags behind, and tells of another run's when ours is attached already."""
+    """The list of the account lags behind, and shows another run's when ours is attached already."""
     csr, iot = pair()[0], aws("iot")
     other = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=True)
 
@@ -240,7 +240,7 @@ def test_an_older_one_that_only_its_thing_shows_stays(run: Run, aws: Aws, proxy:
         lambda: iot.attach_thing_principal(thingName="c7", principal=other["certificateArn"]),
     )
     issued = run(MODULE, thing_name="c7", csr=csr, endpoint_url=proxy.url)["certificate"]
-    assert issued == told(aws, other["certificateId"])
+    assert issued == stored(aws, other["certificateId"])
     assert iot.list_thing_principals(thingName="c7")["principals"] == [other["certificateArn"]]
     run(MODULE, certificate_id=issued["certificate_id"], state="absent")
 
@@ -253,7 +253,7 @@ def test_all_for_a_key_are_locked_out(run: Run, aws: Aws, state: str, statuses: 
         iot.attach_thing_principal(thingName="c7", principal=made["certificateArn"])
     assert prediction_holds(run, MODULE, "certificate", thing_name="c7", csr=csr, state=state)["changed"]
     numbers = [arn.rpartition("/")[2] for arn in iot.list_thing_principals(thingName="c7")["principals"]]
-    assert [told(aws, number)["status"] for number in numbers] == statuses
+    assert [stored(aws, number)["status"] for number in numbers] == statuses
     run(MODULE, thing_name="c7", csr=csr, state="absent")
 
 

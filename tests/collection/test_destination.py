@@ -18,8 +18,8 @@ def status(aws: Aws, url: str) -> list[str]:
     return [one["status"] for one in held if one["httpUrlSummary"]["confirmationUrl"] == url]
 
 
-def told(aws: Aws, url: str) -> dict[str, Any]:
-    """The one destination of a URL as boto3 tells it, in the module's spelling."""
+def stored(aws: Aws, url: str) -> dict[str, Any]:
+    """The one destination of a URL as boto3 returns it, in the module's spelling."""
     iot = aws("iot")
     held = iot.list_topic_rule_destinations()["destinationSummaries"]
     (arn,) = [one["arn"] for one in held if one["httpUrlSummary"]["confirmationUrl"] == url]
@@ -37,7 +37,7 @@ def test_from_nothing_to_enabled_to_disabled_and_back_to_nothing(
 ) -> None:
     url = receiver.url
     made = prediction_holds(run, MODULE, "destination", confirmation_url=url, **SOON)
-    assert made["destination"] == told(aws, url)
+    assert made["destination"] == stored(aws, url)
     assert made["destination"]["status"] == "ENABLED"
     assert receiver.paths == ["/ingest/"]
     for state, expected in (("disabled", ["DISABLED"]), ("enabled", ["ENABLED"])):
@@ -115,7 +115,7 @@ def test_each_status_is_brought_to_enabled_as_foreseen(run: Run, aws: Aws, recei
         made = prediction_holds(run, MODULE, "destination", confirmation_url=url, resend_after=2, **SOON)
         assert made["changed"], left
         assert made["diff"]["before"]["status"] == made["progress"][0]["status"] == left
-        assert made["destination"] == told(aws, url), left
+        assert made["destination"] == stored(aws, url), left
         assert made["destination"]["status"] == "ENABLED", left
 
 
@@ -152,7 +152,7 @@ def test_one_that_is_being_deleted_is_not_left_at_that(
 def test_a_challenge_lost_long_ago_is_sent_again_at_once(run: Run, aws: Aws, receiver: Receiver) -> None:
     receiver.silent_for = 1
     run(MODULE, confirmation_url=receiver.url, wait=False)
-    time.sleep(3.1)  # AWS tells its time in whole seconds
+    time.sleep(3.1)  # AWS reports its time in whole seconds
     made = run(MODULE, confirmation_url=receiver.url, resend_after=2, wait_timeout=1, wait_delay=1)
     assert made["destination"]["status"] == "ENABLED"
     assert len(receiver.challenges) == 2
@@ -161,10 +161,10 @@ def test_a_challenge_lost_long_ago_is_sent_again_at_once(run: Run, aws: Aws, rec
 def test_disabled_is_reached_by_way_of_a_confirmation(run: Run, aws: Aws, receiver: Receiver) -> None:
     url = f"{receiver.url}/off"
     made = prediction_holds(run, MODULE, "destination", confirmation_url=url, state="disabled", **SOON)
-    assert made["destination"] == told(aws, url)
+    assert made["destination"] == stored(aws, url)
     assert made["destination"]["status"] == "DISABLED"
     by_arn = prediction_holds(run, MODULE, "destination", arn=made["destination"]["arn"], **SOON)
-    assert by_arn["destination"]["status"] == "ENABLED" == told(aws, url)["status"]
+    assert by_arn["destination"]["status"] == "ENABLED" == stored(aws, url)["status"]
     assert prediction_holds(run, MODULE, "destination", arn=made["destination"]["arn"], state="absent")["changed"]
 
 
@@ -211,7 +211,7 @@ def test_one_that_another_run_makes_meanwhile_is_taken(run: Run, aws: Aws, recei
     )
     proxy.lag("GET /destinations$", times=3)  # and the list does not show it for a while
     made = run(MODULE, confirmation_url=receiver.url, endpoint_url=proxy.url, **SOON)
-    assert made["destination"] == told(aws, receiver.url)
+    assert made["destination"] == stored(aws, receiver.url)
     assert made["destination"]["status"] == "ENABLED"
     assert proxy.count("POST /destinations$") == 2
     assert status(aws, receiver.url) == ["ENABLED"]
@@ -222,7 +222,7 @@ def test_one_that_no_read_shows_yet_is_not_made_again(run: Run, aws: Aws, receiv
     proxy.lag("GET /destinations$", times=4)
     proxy.refuse("GET /destinations/", "UnauthorizedException", times=2, status=401)
     made = run(MODULE, confirmation_url=receiver.url, endpoint_url=proxy.url, **SOON)
-    assert made["destination"] == told(aws, receiver.url)
+    assert made["destination"] == stored(aws, receiver.url)
     assert made["destination"]["status"] == "ENABLED"
     assert proxy.count("POST /destinations$") == 2
     hasty = run(MODULE, confirmation_url=f"{receiver.url}/hasty", wait=False)
@@ -233,7 +233,7 @@ def test_conflicts_and_lost_answers(run: Run, aws: Aws, receiver: Receiver, prox
     options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url, **SOON}
     conflict = "ConflictingResourceUpdateException"
     proxy.lose_answer("POST /destinations$", "InternalException")
-    assert run(MODULE, **options)["destination"] == told(aws, receiver.url)
+    assert run(MODULE, **options)["destination"] == stored(aws, receiver.url)
     assert status(aws, receiver.url) == ["ENABLED"]
     proxy.refuse("PATCH /destinations$", conflict, times=2, status=409)
     proxy.refuse("GET /destinations$", "ThrottlingException", times=2, status=429)
@@ -250,7 +250,7 @@ def test_conflicts_and_lost_answers(run: Run, aws: Aws, receiver: Receiver, prox
 def test_a_confirmed_one_that_waits_to_be_enabled_is_enabled(
     run: Run, aws: Aws, receiver: Receiver, proxy: Proxy
 ) -> None:
-    """What AWS's guide tells of, and the emulated account does not do: so that call is answered in its place."""
+    """What AWS's guide describes, and the emulated account does not do: so that call is answered in its place."""
     receiver.silent_for = 1
     run(MODULE, confirmation_url=receiver.url, wait=False)
     while not receiver.challenges:
@@ -264,7 +264,7 @@ def test_a_confirmed_one_that_waits_to_be_enabled_is_enabled(
 
     proxy.faults.append(Fault("PATCH /destinations$", enabled))
     made = run(MODULE, confirmation_url=receiver.url, endpoint_url=proxy.url, resend_after=0, **SOON)
-    assert made["destination"] == told(aws, receiver.url)
+    assert made["destination"] == stored(aws, receiver.url)
     assert made["destination"]["status"] == "ENABLED"
     assert len(receiver.challenges) == 1
 

@@ -106,7 +106,7 @@ ELSEWHERE = {"StringNotEquals": {"aws:RequestedRegion": "us-east-2"}}
     ],
 )
 def test_rights_in_one_region_are_enough(ask: Ask, statements: list[dict[str, Any]]) -> None:
-    """As organizations give them. Services that have one endpoint for all regions are told as AWS counts them."""
+    """As organizations give them. Services that have one endpoint for all regions are counted as AWS counts them."""
     asked = {"actions": ["iot:CreateThing", "iam:CreateRole", "ec2:CreateVpc", "route53:ListHostedZones"]}
     assert ask(*statements, permissions=[asked])["faults"] == []
     abroad = ask(*statements, permissions=[asked], region="eu-west-1")["faults"]
@@ -143,7 +143,7 @@ def test_all_that_the_modules_do_is_asked() -> None:
 
 
 def test_an_operator_of_this_deployment_alone_may_do_all(ask: Ask) -> None:
-    """Who may touch one rule, one policy and its queues only is not told to be without rights."""
+    """Who may touch one rule, one policy and its queues only is not reported as without rights."""
     named = [permission for permission in listed() if permission.get("resources", ["*"]) != ["*"]]
     faults = ask(
         *[{"Effect": "Allow", "Action": permission["actions"],

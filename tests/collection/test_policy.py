@@ -11,8 +11,8 @@ from tests.collection.helpers import Aws, Run, document, prediction_holds
 MODULE = "iot_policy"
 
 
-def told(aws: Aws, name: str) -> dict[str, Any]:
-    """A policy as boto3 tells it, in the module's spelling."""
+def stored(aws: Aws, name: str) -> dict[str, Any]:
+    """A policy as boto3 returns it, in the module's spelling."""
     iot = aws("iot")
     seen = iot.get_policy(policyName=name)
     tags = iot.list_tags_for_resource(resourceArn=seen["policyArn"])["tags"]
@@ -36,7 +36,7 @@ def test_beyond_the_sixth_version(run: Run, aws: Aws) -> None:
         wanted = document(f"iot:Action{number}")
         changed = prediction_holds(run, MODULE, "policy", name="p1", document=wanted)
         assert changed["changed"]
-        assert changed["policy"] == told(aws, "p1")
+        assert changed["policy"] == stored(aws, "p1")
         assert changed["policy"]["document"] == wanted
     assert versions(aws, "p1") == ["3", "4", "5", "6", "7"]
     back = prediction_holds(run, MODULE, "policy", name="p1", document=document("iot:Action4"))
@@ -60,20 +60,20 @@ def test_the_same_meaning_is_no_change(run: Run, aws: Aws, same: Any) -> None:
     run(MODULE, name="p2", document=document("iot:Connect", "iot:Publish"))
     again = run(MODULE, name="p2", document=same)
     assert not again["changed"]
-    assert again["policy"] == told(aws, "p2")
+    assert again["policy"] == stored(aws, "p2")
     assert versions(aws, "p2") == ["1"]
 
 
 def test_tags(run: Run, aws: Aws) -> None:
     tagged = {"name": "p3", "document": document("iot:Connect")}
     made = prediction_holds(run, MODULE, "policy", **tagged, tags={"team": "water", "floor": 3})
-    assert made["policy"] == told(aws, "p3")
+    assert made["policy"] == stored(aws, "p3")
     assert made["policy"]["tags"] == {"team": "water", "floor": "3"}
     assert not run(MODULE, **tagged)["changed"]
     added = prediction_holds(run, MODULE, "policy", **tagged, tags={"team": "air"}, purge_tags=False)
-    assert added["policy"]["tags"] == {"team": "air", "floor": "3"} == told(aws, "p3")["tags"]
+    assert added["policy"]["tags"] == {"team": "air", "floor": "3"} == stored(aws, "p3")["tags"]
     purged = prediction_holds(run, MODULE, "policy", **tagged, tags={})
-    assert purged["policy"]["tags"] == {} == told(aws, "p3")["tags"]
+    assert purged["policy"]["tags"] == {} == stored(aws, "p3")["tags"]
 
 
 def test_targets(run: Run, aws: Aws) -> None:
@@ -81,15 +81,15 @@ def test_targets(run: Run, aws: Aws) -> None:
     groups = [iot.create_thing_group(thingGroupName=name)["thingGroupArn"] for name in ("pumps", "valves")]
     attached = {"name": "p4", "document": document("iot:Connect")}
     made = prediction_holds(run, MODULE, "policy", **attached, targets=groups[:1])
-    assert made["policy"] == told(aws, "p4")
+    assert made["policy"] == stored(aws, "p4")
     added = prediction_holds(run, MODULE, "policy", **attached, targets=groups[1:])
-    assert added["policy"]["targets"] == sorted(groups) == told(aws, "p4")["targets"]
+    assert added["policy"]["targets"] == sorted(groups) == stored(aws, "p4")["targets"]
     for check in (True, False):
         refused = run(MODULE, name="p4", state="absent", check=check)
         assert "2 target" in refused["msg"]
         assert "detach_targets" in refused["msg"]
     purged = prediction_holds(run, MODULE, "policy", **attached, targets=[groups[0]], purge_targets=True)
-    assert purged["policy"]["targets"] == groups[:1] == told(aws, "p4")["targets"]
+    assert purged["policy"]["targets"] == groups[:1] == stored(aws, "p4")["targets"]
     assert prediction_holds(run, MODULE, "policy", name="p4", state="absent", detach_targets=True)["changed"]
     assert iot.list_attached_policies(target=groups[0])["policies"] == []
 
@@ -127,7 +127,7 @@ def test_one_that_another_run_makes_meanwhile_is_changed(run: Run, aws: Aws, pro
     other = {"policyName": "p7", "policyDocument": json.dumps(document("iot:Other"))}
     proxy.before("POST /policies/p7$", lambda: aws("iot").create_policy(**other))
     made = run(MODULE, name="p7", document=document("iot:Mine"), tags={"a": "b"}, endpoint_url=proxy.url)
-    assert made["policy"] == told(aws, "p7")
+    assert made["policy"] == stored(aws, "p7")
     assert made["policy"]["document"] == document("iot:Mine")
     assert made["policy"]["tags"] == {"a": "b"}
 
@@ -141,7 +141,7 @@ def test_room_that_another_run_takes_is_made_again(run: Run, aws: Aws, proxy: Pr
 
     proxy.before("POST /policies/p8/version$", version_of_another_run)
     made = run(MODULE, name="p8", document=document("iot:Mine"), endpoint_url=proxy.url)
-    assert made["policy"] == told(aws, "p8")
+    assert made["policy"] == stored(aws, "p8")
     assert made["policy"]["document"] == document("iot:Mine")
     assert versions(aws, "p8") == ["3", "4", "5", "6", "7"]
 
@@ -150,7 +150,7 @@ def test_a_version_is_returned_once_reads_show_it(run: Run, aws: Aws, proxy: Pro
     run(MODULE, name="p9", document=document("iot:One"), endpoint_url=proxy.url)
     proxy.lag("GET /policies/p9$", times=3)
     changed = run(MODULE, name="p9", document=document("iot:Two"), endpoint_url=proxy.url)
-    assert changed["policy"] == told(aws, "p9")
+    assert changed["policy"] == stored(aws, "p9")
     assert changed["policy"]["default_version_id"] == "2"
 
 

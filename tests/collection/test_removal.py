@@ -26,7 +26,7 @@ def _fleet(aws: Aws) -> Iterator[dict[str, str]]:
             iot.attach_policy(policyName=policy, target=arns[thing])
     arns["c too"] = iot.create_keys_and_certificate(setAsActive=True)["certificateArn"]
     iot.attach_thing_principal(thingName="c", principal=arns["c too"])
-    iot.create_thing(thingName="left")  # by a run that was broken off
+    iot.create_thing(thingName="left")  # by an interrupted run
     yield arns
     for thing, arn in {**arns, "c": arns["c too"]}.items():
         if thing in {"c", "d"}:
@@ -100,7 +100,7 @@ def test_a_rule_is_switched_off_as_it_stands(run: Run, aws: Aws) -> None:
 
 def test_dead_letters_are_counted_hidden_ones_too(run: Run, aws: Aws) -> None:
     sqs = aws("sqs")
-    url = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
     for _ in range(3):
         sqs.send_message(QueueUrl=url, MessageBody="{}")
     sqs.receive_message(QueueUrl=url)

@@ -44,8 +44,8 @@ def _role(endpoint: str) -> None:
     iam.create_role(RoleName="rule", AssumeRolePolicyDocument=json.dumps(TRUST))
 
 
-def told(aws: Aws, name: str) -> dict[str, Any]:
-    """A rule as boto3 tells it, in the module's spelling."""
+def stored(aws: Aws, name: str) -> dict[str, Any]:
+    """A rule as boto3 returns it, in the module's spelling."""
     iot = aws("iot")
     seen = iot.get_topic_rule(ruleName=name)
     rule, tags = seen["rule"], iot.list_tags_for_resource(resourceArn=seen["ruleArn"])["tags"]
@@ -64,17 +64,17 @@ def told(aws: Aws, name: str) -> dict[str, Any]:
 
 def test_its_life(run: Run, aws: Aws, proxy: Proxy) -> None:
     made = prediction_holds(run, MODULE, "rule", **ASKED)
-    assert made["rule"] == told(aws, "r1")
+    assert made["rule"] == stored(aws, "r1")
     assert made["rule"]["actions"] == ASKED["actions"]
     assert made["rule"]["error_action"] == ASKED["error_action"]
     switched = prediction_holds(run, MODULE, "rule", **ASKED, enabled=False, endpoint_url=proxy.url)
-    assert switched["rule"] == told(aws, "r1")
+    assert switched["rule"] == stored(aws, "r1")
     assert not switched["rule"]["enabled"]
     assert proxy.count("PATCH /rules/") == 0  # switched, not replaced
     assert prediction_holds(run, MODULE, "rule", **ASKED)["rule"]["enabled"]
     changed = ASKED | {"sql": "SELECT temp FROM 'things/telemetry'", "error_action": None}
     replaced = prediction_holds(run, MODULE, "rule", **changed)
-    assert replaced["rule"] == told(aws, "r1")
+    assert replaced["rule"] == stored(aws, "r1")
     assert replaced["rule"]["error_action"] is None
     assert prediction_holds(run, MODULE, "rule", name="r1", state="absent")["changed"]
     assert "r1" not in [rule["ruleName"] for rule in aws("iot").list_topic_rules()["rules"]]
@@ -88,7 +88,7 @@ def test_the_same_meaning_is_no_change(run: Run, aws: Aws, proxy: Proxy) -> None
     same |= {"error_action": {"sqs": QUEUE | {"useBase64": False}}}
     again = run(MODULE, **same, endpoint_url=proxy.url)
     assert not again["changed"]
-    assert again["rule"] == told(aws, "r2")
+    assert again["rule"] == stored(aws, "r2")
     assert proxy.count("PATCH|POST") == 0
 
 
@@ -115,7 +115,7 @@ def test_every_action_comes_back_as_it_was_asked(run: Run, aws: Aws, action: dic
     assert run(MODULE, **asked, wait=False)["changed"]
     again = run(MODULE, **asked)
     assert not again["changed"]
-    assert again["rule"] == told(aws, "r3")
+    assert again["rule"] == stored(aws, "r3")
     assert again["rule"]["actions"] == [action]
 
 
@@ -159,12 +159,12 @@ def test_what_is_no_action_is_refused_in_both_modes(run: Run, faulty: dict[str, 
 def test_tags(run: Run, aws: Aws) -> None:
     tagged = {"name": "r5", **SIMPLE}
     made = prediction_holds(run, MODULE, "rule", **tagged, tags={"a": "1 & 2", "b": 2})
-    assert made["rule"]["tags"] == {"a": "1 & 2", "b": "2"} == told(aws, "r5")["tags"]
+    assert made["rule"]["tags"] == {"a": "1 & 2", "b": "2"} == stored(aws, "r5")["tags"]
     assert not run(MODULE, **tagged)["changed"]
     added = prediction_holds(run, MODULE, "rule", **tagged, tags={"c": "3"}, purge_tags=False)
-    assert added["rule"]["tags"] == {"a": "1 & 2", "b": "2", "c": "3"} == told(aws, "r5")["tags"]
+    assert added["rule"]["tags"] == {"a": "1 & 2", "b": "2", "c": "3"} == stored(aws, "r5")["tags"]
     purged = prediction_holds(run, MODULE, "rule", **tagged, tags={"b": "3"})
-    assert purged["rule"]["tags"] == {"b": "3"} == told(aws, "r5")["tags"]
+    assert purged["rule"]["tags"] == {"b": "3"} == stored(aws, "r5")["tags"]
     assert purged["rule"]["arn"] == f"{ACCOUNT}:rule/r5"
 
 
@@ -191,7 +191,7 @@ def test_a_role_made_a_moment_ago_is_waited_for(run: Run, aws: Aws, proxy: Proxy
     message = "Unable to assume role, role ARN: arn:aws:iam::123456789012:role/rule"
     proxy.refuse("POST /rules/r8$", "InvalidRequestException", times=2, message=message)
     asked = {"name": "r8", "sql": "SELECT * FROM 'a'", "actions": [{"sqs": QUEUE}], "endpoint_url": proxy.url}
-    assert run(MODULE, **asked)["rule"] == told(aws, "r8")
+    assert run(MODULE, **asked)["rule"] == stored(aws, "r8")
     assert proxy.count("POST /rules/r8$") == 3
 
 
@@ -200,10 +200,10 @@ def test_reads_that_lag_behind(run: Run, aws: Aws, proxy: Proxy) -> None:
     proxy.refuse("GET /rules/r9$", "UnauthorizedException", times=3, status=401)
     run(MODULE, **asked | {"name": "before"})
     proxy.lag("GET /rules$", times=3)
-    assert run(MODULE, **asked)["rule"] == told(aws, "r9")
+    assert run(MODULE, **asked)["rule"] == stored(aws, "r9")
     proxy.lag("GET /rules/r9$", times=3)
     changed = run(MODULE, **asked | {"description": "new"})
-    assert changed["rule"] == told(aws, "r9")
+    assert changed["rule"] == stored(aws, "r9")
     assert changed["rule"]["description"] == "new"
     proxy.refuse("(PATCH|DELETE) /rules/r9$", "ConflictingResourceUpdateException", times=2, status=409)
     assert run(MODULE, name="r9", state="absent", endpoint_url=proxy.url)["changed"]
@@ -214,7 +214,7 @@ def test_one_that_another_run_makes_or_deletes_meanwhile(run: Run, aws: Aws, pro
     other = {"sql": "SELECT * FROM 'other'", "actions": []}
     proxy.before("POST /rules/r10$", lambda: iot.create_topic_rule(ruleName="r10", topicRulePayload=other))
     made = run(MODULE, name="r10", **SIMPLE, tags={"a": "b"}, endpoint_url=proxy.url)
-    assert made["rule"] == told(aws, "r10")
+    assert made["rule"] == stored(aws, "r10")
     assert made["rule"]["sql"] == SIMPLE["sql"]
     assert made["rule"]["tags"] == {"a": "b"}
     proxy.before("DELETE /rules/r10$", lambda: iot.delete_topic_rule(ruleName="r10"))

@@ -1,4 +1,4 @@
-"""Role receiver's secret: each step of a rotation, begun, broken off and repeated."""
+"""Role shared_secret's module: each step of a rotation, begun, interrupted and repeated."""
 
 import json
 import time
@@ -163,7 +163,7 @@ def test_a_next_secret_that_was_given_up_is_taken_up_again(secret: Secret) -> No
     assert secret.run("staged")["fingerprints"]["next"] == new
 
 
-def test_the_time_since_the_promotion_is_told(secret: Secret) -> None:
+def test_the_time_since_the_promotion_is_returned(secret: Secret) -> None:
     secret.run()
     new = secret.run("staged")["fingerprints"]["next"]
     time.sleep(2.1)  # AWS's dates are in seconds here

@@ -10,8 +10,8 @@ from tests.collection.helpers import Aws, Run, pair, prediction_holds
 MODULE = "iot_thing"
 
 
-def told(aws: Aws, name: str) -> dict[str, Any]:
-    """A thing as boto3 tells it, in the module's spelling."""
+def stored(aws: Aws, name: str) -> dict[str, Any]:
+    """A thing as boto3 returns it, in the module's spelling."""
     seen = aws("iot").describe_thing(thingName=name)
     return {
         "thing_name": seen["thingName"],
@@ -24,24 +24,24 @@ def told(aws: Aws, name: str) -> dict[str, Any]:
 
 def test_its_life(run: Run, aws: Aws) -> None:
     made = prediction_holds(run, MODULE, "thing", name="t1", attributes={"room": 1, "wet": True})
-    assert made["thing"] == told(aws, "t1")
+    assert made["thing"] == stored(aws, "t1")
     assert made["thing"]["attributes"] == {"room": "1", "wet": "true"}
     changed = prediction_holds(
         run, MODULE, "thing", name="t1", attributes={"floor": "2", "wet": ""}, purge_attributes=False
     )
     assert changed["diff"]["before"]["attributes"] == {"room": "1", "wet": "true"}
-    assert changed["thing"] == told(aws, "t1")
+    assert changed["thing"] == stored(aws, "t1")
     assert changed["thing"]["attributes"] == {"room": "1", "floor": "2"}
     assert not prediction_holds(run, MODULE, "thing", name="t1")["changed"]
     purged = prediction_holds(run, MODULE, "thing", name="t1", attributes={})
-    assert purged["thing"]["attributes"] == {} == told(aws, "t1")["attributes"]
+    assert purged["thing"]["attributes"] == {} == stored(aws, "t1")["attributes"]
     assert prediction_holds(run, MODULE, "thing", name="t1", state="absent")["changed"]
     assert "t1" not in [thing["thingName"] for thing in aws("iot").list_things()["things"]]
 
 
 def test_attributes_are_text(run: Run, aws: Aws) -> None:
     made = prediction_holds(run, MODULE, "thing", name="texts", attributes={"a": None, "b": 0, "c": False, "d": ""})
-    assert made["thing"]["attributes"] == {"b": "0", "c": "false"} == told(aws, "texts")["attributes"]
+    assert made["thing"]["attributes"] == {"b": "0", "c": "false"} == stored(aws, "texts")["attributes"]
     for attributes, words in (
         ({"a": ["x"]}, "attributes.a is a list or a mapping"),
         ({"a": {"b": "c"}}, "attributes.a is a list or a mapping"),
@@ -50,17 +50,17 @@ def test_attributes_are_text(run: Run, aws: Aws) -> None:
     ):
         for check in (True, False):
             assert words in run(MODULE, name="texts", attributes=attributes, check=check)["msg"]
-    assert told(aws, "texts")["attributes"] == {"b": "0", "c": "false"}
+    assert stored(aws, "texts")["attributes"] == {"b": "0", "c": "false"}
 
 
 def test_its_type(run: Run, aws: Aws) -> None:
     iot = aws("iot")
     iot.create_thing_type(thingTypeName="gauge")
     made = prediction_holds(run, MODULE, "thing", name="typed", thing_type_name="gauge")
-    assert made["thing"] == told(aws, "typed")
+    assert made["thing"] == stored(aws, "typed")
     assert not run(MODULE, name="typed", attributes={})["changed"]
     assert prediction_holds(run, MODULE, "thing", name="typed", thing_type_name="")["changed"]
-    assert told(aws, "typed")["thing_type_name"] == ""
+    assert stored(aws, "typed")["thing_type_name"] == ""
     refused = run(MODULE, name="typed", thing_type_name="unheard", wait=False)
     assert "no thing type unheard" in refused["msg"]
     iot.deprecate_thing_type(thingTypeName="gauge")
@@ -89,11 +89,11 @@ def test_names_are_the_apis(run: Run, name: str) -> None:
 def test_it_is_returned_once_reads_show_it(run: Run, aws: Aws, proxy: Proxy) -> None:
     proxy.refuse("GET /things/late$", "ResourceNotFoundException", times=3, status=404)
     made = run(MODULE, name="late", attributes={"a": "1"}, endpoint_url=proxy.url)
-    assert made["thing"] == told(aws, "late")
+    assert made["thing"] == stored(aws, "late")
     assert proxy.count("GET /things/late$") == 4
     proxy.lag("GET /things/late$", times=3)
     changed = run(MODULE, name="late", attributes={"a": "2"}, endpoint_url=proxy.url)
-    assert changed["thing"] == told(aws, "late")
+    assert changed["thing"] == stored(aws, "late")
     assert changed["thing"]["attributes"] == {"a": "2"}
 
 
@@ -120,7 +120,7 @@ def test_one_that_another_run_makes_meanwhile_is_changed(run: Run, aws: Aws, pro
     proxy.before("POST /things/raced$", lambda: aws("iot").create_thing(**other))
     made = run(MODULE, name="raced", attributes={"a": "1"}, endpoint_url=proxy.url)
     assert made["changed"]
-    assert made["thing"] == told(aws, "raced")
+    assert made["thing"] == stored(aws, "raced")
     assert made["thing"]["attributes"] == {"a": "1"}
 
 
@@ -131,7 +131,7 @@ def test_one_that_another_run_makes_meanwhile_is_changed(run: Run, aws: Aws, pro
 def test_passing_errors_are_tried_again(run: Run, aws: Aws, proxy: Proxy, code: str, status: int) -> None:
     name = f"busy-{status}"
     proxy.refuse(f"POST /things/{name}$", code, times=2, status=status)
-    assert run(MODULE, name=name, endpoint_url=proxy.url)["thing"] == told(aws, name)
+    assert run(MODULE, name=name, endpoint_url=proxy.url)["thing"] == stored(aws, name)
     assert proxy.count(f"POST /things/{name}$") == 3
 
 

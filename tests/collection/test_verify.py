@@ -76,7 +76,7 @@ def test_clocks_that_disagree_give_no_negative_latency() -> None:
     assert compare("message_time", [sent(0)], [early]).latencies == [0.0]
 
 
-def test_devices_without_a_recent_row_are_told() -> None:
+def test_devices_without_a_recent_row_are_named() -> None:
     ages = {"edge-1": 0.8, "edge-20": 75.0, "e": None}
     assert devices(ages).splitlines() == [
         "edge-1    newest row 800 ms old",
@@ -100,15 +100,15 @@ def test_a_ledger_line_is_read_exactly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("letter", "words"),
+    ("dead_letter", "words"),
     [
         ({"failures": [{"failedAction": "HttpAction", "errorMessage": "status code 422"}]}, "status code 422"),
         ({"reason": "temp: is missing"}, "temp: is missing"),
         ([1], "[1]"),
     ],
 )
-def test_dead_letters_tell_their_reason(letter: Any, words: str) -> None:
-    assert hops.reason(json.dumps(letter)) == words
+def test_dead_letters_tell_their_reason(dead_letter: Any, words: str) -> None:
+    assert hops.reason(json.dumps(dead_letter)) == words
     assert hops.reason("no json") == "no json"
 
 
@@ -132,19 +132,19 @@ def _account(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("account")
 def test_each_hop_is_looked_at_without_touching_it(aws: Aws) -> None:
     sqs = aws("sqs")
-    queue = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    queue = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
     found = list(hops.look("", "no_such_rule", "https://127.0.0.1:9", "", [queue]))
     assert [(hop.name, hop.fault is None) for hop in found] == [
         ("broker", True),
         ("rule", False),
         ("destination", False),
         ("receiver", False),
-        ("queue letters", True),
+        ("queue dead-letters", True),
     ]
     assert "--tags iot_core" in str(found[1].fault)
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"reason": "temp: is missing"}))
-    assert "temp: is missing" in str(hops.letters(queue).fault)
-    assert "temp: is missing" in str(hops.letters(queue).fault)  # still there
+    assert "temp: is missing" in str(hops.dead_letters(queue).fault)
+    assert "temp: is missing" in str(hops.dead_letters(queue).fault)  # still there
 
 
 def test_what_the_publisher_says_is_the_brokers_fault() -> None:

@@ -57,7 +57,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """By which it is known in a report."""
+        """Its name in a report."""
         return f"{self.alert}: {self.name}, {self.at}"
 
 
@@ -80,7 +80,7 @@ HEALTHY = [
 ALERTS = sorted({alert["alert"] for alert in alerts()})
 
 CASES = [
-    # Nothing is stored any more: told within two minutes, though an hour of health lies behind.
+    # Nothing is stored any more: reported within two minutes, though an hour of health lies behind.
     Case("outage", "IotReceiverBudgetBurnsFast",
          messages(stored="0+150x240 36000x40", unavailable="0x240 0+150x40"), "62m", True),
     Case("a blip of 15 seconds", "IotReceiverBudgetBurnsFast",

@@ -1,4 +1,4 @@
-"""The image's name, and how its build is told where packages come from."""
+"""The image's name, and how its build learns where packages come from."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_machine_without_settings_gives_none() -> None:
 
 
 def program(folder: Path, text: str) -> str:
-    """A program that does as it is told."""
+    """A program that answers as the test says."""
     file = folder / "docker"
     file.write_text(f"#!/bin/sh\n{text}\n")
     file.chmod(0o755)

@@ -1,6 +1,6 @@
 """Credential plugin for Kubernetes clients: a token that EKS accepts, without the AWS CLI.
 
-The token is a presigned STS request whose answer tells EKS who asks (the scheme of aws-iam-authenticator);
+The token is a presigned STS request by whose answer EKS learns who asks (the scheme of aws-iam-authenticator);
 EKS takes it for 15 minutes. Tokens are kept beside the kubeconfig, readable by us only, since making one
 costs a second and each Kubernetes task of a run asks anew.
 

@@ -66,19 +66,19 @@ def receiver(url: str, ca_file: str) -> Hop:
         return Hop("receiver", "unreachable", f"{url}/metrics cannot be reached: {reason}")
 
 
-def reason(letter: str) -> str:
+def reason(dead_letter: str) -> str:
     """Return why a message lies on a dead-letter queue: IoT Core's words, or the receiver's."""
     try:
-        content: Any = json.loads(letter)
+        content: Any = json.loads(dead_letter)
     except ValueError:
-        return letter[:200]
+        return dead_letter[:200]
     failures = content.get("failures") if isinstance(content, dict) else None
     if failures:
         return "; ".join(str(failure.get("errorMessage", failure)) for failure in failures)
-    return str(content.get("reason", letter[:200])) if isinstance(content, dict) else letter[:200]
+    return str(content.get("reason", dead_letter[:200])) if isinstance(content, dict) else dead_letter[:200]
 
 
-def letters(queue: str) -> Hop:
+def dead_letters(queue: str) -> Hop:
     """Look at a dead-letter queue without taking anything from it."""
     sqs, name = boto3.client("sqs"), f"queue {queue.rpartition('/')[2]}"
     attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
@@ -98,7 +98,7 @@ def look(canary: str, rule_name: str, url: str, ca_file: str, queues: Sequence[s
         ("rule", partial(rule, rule_name)),
         ("destination", partial(destination, url)),
         ("receiver", partial(receiver, url, ca_file)),
-        *((queue, partial(letters, queue)) for queue in queues),
+        *((queue, partial(dead_letters, queue)) for queue in queues),
     ]
     for name, hop in looks:
         try:

@@ -123,8 +123,8 @@ def table(outcome: Comparison) -> str:
 def devices(ages: Mapping[str, float | None]) -> str:
     """Return a line for each device: how old its newest row is, in seconds; None where it has none."""
     width = max([8, *map(len, ages)])
-    told = {name: "no row" if age is None else f"newest row {duration(age)} old" for name, age in ages.items()}
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in told.items())
+    texts = {name: "no row" if age is None else f"newest row {duration(age)} old" for name, age in ages.items()}
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in texts.items())
 
 
 def silent(ages: Mapping[str, float | None], limit: float) -> list[str]:

@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options:
   wait:
     description:
-      - Whether to wait until AWS IoT tells what was written; its reads may lag behind its writes.
+      - Whether to wait until AWS IoT returns what was written; its reads may lag behind its writes.
     type: bool
     default: true
   wait_timeout:

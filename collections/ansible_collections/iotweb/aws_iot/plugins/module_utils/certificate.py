@@ -75,7 +75,7 @@ def desired(current: Certificate | None, params: dict[str, Any]) -> Certificate:
 
 
 def describe(iot: IoT, certificate_id: str) -> Description | None:
-    """Return what DescribeCertificate tells, None for no certificate."""
+    """Return what DescribeCertificate returns, None for no certificate."""
     answer = iot.find("describe_certificate", certificateId=certificate_id)
     return answer["certificateDescription"] if answer else None
 
@@ -92,7 +92,7 @@ def of_thing(iot: IoT, name: str) -> list[Description]:
 
 
 def unattached(iot: IoT, key: bytes) -> list[Description]:
-    """Return what runs that broke off, or are not done, issued for a key and attached to nothing yet.
+    """Return certificates that interrupted or concurrent runs issued for a key and have not attached yet.
 
     Only the newest certificates are looked at, which ListCertificates begins with.
     """
@@ -116,8 +116,8 @@ def of_key(iot: IoT, thing: str, key: bytes) -> list[Description]:
 def older(iot: IoT, ours: Certificate, thing: str) -> Description | None:
     """Return the oldest certificate for the same key, where that is not ours; None where it is.
 
-    Several come from runs at the same time, and from a call whose answer was lost and which was done again. Reads that
-    do not show ours yet can't tell, so they are waited for.
+    Several come from runs at the same time, and from a call whose answer was lost and which was done again. Waits
+    for reads that show ours, since others prove nothing.
     """
     key = certificate_key(ours["certificate_pem"])
 

@@ -52,7 +52,7 @@ class Follower:
         return self.iot.list("list_topic_rule_destinations", "destinationSummaries")
 
     def current(self) -> Destination | None:
-        """Return the destination as AWS tells it now."""
+        """Return the destination as AWS reports it now."""
         found = self.chosen(self.agreed(self.summaries())) or self.unlisted()
         self.note(found)
         return found
@@ -60,7 +60,7 @@ class Follower:
     def agreed(self, listed: Summaries) -> Summaries:
         """Return a list as all runs agree on it that made a destination of the URL at the same time: the oldest stays.
 
-        A list that does not show ours yet can't tell which that is, and what else it shows may be about to give way.
+        A list without ours does not show which that is, and what else it shows may be about to give way.
         """
         if not self.ours:
             return listed

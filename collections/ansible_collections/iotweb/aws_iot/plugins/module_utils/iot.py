@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
-with suppress(ImportError):  # AnsibleAWSModule tells the user
+with suppress(ImportError):  # AnsibleAWSModule reports it
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.validate import ParamValidator
 
@@ -188,7 +188,7 @@ class IoT:
     def settled(
         self, read: Reading, agrees: Callable[[Any], bool], what: str, wanted: Any, patient: bool = False
     ) -> Any:
-        """Return what reads tell after a write, once they agree with it; IoT's reads may lag behind.
+        """Return what reads show after a write, once they agree with it; IoT's reads may lag behind.
 
         Without anything written, in check mode, and with wait: false that is what was wanted. Patient: so it is, with
         a warning, where reads show nothing in time, as the result holds what can't be had again.
@@ -206,7 +206,7 @@ class IoT:
         return wanted
 
     def visible(self, read: Reading) -> Any:
-        """Return what is known to exist, as soon as reads show it; None when they never do."""
+        """Return what exists, as soon as reads show it; None when they never do."""
         params = self.module.params
         until = time.monotonic() + (params["wait_timeout"] if params["wait"] else 0)
         for pause in pauses(3):
@@ -226,7 +226,7 @@ class IoT:
                 msg=f"AWS IoT took the change, but {state} {what} after {seconds} s: run again, or raise wait_timeout."
             )
         names = ", ".join(name for name in wanted if found.get(name) != wanted[name])
-        self.module.warn(f"AWS IoT took the change, but tells other values of {what} after {seconds} s: {names}")
+        self.module.warn(f"AWS IoT took the change, but shows other values of {what} after {seconds} s: {names}")
         return found
 
     def exit(self, name: str, before: Any, after: Any, **results: Any) -> None:

@@ -29,7 +29,7 @@ def without_repetition(value: Any) -> Any:
 
 
 def same(document: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Tell whether two documents mean the same."""
+    """Return whether two documents mean the same."""
     return not compare_policies(without_repetition(document), without_repetition(other))
 
 
@@ -57,7 +57,7 @@ def version_to_remove(versions: list[dict[str, Any]]) -> str | None:
 
 
 def versions_of(iot: IoT, name: str) -> list[dict[str, Any]]:
-    """Return what ListPolicyVersions tells."""
+    """Return what ListPolicyVersions returns."""
     return iot.list("list_policy_versions", "policyVersions", policyName=name)
 
 
@@ -91,7 +91,7 @@ def desired(current: Policy | None, params: dict[str, Any]) -> Policy:
 
 
 def agrees(found: Policy | None, wanted: Policy) -> bool:
-    """Tell whether a policy that was read is the one that was written."""
+    """Return whether a policy that was read is the one that was written."""
     if found is None or not same(found["document"], wanted["document"]):
         return False
     return all(found[name] == value for name, value in wanted.items() if name != "document")

@@ -13,7 +13,7 @@ Thing = dict[str, Any]
 
 
 def described(answer: dict[str, Any]) -> Thing:
-    """Return what DescribeThing tells, in Ansible's spelling."""
+    """Return what DescribeThing returns, in Ansible's spelling."""
     return {
         "thing_name": answer["thingName"],
         "thing_arn": answer["thingArn"],

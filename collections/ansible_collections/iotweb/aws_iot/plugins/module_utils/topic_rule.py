@@ -74,7 +74,7 @@ def normal_action(action: dict[str, Any]) -> dict[str, Any]:
 
 
 def normal_rule(payload: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a TopicRulePayload, or the rule that GetTopicRule tells, in the one form that is compared."""
+    """Return a TopicRulePayload, or the rule that GetTopicRule returns, in the one form that is compared."""
     if payload is None:
         return {}
     error_action = payload.get("errorAction")
@@ -102,8 +102,8 @@ def difference(current: dict[str, Any] | None, wanted: dict[str, Any]) -> str:
 def get_rule(iot: IoT, name: str) -> dict[str, Any] | None:
     """Return GetTopicRule's answer, None for no rule.
 
-    AWS answers UnauthorizedException for a rule that isn't there, so the list has to tell. One that is listed may have
-    been made since, which another look tells.
+    AWS answers UnauthorizedException for a rule that isn't there, so the list decides. One that is listed may have
+    been made since, hence another look.
     """
     for pause in (0.5, 2.0, 0.0):
         try:
@@ -118,7 +118,7 @@ def get_rule(iot: IoT, name: str) -> dict[str, Any] | None:
 
 
 def described(name: str, arn: str | None, rule: dict[str, Any], tags: dict[str, str]) -> dict[str, Any]:
-    """Return a rule as the module tells it, in the spelling that AWS has of it."""
+    """Return a rule as the module returns it, in the spelling that AWS has of it."""
     return {
         "name": name,
         **({"arn": arn} if arn else {}),
@@ -142,7 +142,7 @@ def shown(rule: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def current_rule(iot: IoT, name: str) -> dict[str, Any] | None:
-    """Return a rule as the module tells it, None for no rule."""
+    """Return a rule as the module returns it, None for no rule."""
     answer = get_rule(iot, name)
     if answer is None:
         return None
@@ -150,7 +150,7 @@ def current_rule(iot: IoT, name: str) -> dict[str, Any] | None:
 
 
 def payload(rule: dict[str, Any]) -> dict[str, Any]:
-    """Return the TopicRulePayload of a rule as the module tells it."""
+    """Return the TopicRulePayload of a rule as the module returns it."""
     return {
         "sql": rule["sql"],
         "description": rule["description"],
@@ -162,7 +162,7 @@ def payload(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def agrees(found: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
-    """Tell whether a rule that was read is the one that was written; both as the module tells them."""
+    """Return whether a rule that was read is the one that was written; both as the module returns them."""
     return bool(
         found and difference(payload(found), payload(wanted)) == "nothing" and found["tags"] == wanted["tags"]
     )

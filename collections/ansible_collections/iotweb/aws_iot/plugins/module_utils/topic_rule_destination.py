@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """HTTP destinations of topic rules: which is meant, what its status asks for, what a run will come to.
 
-https://docs.aws.amazon.com/iot/latest/apireference/API_UpdateTopicRuleDestination.html tells which status
+https://docs.aws.amazon.com/iot/latest/apireference/API_UpdateTopicRuleDestination.html says which status
 leads to which: DISABLED and ENABLED to each other, IN_PROGRESS and ERROR to IN_PROGRESS, which sends a challenge.
 """
 
@@ -92,7 +92,7 @@ def predicted(before: Destination | None, params: dict[str, Any], step: str) -> 
 
 
 def left(current: Destination | None, state: str) -> Destination | None:
-    """Return the destination as a result tells it: where none is wanted, one that AWS is deleting is none."""
+    """Return the destination as a result shows it: where none is wanted, one that AWS is deleting is none."""
     return None if current and state == "absent" and current["status"] == "DELETING" else current
 
 

@@ -171,7 +171,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import MISSING,
 
 
 def current_certificates(iot: IoT, params: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the certificates that are meant: one, or none, or all of a key, of which the first one is told."""
+    """Return the certificates that are meant: one, or none, or all of a key, of which the first is returned."""
     meant: list[dict[str, Any]] = []
     if params["certificate_id"]:
         description = describe(iot, params["certificate_id"])
@@ -197,7 +197,7 @@ def current_certificates(iot: IoT, params: dict[str, Any]) -> list[dict[str, Any
 
 
 def exists(iot: IoT, operation: str, **named: str) -> bool:
-    """Tell whether something exists that may have been made a moment ago."""
+    """Return whether something exists that may have been made a moment ago."""
     return iot.visible(lambda: iot.find(operation, **named)) is not None
 
 

@@ -28,7 +28,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Address of the broker is known
+- name: Look up the broker's address
   iotweb.aws_iot.iot_endpoint_info:
   register: broker
 """

@@ -12,7 +12,7 @@ short_description: Remove the certificates of a policy, and their things
 description:
   - Revokes and deletes each certificate that the policy is attached to, and deletes the things these belong to.
     A thing that has another certificate as well stays.
-  - A certificate can be found by its policy until its very end, so a run that is broken off can be run again.
+  - The policy is detached last, so an interrupted run can be run again.
 author:
   - IoT receiver contributors (@iotweb)
 options:
@@ -66,12 +66,12 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import of_all_pages
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports it
     from botocore.exceptions import BotoCoreError, ClientError
 
 AT_ONCE = 4  # IoT Core takes 10 such calls a second
 MISSING = "ResourceNotFoundException"
-# Told of an attachment that was just undone: AWS IoT API Reference, DeleteCertificate and DeleteThing.
+# Returned for a while after a detachment: AWS IoT API Reference, DeleteCertificate and DeleteThing.
 UNSETTLED = ["DeleteConflictException", "CertificateStateException", "InvalidRequestException"]
 
 

@@ -249,7 +249,7 @@ def check_options(module: AnsibleAWSModule) -> None:
         if not TARGET.fullmatch(target):
             module.fail_json(
                 msg=f"targets has {target}, which is no ARN of a certificate or thing group, and no id of a Cognito"
-                " identity: iot_certificate_info tells the ARNs of certificates."
+                " identity: iot_certificate_info returns the ARNs of certificates."
             )
     check_texts(module, "tags")
 

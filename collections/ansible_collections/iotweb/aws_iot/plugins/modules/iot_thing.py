@@ -58,7 +58,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Sensor is known to IoT Core
+- name: Register the sensor
   iotweb.aws_iot.iot_thing:
     name: sensor-1
     attributes:

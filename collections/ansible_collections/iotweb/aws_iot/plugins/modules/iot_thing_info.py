@@ -43,7 +43,7 @@ EXAMPLES = r"""
     name: sensor-1
   register: found
 
-- name: It is known
+- name: It exists
   ansible.builtin.assert:
     that: found.things | length == 1
 

@@ -330,7 +330,7 @@ def check_name(module: AnsibleAWSModule) -> None:
         )
 
 
-def told(iot: IoT, before: dict[str, Any] | None, after: dict[str, Any] | None, known: Headers) -> None:
+def finish(iot: IoT, before: dict[str, Any] | None, after: dict[str, Any] | None, known: Headers) -> None:
     """End the module with the rule and the diff, which show these headers only."""
     number = numbered()
     diff = {
@@ -377,7 +377,7 @@ def main() -> None:
     elif before is not None:
         ensure_absent(iot, name)
     known = open_headers([*actions, *([error_action] if error_action else [])], secrets)
-    told(iot, before, after, known)
+    finish(iot, before, after, known)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def looked_up(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def meant(destination: dict[str, Any], params: dict[str, Any]) -> bool:
-    """Tell whether a destination is among those that are asked for."""
+    """Return whether a destination is among those that are asked for."""
     return all(params[name] in (None, destination[name]) for name in ("arn", "confirmation_url", "status"))
 
 

@@ -43,7 +43,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             queues=queues,
             problem=finished["problem"],
             table=[*table(queues, MORE.get(finished["event"], ())), *rejections(queues)],
-            changed=any(changes(finished["event"], told) for told in queues.values()),
+            changed=any(changes(finished["event"], figures) for figures in queues.values()),
         )
         return result
 
@@ -100,7 +100,7 @@ def events(log: str) -> Iterator[dict[str, Any]]:
 
 
 def outcome(lines: Sequence[dict[str, Any]], state: str) -> dict[str, Any]:
-    """The Job's last word, or what Kubernetes says of a Job that could not say any."""
+    """The Job's last event, or what Kubernetes says of a Job that wrote none."""
     for line in reversed(lines):
         if line["event"] in RESULTS:
             return dict(line)
@@ -117,18 +117,19 @@ def waits_for(pod: dict[str, Any] | None) -> str:
     return "; ".join(said) or f"its pod is {status.get('phase')}."
 
 
-def changes(event: str, told: dict[str, Any]) -> bool:
+def changes(event: str, figures: dict[str, Any]) -> bool:
     """Whether a queue's figures say that rows were stored or dead letters deleted."""
     if event == "redrive_finished":
-        return bool(told["redriven"] or told["letters"] > told["kept_letters"])
-    return event == "redrive_dropped" and bool(told["redriven"] or told["dropped"])
+        return bool(figures["redriven"] or figures["letters"] > figures["kept_letters"])
+    return event == "redrive_dropped" and bool(figures["redriven"] or figures["dropped"])
 
 
 def table(queues: dict[str, dict[str, Any]], more: Sequence[str] = ()) -> list[str]:
     """A line a queue."""
     columns = [*COLUMNS, *more]
     heads = [column.replace("_", " ") for column in columns]
-    rows = [["queue", *heads], *([name, *(str(told[column]) for column in columns)] for name, told in queues.items())]
+    cells = [[name, *(str(figures[column]) for column in columns)] for name, figures in queues.items()]
+    rows = [["queue", *heads], *cells]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
@@ -136,13 +137,13 @@ def table(queues: dict[str, dict[str, Any]], more: Sequence[str] = ()) -> list[s
 def rejections(queues: dict[str, dict[str, Any]]) -> list[str]:
     """Why messages were rejected, of which devices, with an example of each, and which dead letters hold them."""
     lines = []
-    for name, told in queues.items():
-        lines += [f"{name}, rejected: {number} x {reason}" for reason, number in told["reasons"].items()]
-        for kind in told.get("kinds", []):
+    for name, figures in queues.items():
+        lines += [f"{name}, rejected: {number} x {reason}" for reason, number in figures["reasons"].items()]
+        for kind in figures.get("kinds", []):
             of = f"{name}, {kind['device'] or 'unknown device'}"
             times = f"{kind['first']} to {kind['last']}"
             lines += [f"{of}: {kind['messages']} x {kind['reason']} ({times})", f"    {kind['payload']}"]
-        if told["kept"]:
-            more = " ..." if told["kept_letters"] > len(told["kept"]) else ""
-            lines.append(f"{name}, kept on the queue: {', '.join(told['kept'])}{more}")
+        if figures["kept"]:
+            more = " ..." if figures["kept_letters"] > len(figures["kept"]) else ""
+            lines.append(f"{name}, kept on the queue: {', '.join(figures['kept'])}{more}")
     return lines

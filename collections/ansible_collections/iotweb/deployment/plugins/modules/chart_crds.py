@@ -28,7 +28,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: CRDs are those of the chart
+- name: Apply the chart's CRDs
   iotweb.deployment.chart_crds: {kubeconfig: ~/.kube/config, chart: /srv/charts/kube-prometheus-stack-88.5.3.tgz}
 """
 

@@ -11,7 +11,7 @@ version_added: 1.0.0
 short_description: Name the content of files
 description:
   - Digests names, contents and executable bits of files, and of all files in folders but for what Python and
-    its tools leave there. Times and owners do not count.
+    its tools leave there. Times and owners do not matter.
 author:
   - IoT receiver contributors (@iotweb)
 options:
@@ -33,7 +33,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Content is known
+- name: Digest the content
   iotweb.deployment.content_digest:
     root: /srv/service
     paths: [Dockerfile, src]

@@ -16,7 +16,7 @@ author:
   - IoT receiver contributors (@iotweb)
 options:
   queue_urls:
-    description: URLs by the names to tell them by; an empty URL, and a queue that is not there, count as empty.
+    description: URLs by the queues' names in the result. An empty URL and a queue that does not exist count as empty.
     type: dict
     required: true
 extends_documentation_fragment:
@@ -42,7 +42,7 @@ total:
   type: int
   returned: always
 summary:
-  description: The same for people.
+  description: The same in words.
   type: str
   returned: always
   sample: 12 dead letters wait (12 of rule, 0 of receiver).
@@ -55,7 +55,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports it
     from botocore.exceptions import BotoCoreError, ClientError
 
 COUNTED = [

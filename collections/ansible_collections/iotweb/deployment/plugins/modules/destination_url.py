@@ -8,14 +8,14 @@ DOCUMENTATION = r"""
 ---
 module: destination_url
 version_added: 1.0.0
-short_description: Look at the URL of a rule's destination as AWS IoT will
+short_description: Check the URL of a rule's destination as AWS IoT will
 description:
   - Resolves the name, verifies the certificate's chain, asks for the receiver's health and tries the paths of
     readings and of the confirmation, at every address of the name.
-  - Fails with the first thing that AWS would stumble over, and what to do about it. In check mode this is a warning.
+  - Fails with the first fault that AWS would meet, and its fix. In check mode this is a warning.
   - Sends no secret and no true token, and changes nothing. Proxies of the environment are not used.
   - Ours refuses a post without the secret, as C(application/problem+json). One that takes it is another receiver,
-    another backend or a fixed response; it is told of in RV(taken), in case the confirmation never arrives.
+    another backend or a fixed response; RV(taken) names it, in case the confirmation never arrives.
   - "Source: AWS IoT Core Developer Guide, HTTP action destinations."
 author:
   - IoT receiver contributors (@iotweb)
@@ -65,7 +65,7 @@ taken:
   elements: str
   returned: success
 fault:
-  description: What AWS would stumble over, in check mode.
+  description: The fault that AWS would meet, in check mode.
   type: str
   returned: in check mode
 """
@@ -105,7 +105,7 @@ CERTIFICATES = {
 
 
 class Fault(RuntimeError):  # noqa: N818 - of the URL, not of this program
-    """What AWS would stumble over, with what to do."""
+    """A fault that AWS would meet, with its fix."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Look:
             return (
                 f"{status}: the path {path} is not routed to the receiver. The Ingress must route {self.host} with"
                 f" {self.url.path.rstrip('/') or '/'} as Prefix, since AWS confirms with a slash at the end, and"
-                f" {self.health_path}. To mend it: {DEPLOY}"
+                f" {self.health_path}. To fix it: {DEPLOY}"
             )
         if 300 <= answer.status < 400:
             return f"{status}: it redirects to {answer.location}, and AWS follows no redirect. Give the final URL"

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: device_kit_archive
 version_added: 1.0.0
-short_description: A zip of 0600 holds exactly these members
+short_description: Write a private zip archive with exactly these members
 description:
   - Reads a member, or writes the archive where a member's content or mode differs.
   - The archive is replaced at once, so that an interruption leaves the old or the new one.
@@ -41,7 +41,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Kit is complete
+- name: Write the kit
   iotweb.deployment.device_kit_archive:
     path: build/kits/kit-1.zip
     members: [{name: device.pem.crt, content: "{{ pem }}"}]

@@ -28,7 +28,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Login is at hand
+- name: Write the login
   iotweb.deployment.ecr_login:
     path: /run/login/config.json
     registry: 123456789012.dkr.ecr.us-east-2.amazonaws.com
@@ -43,7 +43,7 @@ from pathlib import Path
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports it
     from botocore.exceptions import BotoCoreError, ClientError
 
 

@@ -29,7 +29,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Builder is chosen
+- name: Choose a builder
   iotweb.deployment.image_builder:
 """
 

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: pip_settings
 version_added: 1.0.0
-short_description: Hand this machine's pip settings to an image's build
+short_description: Give an image's build this machine's pip settings
 description:
   - Writes the settings that say where packages come from (index, proxy, trusted authorities), from pip's files
     and environment, as a pip.conf. What names files of this machine is left out, but for the authorities, which
@@ -29,7 +29,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Settings of pip are at hand
+- name: Write pip's settings
   iotweb.deployment.pip_settings:
     path: /run/build/pip.conf
     ca_path: /etc/pip-ca.pem
@@ -95,7 +95,7 @@ def main() -> None:
     found = settings(listing, os.environ)
     ca = found.get("cert", "")
     if ca and not Path(ca).is_file():
-        module.fail_json(msg=f"pip is told to trust {ca}, which is not there: correct pip's setting cert")
+        module.fail_json(msg=f"pip's setting cert names {ca}, which does not exist: correct it")
     parser = configparser.RawConfigParser()
     parser["global"] = carried(found) | ({"cert": module.params["ca_path"]} if ca else {})
     text = io.StringIO()

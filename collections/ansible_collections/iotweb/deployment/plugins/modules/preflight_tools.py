@@ -8,9 +8,9 @@ DOCUMENTATION = r"""
 ---
 module: preflight_tools
 version_added: 1.0.0
-short_description: Names the programs and Python libraries that are missing or too old
+short_description: Find programs and Python libraries that are missing or too old
 description:
-  - Changes nothing, and never fails for what it finds. What is amiss is returned, each with its fix.
+  - Changes nothing, and never fails for what it finds. Each fault is returned with its fix.
 author:
   - IoT receiver contributors (@iotweb)
 options:
@@ -41,7 +41,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Tools are looked at
+- name: Check the tools
   iotweb.deployment.preflight_tools:
     programs: [terraform, docker|podman|buildah]
     minimums: {terraform: "1.9"}

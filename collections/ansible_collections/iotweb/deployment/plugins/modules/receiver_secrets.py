@@ -8,10 +8,10 @@ DOCUMENTATION = r"""
 ---
 module: receiver_secrets
 version_added: 1.0.0
-short_description: Wait until the receiver's pods take a shared secret, no longer use it, or no longer take it
+short_description: Wait until the receiver's pods accept a shared secret, no longer use it, or no longer accept it
 description:
-  - Asks every running pod for its metrics, by way of the cluster's API as C(kubectl port-forward) does, so that no
-    route to the pods is needed and the load balancer's view of the metrics does not matter.
+  - Asks every running pod for its metrics, through the cluster's API as C(kubectl port-forward) does, so it needs no
+    route to the pods, and metrics may be hidden from the load balancer.
   - Changes nothing.
 author:
   - IoT receiver contributors (@iotweb)
@@ -34,9 +34,9 @@ options:
     required: true
   state:
     description:
-      - With V(taken), every pod takes the secret.
-      - With V(unused), no request has given it for O(quiet) seconds.
-      - With V(refused), no pod takes it.
+      - With V(taken), every pod accepts the secret.
+      - With V(unused), no request has used it for O(quiet) seconds.
+      - With V(refused), no pod accepts it.
     type: str
     choices: [taken, unused, refused]
     required: true

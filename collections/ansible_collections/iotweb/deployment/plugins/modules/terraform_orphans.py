@@ -133,7 +133,7 @@ class Account:
                 for gateway in answer["NatGateways"]
                 if gateway["State"] in {"pending", "available"}
             }
-        return found.pop() if len(found) == 1 else None  # of several, none can be told to be the one
+        return found.pop() if len(found) == 1 else None  # of several, none is certain
 
     def _look_up_tagged(self, key: str, value: str | None) -> set[str]:
         filters = [{"Name": "key", "Values": [key]}, {"Name": "value", "Values": [value or ""]}]
