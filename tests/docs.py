@@ -63,7 +63,7 @@ def readme(role: Path, spec: dict[str, Any]) -> str:
             lines += ["| variable | type | default | what it is |", "| --- | --- | --- | --- |"]
             lines += [*rows(points["options"]), ""]
     if "role: deployment_defaults" in (role / "meta/main.yml").read_text():
-        lines += ["Variables that it shares with other roles: [deployment_defaults](../deployment_defaults/README.md).", ""]
+        lines += ["Variables shared with other roles: [deployment_defaults](../deployment_defaults/README.md).", ""]
     lines.append("Generated from meta/argument_specs.yml by `make docs`.")
     return "\n".join(lines) + "\n"
 
