@@ -100,7 +100,7 @@ def test_a_rule_is_switched_off_as_it_stands(run: Run, aws: Aws) -> None:
 
 def test_dead_letters_are_counted_hidden_ones_too(run: Run, aws: Aws) -> None:
     sqs = aws("sqs")
-    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
+    url = sqs.create_queue(QueueName="counted")["QueueUrl"]
     for _ in range(3):
         sqs.send_message(QueueUrl=url, MessageBody="{}")
     sqs.receive_message(QueueUrl=url)
