@@ -75,36 +75,36 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Sensor has a certificate for the key it made itself
+- name: Issue a certificate for a key that the sensor made
   iotweb.aws_iot.iot_certificate:
     thing_name: sensor-1
     csr: "{{ lookup('ansible.builtin.file', 'sensor-1.csr') }}"
     policies: [things]
 
-- name: Sensor has a certificate and a key from AWS
+- name: Issue a certificate and a key made by AWS
   iotweb.aws_iot.iot_certificate:
     thing_name: sensor-2
     policies: [things]
   no_log: true
   register: issued
 
-- name: Stolen sensor is locked out
+- name: Revoke a stolen sensor's certificate
   iotweb.aws_iot.iot_certificate:
     thing_name: sensor-1
     state: revoked
 
-- name: Sensor's certificate moves to another thing
+- name: Move a sensor's certificate to another thing
   iotweb.aws_iot.iot_certificate:
     certificate_id: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
     thing_name: sensor-9
     purge_things: true
 
-- name: Sensor is on leave
+- name: Deactivate a sensor's certificate
   iotweb.aws_iot.iot_certificate:
     thing_name: sensor-2
     state: inactive
 
-- name: Certificate is gone
+- name: Delete a certificate
   iotweb.aws_iot.iot_certificate:
     certificate_id: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
     state: absent

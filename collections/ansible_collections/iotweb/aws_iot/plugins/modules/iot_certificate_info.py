@@ -36,7 +36,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Certificates of a sensor are looked up
+- name: Look up a sensor's certificates
   iotweb.aws_iot.iot_certificate_info:
     thing_name: sensor-1
   register: found

@@ -65,7 +65,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Things may connect as themselves
+- name: Allow things to connect as themselves
   iotweb.aws_iot.iot_policy:
     name: things
     document:
@@ -75,7 +75,7 @@ EXAMPLES = r"""
           Action: iot:Connect
           Resource: arn:aws:iot:us-east-2:123456789012:client/${iot:Connection.Thing.ThingName}
 
-- name: All pumps carry the policy
+- name: Attach the policy to all pumps
   iotweb.aws_iot.iot_policy:
     name: things
     document: "{{ lookup('ansible.builtin.file', 'things.json') }}"
@@ -84,7 +84,7 @@ EXAMPLES = r"""
     tags:
       team: water
 
-- name: Policy is gone, also from certificates that carry it
+- name: Delete a policy and detach it from certificates
   iotweb.aws_iot.iot_policy:
     name: things
     state: absent

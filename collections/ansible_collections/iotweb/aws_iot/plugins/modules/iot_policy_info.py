@@ -29,7 +29,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Policy is looked up
+- name: Look up a policy
   iotweb.aws_iot.iot_policy_info:
     name: things
   register: found

@@ -64,12 +64,12 @@ EXAMPLES = r"""
     attributes:
       room: cellar
 
-- name: Sensor has a type
+- name: Give a sensor a type
   iotweb.aws_iot.iot_thing:
     name: sensor-1
     thing_type_name: thermometer
 
-- name: Sensor is gone, its certificates are detached
+- name: Delete a sensor and detach its certificates
   iotweb.aws_iot.iot_thing:
     name: sensor-1
     state: absent

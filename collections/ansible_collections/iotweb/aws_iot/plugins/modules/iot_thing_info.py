@@ -38,7 +38,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Sensor is looked up
+- name: Look up a sensor
   iotweb.aws_iot.iot_thing_info:
     name: sensor-1
   register: found
@@ -47,7 +47,7 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: found.things | length == 1
 
-- name: What is in the cellar is looked up
+- name: Look up the things in the cellar
   iotweb.aws_iot.iot_thing_info:
     attribute_name: room
     attribute_value: cellar

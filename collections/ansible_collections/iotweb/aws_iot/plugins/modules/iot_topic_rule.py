@@ -89,7 +89,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Readings are posted to the receiver, failures are kept
+- name: Post readings to the receiver and keep failures
   iotweb.aws_iot.iot_topic_rule:
     name: forward_to_alb
     sql: SELECT * FROM 'things/telemetry'
@@ -108,7 +108,7 @@ EXAMPLES = r"""
         queueUrl: https://sqs.us-east-2.amazonaws.com/123456789012/dead-letters
         roleArn: arn:aws:iam::123456789012:role/rule
 
-- name: Header carries a secret that is not in Secrets Manager
+- name: Send a secret that is not in Secrets Manager in a header
   iotweb.aws_iot.iot_topic_rule:
     name: forward_to_partner
     sql: SELECT * FROM 'things/telemetry'
@@ -118,7 +118,7 @@ EXAMPLES = r"""
     secret_headers:
       X-Api-Key: "{{ partner_key }}"
 
-- name: Rule does several things, is tagged, and errors go to a topic
+- name: Create a tagged rule with several actions, whose errors go to a topic
   iotweb.aws_iot.iot_topic_rule:
     name: alarms
     description: Pumps that run hot
@@ -140,12 +140,12 @@ EXAMPLES = r"""
     tags:
       team: water
 
-- name: Rule is off until it is set up again
+- name: Disable a rule and leave the rest of it as it is
   iotweb.aws_iot.iot_topic_rule:
     name: forward_to_alb
     state: disabled
 
-- name: Rule is gone
+- name: Delete a rule
   iotweb.aws_iot.iot_topic_rule:
     name: forward_to_alb
     state: absent

@@ -80,26 +80,26 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Rules can post to the receiver
+- name: Create a destination and wait until it is confirmed
   iotweb.aws_iot.iot_topic_rule_destination:
     confirmation_url: https://ingest.example.com/ingest
 
-- name: Destination is confirmed with the token from the endpoint's log
+- name: Confirm a destination with the token from the endpoint's log
   iotweb.aws_iot.iot_topic_rule_destination:
     confirmation_url: https://ingest.example.com/ingest
     confirmation_token: "{{ token }}"
 
-- name: Rules cannot post for now
+- name: Disable a destination
   iotweb.aws_iot.iot_topic_rule_destination:
     confirmation_url: https://ingest.example.com/ingest
     state: disabled
 
-- name: Destination is made, and somebody else waits for it
+- name: Create a destination without waiting for its confirmation
   iotweb.aws_iot.iot_topic_rule_destination:
     confirmation_url: https://ingest.example.com/ingest
     wait: false
 
-- name: Destination is gone
+- name: Delete a destination
   iotweb.aws_iot.iot_topic_rule_destination:
     confirmation_url: https://ingest.example.com/ingest
     state: absent

@@ -34,7 +34,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Destination is looked up
+- name: Look up a destination
   iotweb.aws_iot.iot_topic_rule_destination_info:
     confirmation_url: https://ingest.example.com/ingest
   register: found

@@ -36,7 +36,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Rule is looked up
+- name: Look up a rule
   iotweb.aws_iot.iot_topic_rule_info:
     name: forward_to_alb
   register: found
@@ -45,7 +45,7 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: found.rules[0].enabled
 
-- name: What happens to readings is looked up
+- name: Look up what the rule does with readings
   iotweb.aws_iot.iot_topic_rule_info:
     topic: things/telemetry
     enabled: true

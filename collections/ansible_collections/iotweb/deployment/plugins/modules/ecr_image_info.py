@@ -28,7 +28,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Image is looked for
+- name: Look up an image
   iotweb.deployment.ecr_image_info:
     repository: iot-receiver
     tag: "1"

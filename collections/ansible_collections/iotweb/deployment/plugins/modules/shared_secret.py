@@ -12,8 +12,8 @@ short_description: Give a secret of AWS Secrets Manager its value, and rotate it
 description:
   - Makes the secret's value, of 256 random bits, if there is none, and moves its versions' staging labels.
   - The labels are the whole state of a rotation. C(AWSCURRENT) is what a rule reads; a C(AWSPENDING) on another
-    version comes next; C(AWSPREVIOUS) is still accepted; C(DROPPED), a label of our own, is accepted no more, but may
-    still be known to some. Every step can be repeated, and begun anew after a break.
+    version comes next; C(AWSPREVIOUS) is still accepted; C(DROPPED), a label of our own, is no longer accepted, but
+    some pod may still hold it. Every step can be repeated, also after an interruption.
   - The value is a JSON object with the one member V(secret), so that an IoT rule reads it as
     C(${get_secret('id', 'SecretString', 'secret', role)}).
   - "Source: AWS Secrets Manager API Reference, PutSecretValue and UpdateSecretVersionStage."
