@@ -109,7 +109,8 @@ def some_tests(tests: str) -> NoReturn:
     if part is None:
         sys.exit(f"{arguments[0]} is in no folder of unit tests: "
                  f"begin with one of {', '.join(stage.folder for stage in units().values() if stage.folder)}")
-    subprocess.run(["make", *(f"{place(venv)}/installed" for venv in part.venvs)], cwd=ROOT, check=True)
+    if subprocess.call(["make", *(f"{place(venv)}/installed" for venv in part.venvs)], cwd=ROOT):
+        sys.exit(1)  # make has said why
     os.environ["PATH"] = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
     program = python(part.venvs[0])
     os.execv(program, [program, "-m", "pytest", *arguments])  # noqa: S606 - no shell is wanted

@@ -15,14 +15,15 @@ from pathlib import Path
 from tests.support.paths import ROOT
 
 INSTEAD = {
-    r"\b(is|are|was|were|be|been) told\b": "the message says; is reported; raise",
+    r"\b(is|are|was|were|be|been) told\b(?! (apart|from))": "the message says; is reported; raise",
     r"\b(is|are) known\b(?=\n|$)": "read the …; look up the … (in a task's name)",
     r"(?i)\b(mend|mends|mended|mending)\b": "fix",
     r"\b(broken|breaks?|broke) (it )?off\b": "interrupted",
     r"\b(put|puts|putting) by\b": "quarantined; moved to",
     r"\bsets? aside\b": "quarantined; moved to",
     # An alphabet's letters are letters.
-    r"(?<!ead[ -])(?<!capital )(?<!case )(?<!with a )\bletters?\b(?!,? (and |or )?digits?)": "dead letter; queued message",
+    r"(?<!ead[ -])(?<!capital )(?<!case )(?<!with a )(?<!to \d\d )\bletters?\b(?!,? (and |or )?digits?|  )":
+        "dead letter; queued message",
     r"\bWhat\b[^.:\n]*\bis (told|known|said)\b": "say it as a statement",
     r"\bmore to do than to\b": "a run is already in progress",
     r"\bis good for nothing\b": "is revoked",
@@ -64,7 +65,7 @@ def prose(path: Path, text: str) -> Iterator[tuple[int, str]]:
 def findings(path: Path, text: str) -> Iterator[Finding]:
     """The phrases of a file."""
     for number, line in prose(path, text):
-        words = re.sub(r"`[^`]*`|\{\{.*?\}\}|\{[^{}]*\}|\$\(.*?\)|https?://\S+", " ", line)
+        words = re.sub(r"`[^`]*`|\{\{.*?\}\}|\{[^{}]*\}|\$\(.*?\)|\"\w+\"|https?://\S+", " ", line)
         is_name = re.match(r"\s*- name: ", line) is not None
         for phrase, instead in PHRASES:
             if "task's name" in instead and not is_name:
