@@ -8,7 +8,6 @@ never by the age of a look: between two looks it stays what it was.
 import asyncio
 import heapq
 from array import array
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -91,7 +90,7 @@ class Fleet:
         self._quiet_seconds = quiet_seconds
         self._publish = publish
         self._devices: dict[str, Device] = {}
-        self._names: list[str] = []
+        self._names: list[str] | None = None  # sorted when they are asked for
         self._due: list[tuple[float, str]] = []  # when the sweep looks again (monotonic), a heap
         self._looks: dict[str, asyncio.Task[Device]] = {}
         self._rounds: set[asyncio.Task[None]] = set()
@@ -103,26 +102,24 @@ class Fleet:
 
     def add(self, names: Iterable[str]) -> None:
         """Take devices in."""
-        new = [name for name in names if name not in self._devices]
-        for name in new:
-            self._devices[name] = Device(name)
-            heapq.heappush(self._due, (monotonic(), name))
-        if len(new) > 10:
-            self._names = sorted(self._devices)
-        else:
-            for name in new:
-                insort(self._names, name)
+        for name in names:
+            if name not in self._devices:
+                self._devices[name] = Device(name)
+                self._names = None
+                heapq.heappush(self._due, (monotonic(), name))
 
     def keep(self, names: set[str]) -> None:
         """Forget the devices that are not among `names`."""
         gone = self._devices.keys() - names
         if gone:
             self._devices = {name: device for name, device in self._devices.items() if name not in gone}
-            self._names = sorted(self._devices)
+            self._names = None
 
     @property
     def names(self) -> Sequence[str]:
         """All names, in order."""
+        if self._names is None:
+            self._names = sorted(self._devices)
         return self._names
 
     def get(self, name: str) -> Device | None:
