@@ -7,6 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 SANDBOX := /var/lib/iot-receiver-sandbox/supervisor/control
+KUBECTL = /var/cache/iot-receiver-sandbox/bin/current/kubectl --kubeconfig /var/lib/iot-receiver-sandbox/kubeconfig -n apps
 OWNER := /var/lib/iot-receiver-sandbox/owner
 # A shell's or an outer virtual environment's settings must not reach ours. Without byte code on disk each run
 # compiles Ansible's modules anew, which costs minutes.
@@ -37,6 +38,14 @@ sandbox-status: ## show the sandbox's parts
 sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
 	@test -n '$(PART)' || { echo 'Which part? make sandbox-logs PART=aws; make sandbox-status lists them'; exit 1; }
 	@$(SANDBOX) tail -f $(PART)
+
+.PHONY: readings
+readings: ## show the sandbox's readings at http://127.0.0.1:8090/ until Ctrl-C
+	@test -e $(SANDBOX) || { echo 'No sandbox is up: make sandbox, then make readings again'; exit 1; }
+	@$(KUBECTL) get service iot-readings >/dev/null 2>&1 \
+	  || { echo 'Readings are not deployed: ansible-playbook playbooks/readings.yml, then make readings again'; exit 1; }
+	@echo 'Readings: http://127.0.0.1:8090/ (Ctrl-C ends it)'
+	@$(KUBECTL) port-forward service/iot-readings 8090:80 >/dev/null
 
 .PHONY: test
 test: root python ## check, test, deploy to a sandbox of its own, and count
