@@ -1,4 +1,4 @@
-"""What is known of each device, and which are quiet: silent for longer than their own usual interval.
+"""The state of each device, and which are quiet: silent for longer than their own usual interval.
 
 A device is looked at by one Query for its newest readings. Devices that somebody looks at are followed once a
 second; the others come round as often as the sweep's rate allows. A device counts as quiet by what a look proved,

@@ -11,7 +11,7 @@ BODY_SECONDS = 10.0
 
 
 class Unread(Exception):  # noqa: N818 - the sender's fault, or nobody's
-    """A body is not to be had.
+    """The body could not be read.
 
     Attributes:
         response: what to answer.

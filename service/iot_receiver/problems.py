@@ -21,7 +21,7 @@ def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = Non
 
 
 def unavailable(detail: str) -> web.Response:
-    """503: IoT Core tries again, and is told to wait a second first."""
+    """503: IoT Core tries again; Retry-After asks it to wait a second."""
     return problem(503, detail, headers={"Retry-After": "1"})
 
 

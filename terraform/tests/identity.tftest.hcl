@@ -61,7 +61,7 @@ run "receiver" {
         },
       ]
     }
-    error_message = "The receiver may write and query its table, send to its queue, count letters and confirm destinations, nothing else."
+    error_message = "The receiver may write and query its table, send to its queue, count dead letters and confirm destinations, nothing else."
   }
 
   assert {

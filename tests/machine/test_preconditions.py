@@ -1,4 +1,4 @@
-"""Every fault of a machine is named at once, with what mends it."""
+"""Every fault of a machine is named at once, with its fix."""
 
 import socket
 from pathlib import Path

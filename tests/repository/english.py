@@ -32,7 +32,7 @@ INSTEAD = {
     r"\bnot to be had\b": "could not be read",
     r"\bbefore anything is done\b": "before anything is changed",
     r"\bwithout a message refused\b": "without rejecting a single message",
-    r"\bthere is none of\b": "unknown",
+    r"\bthat there is none of\b": "unknown",
 }
 PHRASES = [(re.compile(phrase), instead) for phrase, instead in INSTEAD.items()]
 SUFFIXES = {".py", ".md", ".yml", ".yaml", ".j2", ".tf", ".hcl", ".toml", ".cfg", ".sh", ".go"}

@@ -1,4 +1,4 @@
-"""A DynamoDB that throttles, fails, delays and garbles as it is told.
+"""A DynamoDB that throttles, fails, delays and garbles on request.
 
 It holds what it takes in memory, so that tests of time don't depend on how fast DynamoDB Local is; or it
 hands it on to DynamoDB Local, so that what is stored is what that would store.

@@ -28,7 +28,7 @@ class Answering:
 
 
 class Slow:
-    """A body that comes in two pieces, the second when it is told to."""
+    """A body that comes in two pieces, the second on request."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -34,7 +34,7 @@ def publication(content: Any, client: str | None = "d", trace: str | None = None
 
 
 def single(content: Any, client: str | None = "d", trace: str | None = None) -> dict[str, Any]:
-    """A letter of the error action for one message."""
+    """A dead letter of the error action for one message."""
     failure = {"failedAction": "HttpAction", "failedResource": "https://x/ingest", "errorMessage": "HTTP 503"}
     return {
         "ruleName": "forward_to_alb",
@@ -45,7 +45,7 @@ def single(content: Any, client: str | None = "d", trace: str | None = None) -> 
 
 
 def batch(*publications: dict[str, Any]) -> dict[str, Any]:
-    """A letter of the error action for messages that were sent together."""
+    """A dead letter of the error action for messages that were sent together."""
     ids = [str(number) for number in range(1, len(publications) + 1)]
     return {
         "ruleName": "forward_to_alb",
@@ -56,7 +56,7 @@ def batch(*publications: dict[str, Any]) -> dict[str, Any]:
 
 
 def own(content: Any) -> dict[str, Any]:
-    """A letter of the receiver."""
+    """A dead letter of the receiver."""
     return {
         "source": "iot-receiver",
         "reason": "temp is missing",
@@ -380,7 +380,7 @@ async def test_two_thousand_readings_are_redriven(queues: Queues, table: Table) 
             for n in range(start, start + 10)
         ]
         queues.client.send_message_batch(QueueUrl=queues.rule, Entries=entries)
-    redriven, _again, rejected, left = (await queues.redrive()).numbers()  # a queue may give a letter twice
+    redriven, _again, rejected, left = (await queues.redrive()).numbers()  # a queue may give a dead letter twice
     assert (redriven, rejected, left) == (2_000, 0, 0)
     assert len(table.rows()) == 2_000
 

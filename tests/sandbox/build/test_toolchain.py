@@ -1,4 +1,4 @@
-"""Which Go is taken, and what it is told."""
+"""Which Go is used, and its environment."""
 
 import os
 import re
