@@ -16,7 +16,8 @@ from botocore.loaders import Loader
 from iot_receiver import __main__
 from iot_receiver import queues as sqs
 from iot_receiver.environment import SettingsError
-from iot_receiver.redrive import command, run
+from iot_receiver.measurements import declared
+from iot_receiver.redrive import command, run, stored
 from iot_receiver.settings import RedriveSettings
 
 from tests.service.faults import Faults
@@ -90,7 +91,13 @@ class Queues:
         answer = self.client.get_queue_attributes(QueueUrl=getattr(self, queue), AttributeNames=[name])
         return int(answer["Attributes"][name])
 
-    async def redrive(self, stopping: asyncio.Event | None = None, **settings: Any) -> "Result":
+    async def redrive(
+        self,
+        stopping: asyncio.Event | None = None,
+        action: str = "run",
+        drops: run.Kind | None = None,
+        **settings: Any,
+    ) -> "Result":
         session = get_session()
         session.register_component("data_loader", self.models)
         known: dict[str, Any] = {
@@ -101,9 +108,18 @@ class Queues:
         said: list[dict[str, Any]] = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(command, "event", lambda name, _message, **fields: said.append({"event": name, **fields}))
-            status = await command.redrive(RedriveSettings(**(known | settings)), session, stopping or asyncio.Event())
+            status = await command.redrive(
+                RedriveSettings(**(known | settings)), session, stopping or asyncio.Event(), action, drops
+            )
         [finished] = said
-        assert finished["event"] == "redrive_finished"
+        assert (
+            finished["event"]
+            == {
+                "run": "redrive_finished",
+                "list": "redrive_listed",
+                "drop": "redrive_dropped",
+            }[action]
+        )
         return Result(status, finished["problem"], finished["queues"])
 
 
@@ -383,6 +399,156 @@ async def test_two_thousand_readings_are_redriven(queues: Queues, table: Table) 
     redriven, _again, rejected, left = (await queues.redrive()).numbers()  # a queue may give a dead letter twice
     assert (redriven, rejected, left) == (2_000, 0, 0)
     assert len(table.rows()) == 2_000
+
+
+MOIST = {"deviceId": "d", "temperature": 21.5, "humidity": 40, "ts": 1769860800000, "messageId": "m"}
+DECLARED = declared('{"temperature":{},"humidity":{}}')
+
+
+def of_envelope(message: bytes, place: int | None = None, client: str | None = "d") -> dict[str, Any]:
+    """A dead letter of the receiver for a payload that came in an envelope."""
+    told = {"envelope": True, "clientId": client, "traceId": "t-1", "iotReceivedAt": 1769860800456, "place": place}
+    return own(message) | told
+
+
+async def test_what_the_schema_refused_is_a_row_once_it_allows_it(queues: Queues, table: Table) -> None:
+    """The same reading in all three kinds of dead letter is the same row, and none of them is left."""
+    queues.put(single(MOIST), batch(publication([MOIST, MOIST | {"messageId": "n"}])))
+    queues.put(
+        of_envelope(json.dumps(MOIST).encode()), of_envelope(b"[" + json.dumps(MOIST).encode() + b"]"), queue="receiver"
+    )
+    refused = await queues.redrive()
+    assert (refused.numbers(), refused.numbers("receiver")) == ((0, 0, 3, 0), (0, 0, 2, 0))
+    assert list(refused.queues["rule"]["reasons"]) == ["temp is missing; the message has temperature, humidity"]
+    allowed = await queues.redrive(measurements=DECLARED)
+    assert (allowed.numbers(), allowed.numbers("receiver")) == ((2, 1, 0, 0), (0, 2, 0, 0))
+    rows = table.rows()
+    assert [row["Time"]["S"] for row in rows] == ["2026-01-31T12:00:00.000Z#m", "2026-01-31T12:00:00.000Z#n"]
+    assert all((row["temperature"], row["humidity"]) == ({"N": "21.5"}, {"N": "40"}) for row in rows)
+
+
+async def test_a_dead_letter_without_time_keeps_its_publish(make_receiver: Make, queues: Queues, table: Table) -> None:
+    """One reading of a pack was refused; its neighbours are stored under the same publish's time and id."""
+    receiver = await make_receiver(dead_letter_queue_url=queues.receiver)
+    payload = b'[{"deviceId":"d","temp":1},{"deviceId":"d","humidity":2},{"deviceId":"d","temp":3}]'
+    forwarded = {"iot_payload": encoded(payload), "iot_received_at": 1769860800456, "iot_trace_id": "t-1"}
+    response = await receiver.send([forwarded | {"iot_client_id": "d"}])
+    assert (await response.json())["stored"] == 2
+    both = declared('{"temp":{"attribute":"temperature"},"humidity":{}}')
+    assert (await queues.redrive(measurements=both)).numbers("receiver") == (1, 0, 0, 0)
+    assert [row["Time"]["S"] for row in table.rows()] == [f"2026-01-31T12:00:00.456Z#t-1-{n}" for n in range(3)]
+    # and the whole publish, from the rule's queue, is the same three rows
+    queues.put(single(payload, trace="t-1"))
+    assert (await queues.redrive(measurements=both)).numbers() == (0, 3, 0, 0)
+    assert len(table.rows()) == 3
+
+
+async def test_a_device_can_not_pass_as_another_by_the_receivers_queue(queues: Queues, table: Table) -> None:
+    queues.put(of_envelope(json.dumps(reading()).encode(), client="thief"), queue="receiver")
+    assert (await queues.redrive()).numbers("receiver") == (0, 0, 1, 0)
+    assert table.rows() == []
+
+
+async def test_the_list_changes_nothing_and_shows_each_kind(queues: Queues, table: Table) -> None:
+    long = json.dumps({"deviceId": "d", "temperature": 1, "note": "x" * 300}).encode()
+    queues.put(single(reading()), single(long), single(long), single(b"\xff\xfe", client="e"), "no JSON at all")
+    queues.put(of_envelope(b"[1, 2]", client="f"), queue="receiver")
+    for _ in range(2):
+        listed = await queues.redrive(action="list")
+        assert listed.status == 0
+        rule = listed.queues["rule"]
+        assert (rule["letters"], rule["storable"], rule["rejected"], rule["left"]) == (5, 1, 4, 0)
+        kinds = {(kind["device"], kind["reason"]): kind for kind in rule["kinds"]}
+        first = kinds["d", "temp is missing; the message has temperature, note"]
+        assert (first["messages"], first["letters"], first["payload"]) == (2, 2, long[:200].decode())
+        assert first["first"] <= first["last"]
+        [other] = [kind for (device, _), kind in kinds.items() if device == "e"]
+        assert other["payload"] == "\\xff\\xfe"
+        [foreign] = [kind for (device, _), kind in kinds.items() if device == ""]
+        assert (foreign["payload"], foreign["messages"]) == ("no JSON at all", 1)
+        [array] = listed.queues["receiver"]["kinds"]
+        assert (array["device"], array["payload"]) == ("f", "[1, 2]")
+        assert (queues.visible(), queues.hidden(), queues.visible("receiver")) == (5, 0, 1)
+    assert table.rows() == []
+
+
+async def test_one_kind_is_dropped_and_no_other(queues: Queues, table: Table) -> None:
+    missing = "temp is missing; the message has temperature"
+    bad = {"deviceId": "d", "temperature": 1}
+    queues.put(
+        single(bad),
+        single(bad, client="e"),
+        single({"deviceId": "d", "temp": "hot"}),
+        batch(publication(reading(1)), publication(bad)),
+        batch(publication(reading(2)), publication(bad), publication({"deviceId": "d", "temp": "hot"})),
+        single(reading(3)),
+    )
+    queues.put(of_envelope(json.dumps(bad).encode()), queue="receiver")
+    dropped = await queues.redrive(action="drop", drops=run.Kind(missing, "d"), queues={"rule": queues.rule})
+    rule = dropped.queues["rule"]
+    # the second batch's readings are stored as well; it stays for its other message
+    assert (rule["letters"], rule["dropped"], rule["redriven"], rule["kept_letters"]) == (6, 2, 2, 3)
+    assert [row["Time"]["S"][-2:] for row in table.rows()] == ["m1", "m2"]
+    assert (queues.visible(), queues.hidden(), queues.visible("receiver")) == (4, 0, 1)
+    dropped = await queues.redrive(action="drop", drops=run.Kind(missing), queues={"rule": queues.rule})
+    assert dropped.queues["rule"]["dropped"] == 1
+    assert (await queues.redrive(action="drop", drops=run.Kind("no such reason"))).queues["rule"]["dropped"] == 0
+    assert (queues.visible(), queues.visible("receiver")) == (3, 1)
+
+
+async def test_no_dead_letter_stops_others(queues: Queues, table: Table) -> None:
+    strange = [
+        own(reading()) | {"receivedAt": "9999-12-31T23:59:59.999Z"},
+        own(reading(1)) | {"receivedAt": "0001-01-01T00:00:00Z"},
+        of_envelope(b'{"deviceId":"d","temp":1}') | {"iotReceivedAt": [1]},
+        of_envelope(b'{"deviceId":"d","temp":1}') | {"place": -1, "traceId": "t" * 3_000},
+        single(reading(2), trace="t" * 3_000),
+        single(b'{"deviceId":"d","temp":1}', trace="t" * 3_000),
+        single(b"[" * 60_000),
+        "[" * 60_000,
+        batch(publication([])),
+    ]
+    queues.put(*strange, single(reading(3)))
+    result = await queues.redrive()
+    assert result.status == 0
+    assert result.queues["rule"]["letters"] == len(strange) + 1
+    assert "2026-01-31T12:00:00.003Z#m3" in {row["Time"]["S"] for row in table.rows()}
+
+
+def test_traces_days_apart_are_looked_up_apart() -> None:
+    hour, day = 3_600_000, 86_400_000
+    traces = {"a": 0, "b": hour // 2, "c": 3 * day, "d": 3 * day + hour, "e": 9 * day}
+    assert [list(some) for some in stored._close(traces)] == [["a", "b"], ["c", "d"], ["e"]]
+    assert [len(some) for some in stored._close({str(n): n for n in range(120)})] == [50, 50, 20]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["drop"], "required: --queue, --reason"),
+        (["drop", "--queue", "other", "--reason", "x"], "invalid choice: 'other'"),
+        (["purge"], "invalid choice: 'purge'"),
+    ],
+)
+def test_a_faulty_command_line_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        command.main(arguments)
+    assert raised.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_queue_that_is_not_set_can_not_be_dropped_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {
+        "AWS_REGION": REGION,
+        "RECEIVER_TABLE_NAME": "table",
+        "RECEIVER_DEAD_LETTER_QUEUE_URL": "https://sqs/1/q",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RECEIVER_RULE_DEAD_LETTER_QUEUE_URL", raising=False)
+    assert command.main(["drop", "--queue", "rule", "--reason", "x"]) == 2
+    assert "the URL of queue rule is not set" in capsys.readouterr().err
 
 
 def test_settings_name_every_fault() -> None:
