@@ -83,6 +83,9 @@ class Ingest:
                 self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
         deadline = asyncio.get_running_loop().time() + DEADLINE
+        if self._app[keys.STORE].overloaded():  # known before anything is spent on the body
+            self._metrics.unavailable += 1
+            return unavailable("the receiver is overloaded")
         try:
             results = self._parser.parse(body)
         except BodyError as error:

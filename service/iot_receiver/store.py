@@ -8,26 +8,24 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from time import perf_counter
 
+from iot_receiver.admission import CALM_SECONDS, WAIT_SECONDS, Concurrency, Pace, Throttle
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BatchWriter, Key, WriteError
 from iot_receiver.logs import fault
 from iot_receiver.metrics import Metrics
 from iot_receiver.rows import Row, RowWriter
 
 BATCH_ITEMS = 25  # BatchWriteItem's limit
-IN_FLIGHT = 2  # calls under way before the next has to be a full one: more would only make them emptier
-IN_FLIGHT_MOST = 32
-SLOW_SECONDS = 0.03  # a call under way for longer no longer counts
-QUEUE_ITEMS = 10_000  # about 15 MiB; beyond it, senders are better told to come back
+IN_FLIGHT = 2  # calls in flight before the next has to be a full one: more would only make them emptier
+SLOW_SECONDS = 0.03  # a call in flight for longer no longer counts
+QUEUE_ITEMS = 10_000  # about 15 MiB, whatever the expected wait
 BACKOFF_SECONDS = 0.025
 BACKOFF_MOST = 0.2
 DEADLINE_TICK = 0.04
 
 
 class Overloaded(Exception):  # noqa: N818 - a state, not a fault
-    """The queue is full."""
+    """Rows accepted now would not be stored in time."""
 
 
 class Unavailable(Exception):  # noqa: N818
@@ -37,10 +35,11 @@ class Unavailable(Exception):  # noqa: N818
 class _Request:
     """The rows of one request, until they are settled."""
 
-    __slots__ = ("deadline", "future", "left", "refusals")
+    __slots__ = ("accepted", "deadline", "future", "left", "refusals")
 
-    def __init__(self, rows: int, deadline: float, future: asyncio.Future[dict[int, str]]) -> None:
+    def __init__(self, rows: int, accepted: float, deadline: float, future: asyncio.Future[dict[int, str]]) -> None:
         self.left = rows
+        self.accepted = accepted
         self.deadline = deadline
         self.future = future
         self.refusals: dict[int, str] = {}
@@ -71,7 +70,11 @@ class Store:
         self._waiting: deque[_Entry] = deque()
         self._requests: deque[_Request] = deque()  # by deadline, since all are given the same time
         self._calls: set[asyncio.Task[None]] = set()
-        self._slow: set[object] = set()  # calls under way for longer than SLOW_SECONDS
+        self._slow: set[object] = set()  # calls in flight for longer than SLOW_SECONDS
+        self._pace = Pace()
+        self._concurrency = Concurrency()
+        self._throttle = Throttle()
+        self._paused = False
         self._pumping = False
         self._ticking = False
 
@@ -83,12 +86,13 @@ class Store:
             The future raises Unavailable when any is neither by the deadline.
 
         Raises:
-            Overloaded: when the queue has no place for them; none is stored.
+            Overloaded: when they are not expected to be stored in time, or the queue is full; none is stored.
         """
-        if self._metrics.queued + len(rows) > QUEUE_ITEMS:
+        now = self._loop.time()
+        if self._metrics.queued + len(rows) > QUEUE_ITEMS or self.overloaded(len(rows)):
             raise Overloaded
         future: asyncio.Future[dict[int, str]] = self._loop.create_future()
-        request = _Request(len(rows), deadline, future)
+        request = _Request(len(rows), now, deadline, future)
         if not rows:
             future.set_result({})
             return future
@@ -100,6 +104,22 @@ class Store:
             self._loop.call_later(DEADLINE_TICK, self._expire)
         self._wake()
         return future
+
+    def overloaded(self, rows: int = 1) -> bool:
+        """Say whether so many more rows would have to wait for too long."""
+        if not self._waiting:
+            return False
+        now = self._loop.time()
+        if now - self._oldest() < CALM_SECONDS:
+            return False
+        return self._metrics.queued + rows > WAIT_SECONDS * self._pace.per_second(now)
+
+    def _oldest(self) -> float:
+        """When the oldest request was accepted that still waits."""
+        requests = self._requests
+        while requests and requests[0].future.done():
+            requests.popleft()
+        return requests[0].accepted if requests else self._loop.time()
 
     async def drain(self) -> None:
         """Wait until every row is settled or late."""
@@ -115,18 +135,32 @@ class Store:
     def _pump(self) -> None:
         self._pumping = False
         while self._waiting and self._may_call():
-            batch = self._next_batch()
+            now = self._loop.time()
+            if delay := self._throttle.delay(now):
+                self._pause(delay)
+                return
+            batch = self._next_batch(now)
             if batch:
+                self._throttle.sent(len(batch), now)
                 call = self._loop.create_task(self._call(batch))
                 self._calls.add(call)
                 self._metrics.writes_in_flight = len(self._calls)
                 call.add_done_callback(self._called)
 
     def _may_call(self) -> bool:
-        under_way = len(self._calls)
-        if len(self._waiting) >= BATCH_ITEMS:
-            return under_way < IN_FLIGHT_MOST
-        return under_way < min(IN_FLIGHT + len(self._slow), IN_FLIGHT_MOST)
+        in_flight = len(self._calls)
+        few = len(self._waiting) < BATCH_ITEMS and in_flight >= IN_FLIGHT + len(self._slow)
+        return in_flight < self._concurrency.limit and not few
+
+    def _pause(self, seconds: float) -> None:
+        """Go on after a while; calls wait for it together."""
+        if not self._paused:
+            self._paused = True
+            self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._paused = False
+        self._wake()
 
     def _called(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
@@ -136,17 +170,21 @@ class Store:
         if self._waiting:
             self._wake()
 
-    def _next_batch(self) -> dict[Key, list[_Entry]]:
+    def _next_batch(self, now: float) -> dict[Key, list[_Entry]]:
         """Take entries with at most 25 different keys; those of one key share a write, the last one's."""
         batch: dict[Key, list[_Entry]] = {}
         waiting = self._waiting
+        in_time = now + min(self._concurrency.seconds, ATTEMPT_TIMEOUT)
         while waiting and len(batch) < BATCH_ITEMS:
             entry = waiting[0]
             if entry.alone and batch:
                 break
             waiting.popleft()
-            if entry.request.future.done():
-                self._metrics.queued -= 1  # too late for this one
+            request = entry.request
+            if not request.future.done() and request.deadline < in_time:
+                request.future.set_exception(Unavailable())  # it would be written, and nobody would wait for it
+            if request.future.done():
+                self._metrics.queued -= 1
                 continue
             batch.setdefault(entry.key, []).append(entry)
             if entry.alone:
@@ -162,18 +200,27 @@ class Store:
         left_time = max(entry.request.deadline for entry in entries) - self._loop.time()
         timeout = max(0.01, min(ATTEMPT_TIMEOUT, left_time))
         slow = self._loop.call_later(SLOW_SECONDS, self._grew_slow, batch_id := object())
-        started = perf_counter()
+        started = self._loop.time()
         try:
             left = await self._writer.write(puts, timeout)
         except WriteError as error:
+            if error.throttled:
+                self._throttle.throttled(self._pace.per_second(self._loop.time()), self._loop.time())
+            elif not error.refused:
+                self._concurrency.failed(self._loop.time())
             self._failed(entries, error)
         except BaseException:
             self._again(entries)
             raise
         else:
+            now = self._loop.time()
+            self._concurrency.called(now - started, now, len(self._calls))
+            self._pace.count(len(puts) - len(left), now)
+            if left:
+                self._throttle.throttled(self._pace.per_second(now), now)
             self._written(batch, left)
         finally:
-            metrics.write_seconds.observe(perf_counter() - started)
+            metrics.write_seconds.observe(self._loop.time() - started)
             slow.cancel()
             self._slow.discard(batch_id)
 
@@ -244,8 +291,10 @@ class Store:
         while requests and (requests[0].future.done() or requests[0].deadline <= now):
             future = requests.popleft().future
             if not future.done():
-                with suppress(asyncio.InvalidStateError):
-                    future.set_exception(Unavailable())
+                future.set_exception(Unavailable())
+        while self._waiting and self._waiting[0].request.future.done():
+            self._waiting.popleft()
+            self._metrics.queued -= 1
         self._ticking = bool(requests)
         if requests:
             self._loop.call_later(DEADLINE_TICK, self._expire)

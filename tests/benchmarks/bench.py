@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -157,6 +158,8 @@ def load(folder: Path, server: Server, seconds: float, **options: float) -> dict
     """Load one server; gives the client's figures and the CPU time of a thousand messages."""
     command = ["taskset", "-c", "1", f"{folder}/load", "-secret", SECRET, "-target", f"127.0.0.1:{server.port}"]
     command += ["-duration", f"{seconds}s"]
+    if server.name != "original":  # its rule is SELECT *, the others' sends envelopes
+        command.append("-envelope")
     for name, value in options.items():
         command += [f"-{name}", str(value)]
     before = server.cpu()
@@ -194,7 +197,7 @@ def memory_of_connections(server: Server) -> float:
     """The server's memory with many connections that each sent a message and stay open, in MiB."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    body = b'{"deviceId":"d","temp":1}'
+    body = b'{"iot_payload":"%b","iot_client_id":"d"}' % b64encode(b'{"deviceId":"d","temp":1}')
     head = f"POST /ingest HTTP/1.1\r\nHost: h\r\nX-Iot-Secret: {SECRET}\r\nContent-Type: application/json\r\n"
     request = head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     with ExitStack() as stack:
@@ -244,8 +247,8 @@ def table(figures: dict[str, Any]) -> str:
                 f" {values['p50_ms']:8.1f} {values['p99_ms']:8.1f}"
             )
     goals = {
-        "single": "original ÷ ours, at least 12",
-        "array10": "original ÷ ours, at least 40",
+        "single": "original ÷ ours, at least 15",
+        "array10": "original ÷ ours, at least 50",
         "rate60": "original ÷ ours, at least 2.4",
         "go": "ours ÷ Go, at most 2.8",
         "rate60_p99": "ours ÷ original, at most 0.5",

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -26,6 +27,7 @@ var (
 	connections = flag.Int("connections", 64, "connections")
 	array       = flag.Int("array", 0, "messages in an array; 0: one message, and no array")
 	rate        = flag.Float64("rate", 0, "requests a second; 0: as fast as they are answered")
+	envelope    = flag.Bool("envelope", false, "send messages as the rule forwards them; else as SELECT * does")
 	duration    = flag.Duration("duration", 5*time.Second, "how long")
 	sequence    atomic.Int64
 )
@@ -121,8 +123,13 @@ func request(index int) []byte {
 func message(index int) string {
 	number := sequence.Add(1)
 	now := time.Now().UTC()
-	return fmt.Sprintf(`{"deviceId":"thing-%04d","temp":%d.%02d,"ts":"%s","messageId":"%08x-%08x"}`,
+	payload := fmt.Sprintf(`{"deviceId":"thing-%04d","temp":%d.%02d,"ts":"%s","messageId":"%08x-%08x"}`,
 		index, 15+number%15, number%100, now.Format("2006-01-02T15:04:05.000Z"), now.Unix(), number)
+	if !*envelope {
+		return payload
+	}
+	return fmt.Sprintf(`{"iot_payload":"%s","iot_received_at":%d,"iot_trace_id":"1f0e2d3c-4b5a-6978-8796-%012x","iot_client_id":"thing-%04d"}`,
+		base64.StdEncoding.EncodeToString([]byte(payload)), now.UnixMilli(), number, index)
 }
 
 func report(results []result, took time.Duration) {

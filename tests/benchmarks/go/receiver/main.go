@@ -34,6 +34,12 @@ type reading struct {
 	MessageID string      `json:"messageId"`
 }
 
+// envelope is what the rule forwards: the payload in base64, which encoding/json decodes, and who published it.
+type envelope struct {
+	Payload  []byte `json:"iot_payload"`
+	ClientID string `json:"iot_client_id"`
+}
+
 type row struct {
 	put  []byte
 	done chan error
@@ -109,12 +115,26 @@ func ingest(answer http.ResponseWriter, request *http.Request) {
 }
 
 func parse(body []byte) ([]reading, error) {
+	envelopes := make([]envelope, 1)
+	var err error
 	if strings.HasPrefix(strings.TrimLeft(string(body[:min(len(body), 16)]), " \t\r\n"), "[") {
-		var many []reading
-		return many, json.Unmarshal(body, &many)
+		err = json.Unmarshal(body, &envelopes)
+	} else {
+		err = json.Unmarshal(body, &envelopes[0])
 	}
-	one := make([]reading, 1)
-	return one, json.Unmarshal(body, &one[0])
+	if err != nil {
+		return nil, err
+	}
+	readings := make([]reading, len(envelopes))
+	for index, each := range envelopes {
+		if err := json.Unmarshal(each.Payload, &readings[index]); err != nil {
+			return nil, err
+		}
+		if readings[index].DeviceID != each.ClientID {
+			return nil, errors.New("another device's reading")
+		}
+	}
+	return readings, nil
 }
 
 func item(message reading, received string) ([]byte, error) {

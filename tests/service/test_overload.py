@@ -1,0 +1,234 @@
+"""Overload: what DynamoDB can take is delivered, the rest is refused at once, and all is well as soon as load falls.
+
+The store works against a DynamoDB of known capacity, in virtual time, under senders that retry as IoT Core does.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from iot_receiver.dynamodb import BatchWriter, Key, WriteError
+from iot_receiver.ingest import DEADLINE
+from iot_receiver.measurements import DEFAULT
+from iot_receiver.metrics import Metrics
+from iot_receiver.rows import Row, RowWriter
+from iot_receiver.store import Overloaded, Store, Unavailable
+
+from tests.service.virtual import run
+
+CAPACITY = 1_000.0  # rows a second
+
+
+class DynamoDB:
+    """Takes `capacity` rows a second, in one of several manners."""
+
+    capacity = CAPACITY
+
+    def __init__(self) -> None:
+        self.writes: Counter[bytes] = Counter()  # how often each row was sent
+        self.rows: set[bytes] = set()
+        self.asked = 0
+        self.loop = asyncio.get_running_loop()
+        self.seed = random.Random(3)  # noqa: S311 - to be the same each time
+
+    async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109 - the writer's own
+        self.writes.update(puts)
+        self.asked += len(puts)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.take(list(puts))
+        except TimeoutError:
+            raise WriteError("Timeout") from None
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        raise NotImplementedError
+
+    def store(self, puts: list[bytes], taken: int) -> list[Key]:
+        self.rows.update(puts[:taken])
+        return [_key(put) for put in puts[taken:]]
+
+
+class Slow(DynamoDB):
+    """Works off one call after another; whoever comes waits for those before. What it has begun it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = 0.0
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        self.free = max(self.free, self.loop.time()) + len(puts) / CAPACITY
+        at = self.free
+        self.loop.call_at(at, self.store, puts, len(puts))
+        await asyncio.sleep(at + 0.001 - self.loop.time())
+        return []
+
+
+class Far(DynamoDB):
+    """Answers each call after 300 ms, however many there are: what is in flight is what limits."""
+
+    capacity = 32 * 25 / 0.3
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        await asyncio.sleep(0.3)
+        return self.store(puts, len(puts))
+
+
+class Workers(DynamoDB):
+    """Works off four calls at a time, each in 100 ms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers = asyncio.Semaphore(4)
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        async with self.workers:
+            await asyncio.sleep(0.1)
+            return self.store(puts, len(puts))
+
+
+class Throttled(DynamoDB):
+    """A table of provisioned capacity, its second's worth refilled steadily; leaves out what is beyond."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.at = CAPACITY / 10, 0.0
+
+    def refill(self) -> None:
+        now = self.loop.time()
+        self.tokens = min(CAPACITY / 10, self.tokens + (now - self.at) * CAPACITY)
+        self.at = now
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        await asyncio.sleep(self.seed.uniform(0.003, 0.008))
+        self.refill()
+        taken = min(len(puts), int(self.tokens))
+        self.tokens -= taken
+        if not taken:
+            raise WriteError("ProvisionedThroughputExceededException")
+        return self.store(puts, taken)
+
+
+class BySecond(Throttled):
+    """Its capacity comes back at once at the start of each second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = CAPACITY
+
+    def refill(self) -> None:
+        if int(self.loop.time()) != int(self.at):
+            self.tokens, self.at = CAPACITY, self.loop.time()
+
+
+def _key(put: bytes) -> Key:
+    device, time = put.split(b'{"S":"')[1:3]
+    return device.split(b'"')[0].decode(), time.split(b'"')[0].decode()
+
+
+@dataclass
+class Outcome:
+    """What senders saw; times in seconds of the loop."""
+
+    answered: list[tuple[float, int]] = field(default_factory=list)  # when, rows: of answers of 200
+    seconds: list[float] = field(default_factory=list)  # that those took
+    acknowledged: set[bytes] = field(default_factory=set)
+
+    def rate(self, start: float, end: float) -> float:
+        """Rows a second acknowledged between two times."""
+        return sum(rows for at, rows in self.answered if start <= at < end) / (end - start)
+
+
+class Senders:
+    """An open loop of publishes, each tried three times at most within three seconds."""
+
+    def __init__(self, store: Store, rows: int) -> None:
+        self.store, self.rows, self.outcome = store, rows, Outcome()
+        self.loop = asyncio.get_running_loop()
+        self.seed = random.Random(7)  # noqa: S311 - to be the same each time
+        self.encode = RowWriter(DEFAULT).put
+        self.sent = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def send(self, rate: float, until: float) -> None:
+        """Publish `rate` rows a second until a time of the loop."""
+        while self.loop.time() < until:
+            self.sent += 1
+            task = self.loop.create_task(self.publish(self.sent))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+            await asyncio.sleep(self.seed.expovariate(rate / self.rows))
+
+    async def publish(self, number: int) -> None:
+        rows = [Row(f"d{number}", f"t{place}", ("1",), "x") for place in range(self.rows)]
+        given_up = self.loop.time() + 3
+        for _ in range(3):
+            started = self.loop.time()
+            try:
+                await self.store.submit(rows, started + DEADLINE)
+            except (Overloaded, Unavailable):
+                if self.loop.time() + 0.2 > given_up:
+                    return
+                await asyncio.sleep(0.1)
+            else:
+                self.outcome.answered.append((self.loop.time(), self.rows))
+                self.outcome.seconds.append(self.loop.time() - started)
+                self.outcome.acknowledged.update(self.encode(row) for row in rows)
+                return
+
+
+async def overload(kind: type[DynamoDB], rows: int, times: float, idle: float) -> tuple[DynamoDB, Outcome]:
+    """`idle` seconds of 60 % load, six of `times` the capacity, then four of 60 %."""
+    table, metrics = kind(), Metrics()
+    senders = Senders(Store(cast(BatchWriter, table), RowWriter(DEFAULT), metrics), rows)
+    await senders.send(0.6 * table.capacity, idle)
+    await senders.send(times * table.capacity, idle + 6)
+    await senders.send(0.6 * table.capacity, idle + 10)
+    await asyncio.sleep(4)
+    assert not senders.tasks
+    assert metrics.queued == 0
+    return table, senders.outcome
+
+
+@pytest.mark.parametrize("kind", [Slow, Far, Workers, Throttled, BySecond])
+@pytest.mark.parametrize("rows", [1, 10])
+@pytest.mark.parametrize("times", [1.5, 2.0])
+@pytest.mark.parametrize("idle", [0.0, 2.0])
+def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times: float, idle: float) -> None:
+    table, outcome = run(overload(kind, rows, times, idle))
+    assert outcome.acknowledged <= table.rows  # 200 means stored
+    assert outcome.rate(idle, idle + 6) >= 0.9 * table.capacity
+    unacknowledged = len(table.rows - outcome.acknowledged) / len(table.rows)
+    assert unacknowledged <= 0.02
+    assert table.asked / len(outcome.acknowledged) <= 2
+    assert outcome.rate(idle + 8, idle + 10) >= 0.95 * 0.6 * table.capacity  # two seconds after its end
+    assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
+
+
+class Partly(DynamoDB):
+    """Throttles three items of ten, as if a few devices wrote too much to their partitions."""
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        await asyncio.sleep(0.005)
+        left = [put for put in puts if self.seed.random() < 0.3]
+        self.rows.update(put for put in puts if put not in left)
+        return [_key(put) for put in left]
+
+
+async def steady(rate: float) -> tuple[Senders, DynamoDB]:
+    """Four seconds of load on it."""
+    table = Partly()
+    senders = Senders(Store(cast(BatchWriter, table), RowWriter(DEFAULT), Metrics()), 2)
+    await senders.send(rate, 4)
+    await asyncio.sleep(4)
+    return senders, table
+
+
+@pytest.mark.parametrize("rate", [150.0, 750.0])
+def test_throttling_that_no_pace_can_help_slows_nobody_down(rate: float) -> None:
+    senders, table = run(steady(rate))
+    assert len(senders.outcome.answered) == senders.sent
+    assert table.asked / len(senders.outcome.acknowledged) < 1.6
