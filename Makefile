@@ -40,8 +40,7 @@ sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
 	@$(SANDBOX) tail -f $(PART)
 
 .PHONY: readings
-readings: ## show the sandbox's readings at http://127.0.0.1:8090/ until Ctrl-C
-	@test -e $(SANDBOX) || { echo 'No sandbox is up: make sandbox, then make readings again'; exit 1; }
+readings: sandbox-is-up ## show the sandbox's readings at http://127.0.0.1:8090/ until Ctrl-C
 	@$(KUBECTL) get service iot-readings >/dev/null 2>&1 \
 	  || { echo 'Readings are not deployed: ansible-playbook playbooks/readings.yml, then make readings again'; exit 1; }
 	@echo 'Readings: http://127.0.0.1:8090/ (Ctrl-C ends it)'
