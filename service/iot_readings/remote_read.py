@@ -29,7 +29,7 @@ MOST_SAMPLES = 200_000  # of one query: about 5,000 read units
 LONGEST_PATTERN = 4_096
 EQUAL, UNEQUAL, MATCHES, DIFFERS = range(4)
 VARINT, FIXED64, BYTES = 0, 1, 2
-_LITERALS = r"(?:[^\\.+*?()|\[\]{}^$]|\\[^A-Za-z0-9])*+"
+_LITERALS = r"(?:[^\\.+*?()|\[\]{}^$]|\\[^A-Za-z0-9]|\.(?![*+?{]))*+"
 _NAME = rf"{_LITERALS}(?:\.[*+]{_LITERALS}){{0,2}}"
 _NAMES = re.compile(rf"{_NAME}(?:\|{_NAME})*", re.DOTALL)
 
