@@ -112,9 +112,11 @@ python:
 	  || { test "$$(id -u)" -eq 0 || { echo "$(PYTHON) cannot make environments: sudo apt-get install python3-venv, then make $(MAKECMDGOALS) again"; exit 1; }; \
 	       echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }
 
+# Byte code is kept even where the shell sets PYTHONDONTWRITEBYTECODE: without, each playbook compiles Ansible again.
 define make_venv
 	echo "Installing $(2) into $(1)"; \
 	$(PYTHON) -m venv --clear $(1); \
+	$(1)/bin/python -c 'import site; print("import sys; sys.dont_write_bytecode = False", file=open(site.getsitepackages()[0] + "/bytecode.pth", "w"))'; \
 	$(1)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r $(2); \
 	touch $(1)/installed
 endef

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -104,3 +104,46 @@ def test_dead_supervisor_is_stale(module: Run, arguments: dict[str, Any], superv
 def test_nothing_there_is_not_stale(module: Run, arguments: dict[str, Any], tmp_path: Path) -> None:
     result = module("sandbox_freshness", **{**arguments, "state_dir": str(tmp_path / "none")})
     assert (result["stale"], result["running"], result["owned"]) == ("", False, False)
+
+
+@pytest.fixture
+def unchanged(module: Run, arguments: dict[str, Any], tmp_path: Path) -> Callable[..., bool]:
+    """Whether a whole run over one source and one configuration file would find everything as it left it."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/role.yml").write_text("tasks")
+    (tmp_path / "broker").mkdir()
+    (tmp_path / "broker/mosquitto.conf").write_text("listener")
+    module("sandbox_freshness", record=True, **arguments)
+
+    def look(settings: str = "{}") -> dict[str, Any]:
+        return module("sandbox_freshness", sources=[str(tmp_path / "source")], settings=settings, **arguments)
+
+    first = look()
+    assert not first["unchanged"]
+    module("sandbox_freshness", complete=first["inputs"], **arguments)
+    return lambda *settings: bool(look(*settings)["unchanged"])
+
+
+def test_what_a_whole_run_left_is_unchanged(unchanged: Callable[..., bool], tmp_path: Path) -> None:
+    assert unchanged()
+    (tmp_path / "source/__pycache__").mkdir()
+    (tmp_path / "source/__pycache__/role.pyc").write_text("byte code")
+    assert unchanged()
+
+
+@pytest.mark.parametrize("file", ["source/role.yml", "source/new.yml", "broker/mosquitto.conf", "broker/new.conf"])
+def test_other_sources_or_configuration_are_a_change(unchanged: Callable[..., bool], tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_text("something else")
+    assert not unchanged()
+
+
+def test_other_settings_are_a_change(unchanged: Callable[..., bool]) -> None:
+    assert not unchanged('{"mqtt_broker_port": 1}')
+
+
+def test_dead_supervisor_is_a_change(
+    unchanged: Callable[..., bool], supervisor: subprocess.Popen[bytes]
+) -> None:
+    supervisor.kill()
+    supervisor.wait()
+    assert not unchanged()

@@ -1,4 +1,4 @@
-"""Every fault of a machine is named at once, with its fix."""
+"""All faults of a machine are reported at once, each with its fix."""
 
 import socket
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_all_faults_are_told_together(module: Run, arguments: dict[str, Any]) ->
             "ranges": ["0.0.0.0/0"],
             "tools": [{"command": "openssl", "package": "openssl", "version": "999", "version_arguments": ["version"]}],
         }
-        told = module("sandbox_preconditions", **{**arguments, **faulty})["msg"]
+        message = module("sandbox_preconditions", **{**arguments, **faulty})["msg"]
     for expected in (
         f"the sandbox needs {1 << 40}: end other programs",
         f"the sandbox needs {1 << 30} there: make room",
@@ -55,8 +55,8 @@ def test_all_faults_are_told_together(module: Run, arguments: dict[str, Any]) ->
         "overlaps",
         "999 is the least: install openssl",
     ):
-        assert expected in told
-    assert told.count("\n- ") == 5 + told.count("overlaps") - 1
+        assert expected in message
+    assert message.count("\n- ") == 5 + message.count("overlaps") - 1
 
 
 def test_a_port_of_another_address_is_no_fault(module: Run, arguments: dict[str, Any]) -> None:

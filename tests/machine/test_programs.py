@@ -1,6 +1,7 @@
 """Programs run under the real supervisord: started once, restarted when they changed, and awaited."""
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,30 @@ def test_started_once_and_again_when_changed(module: Run, arguments: dict[str, A
     assert module("supervised_programs", programs=[newer, other], **arguments)["started"] == ["server"]
 
 
+def test_one_look_finds_a_program_that_died_or_does_not_serve(
+    module: Run, arguments: dict[str, Any], server: dict[str, Any], tmp_path: Path
+) -> None:
+    def missing(**more: Any) -> list[str]:
+        found: list[str] = module("supervised_programs", look=True, **more, **arguments)["missing"]
+        return found
+
+    assert missing() == ["supervisord does not run"]
+    flag = tmp_path / "serves"
+    flag.touch()
+    flagged = {"name": "flagged", "command": "sleep 600", "ready": {"command": ["test", "-e", str(flag)]}}
+    module("supervised_programs", programs=[server, flagged], **arguments)
+    assert missing() == []
+    assert missing(checks=[["true"], ["false"]]) == ["not ready"]
+    flag.unlink()
+    assert missing() == ["not ready"]
+    flag.touch()
+    control = Path(arguments["state_dir"]) / "supervisor/control"
+    subprocess.run([control, "stop", "server"], check=True, capture_output=True)
+    assert missing() == ["server is STOPPED"]
+    assert module("supervised_programs", programs=[server, flagged], **arguments)["started"] == ["server"]
+    assert missing() == []
+
+
 def test_environment_reaches_the_program_as_given(
     module: Run, arguments: dict[str, Any], server: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -80,7 +105,7 @@ def test_environment_reaches_the_program_as_given(
 
 def test_failure_shows_the_end_of_the_log_and_where_more_is(module: Run, arguments: dict[str, Any]) -> None:
     broken = {"name": "broken", "command": "sh -c 'echo the reason; exit 3'", "ready": {"timeout": 4}}
-    told = module("supervised_programs", programs=[broken], **arguments)["msg"]
-    assert "broken does not get ready" in told
-    assert "the reason" in told
-    assert "make sandbox-logs PART=broken" in told
+    message = module("supervised_programs", programs=[broken], **arguments)["msg"]
+    assert "broken does not get ready" in message
+    assert "the reason" in message
+    assert "make sandbox-logs PART=broken" in message

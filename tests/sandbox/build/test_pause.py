@@ -1,4 +1,4 @@
-"""The pause program, compiled as the sandbox does: it holds a pod until told otherwise, and reaps."""
+"""The pause program, compiled as the sandbox does: it holds a pod until it is signalled, and reaps."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Which Go is used, and its environment."""
+"""Which Go is chosen, and its environment."""
 
 import os
 import re

@@ -102,7 +102,6 @@ def install_package(path: Path, package: Path, digest: str) -> None:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},

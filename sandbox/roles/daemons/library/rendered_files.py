@@ -16,7 +16,7 @@ description: What ansible.builtin.copy with content does, for a list of files, s
 author: IoT receiver contributors (@iotweb)
 options:
   files:
-    description: 'Files (path, content; mode, 0644 unless told).'
+    description: 'Files (path, content; mode, 0644 by default).'
     type: list
     elements: dict
     required: true
@@ -33,7 +33,6 @@ written: {description: Paths of the files that differed., type: list, elements: 
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True}},
         supports_check_mode=True,

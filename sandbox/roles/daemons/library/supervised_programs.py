@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import http.client
+import json
 import os
 import re
 import resource
@@ -14,6 +15,7 @@ import subprocess
 import time
 import urllib.request
 import xmlrpc.client
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
@@ -27,17 +29,24 @@ description:
   - Starts supervisord where it does not run, writes each program's configuration, starts it,
     restarts it when its configuration or digest changed, and waits until it is ready.
   - All programs are started before the first is waited for.
+  - With look, changes nothing and returns what is missing of all programs that were ever configured.
 author: IoT receiver contributors (@iotweb)
 options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
   supervisord: {description: Program that supervises., type: path, required: true}
   cgroup: {description: Control group below which every daemon stays., type: str, required: true}
   settle: {description: Seconds that a program must have run to count as started., type: int, default: 1}
+  look: {description: Only check the programs configured before., type: bool, default: false}
+  checks:
+    description: With look, commands that must succeed, too.
+    type: list
+    elements: list
+    default: []
   programs:
     description: Programs, in the order in which they are waited for.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       name: {description: Name of the program and of its log., type: str, required: true}
       command: {description: Command line., type: str, required: true}
@@ -61,12 +70,20 @@ EXAMPLES = """
     cgroup: iot-sandbox
     programs:
       - {name: registry, command: docker-registry serve conf.yml, ready: {host: 10.213.0.10, port: 443}}
+
+- name: Check that every program serves
+  supervised_programs: {state_dir: /var/lib/sandbox, supervisord: unused, cgroup: iot-sandbox, look: true}
 """
 RETURN = """
 started:
   description: Names of the programs started or restarted.
   type: list
   returned: always
+  elements: str
+missing:
+  description: "With look, what each program that does not serve lacks."
+  type: list
+  returned: with look
   elements: str
 """
 
@@ -292,7 +309,6 @@ def await_ready(supervisor: Supervisor, program: dict[str, Any], fresh: bool, se
 
 
 def main() -> None:
-    """Entry point."""
     program = {
         "name": {"type": "str", "required": True},
         "command": {"type": "str", "required": True},
@@ -308,13 +324,17 @@ def main() -> None:
             "supervisord": {"type": "path", "required": True},
             "cgroup": {"type": "str", "required": True},
             "settle": {"type": "int", "default": 1},
-            "programs": {"type": "list", "elements": "dict", "required": True, "options": program},
+            "look": {"type": "bool", "default": False},
+            "checks": {"type": "list", "elements": "list", "default": []},
+            "programs": {"type": "list", "elements": "dict", "default": [], "options": program},
         },
         supports_check_mode=True,
     )
     arguments = module.params
     supervisor = Supervisor(Path(arguments["state_dir"]), Path(arguments["supervisord"]), arguments["cgroup"])
     try:
+        if arguments["look"]:
+            module.exit_json(changed=False, started=[], missing=look(supervisor, arguments["checks"]))
         module.exit_json(**apply(supervisor, arguments["programs"], arguments["settle"], module.check_mode))
     except (RuntimeError, ValueError, TimeoutError, OSError, xmlrpc.client.Fault, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
@@ -347,10 +367,37 @@ def apply(supervisor: Supervisor, programs: list[dict[str, Any]], settle: int, c
         path = supervisor.folder / "programs" / f"{name}.conf"
         path.with_suffix(".new").write_text(text)
         path.with_suffix(".new").replace(path)
+    for program in programs:
+        configuration = supervisor.folder / "programs" / f"{program['name']}.conf"
+        conditions_of(configuration).write_text(json.dumps(program["ready"]))
     started = [each["name"] for each in programs if supervisor.ensure(each["name"])]
     for program in programs:
         await_ready(supervisor, program, program["name"] in started, settle)
     return {"changed": bool(started or after or not runs), "started": started, "diff": diff}
+
+
+def conditions_of(configuration: Path) -> Path:
+    """The file beside a program's configuration that holds its `ready`, for later looks."""
+    return configuration.with_suffix(".ready")
+
+
+def look(supervisor: Supervisor, checks: list[list[str]]) -> list[str]:
+    """What the programs configured so far lack, in one pass without waiting; empty if all of them serve."""
+    if not supervisor.runs():
+        return ["supervisord does not run"]
+    states = {process["name"]: process["statename"] for process in cast("Any", supervisor.rpc.getAllProcessInfo())}
+    conditions: list[dict[str, Any]] = [{"command": check} for check in checks]
+    missing = []
+    for configuration in sorted((supervisor.folder / "programs").glob("*.conf")):
+        state = states.get(configuration.stem, "not loaded")
+        if state != "RUNNING":
+            missing.append(f"{configuration.stem} is {state}")
+        elif conditions_of(configuration).exists():
+            conditions.append(json.loads(conditions_of(configuration).read_text()))
+        else:
+            missing.append(f"{configuration.stem} was never ready")
+    with ThreadPoolExecutor() as pool:
+        return [*missing, *filter(None, pool.map(is_ready, conditions))]
 
 
 if __name__ == "__main__":

@@ -137,7 +137,6 @@ def write_archive(rootfs: Path, archive: Path, reference: str, architecture: str
 
 
 def main() -> None:
-    """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
             "archive": {"type": "path", "required": True},

@@ -19,7 +19,7 @@ description:
 author: IoT receiver contributors (@iotweb)
 options:
   pom: {description: The project, with exact versions., type: path, required: true}
-  directory: {description: Folder of the libraries; its name tells their versions., type: path, required: true}
+  directory: {description: Folder of the libraries, named for their versions., type: path, required: true}
 """
 EXAMPLES = """
 - name: DynamoDB Local is there
@@ -57,7 +57,6 @@ def download(pom: Path, directory: Path) -> None:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "pom": {"type": "path", "required": True},

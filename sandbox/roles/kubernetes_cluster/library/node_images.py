@@ -67,7 +67,6 @@ def imported(node: Path, archive: Path) -> str:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "required": True},

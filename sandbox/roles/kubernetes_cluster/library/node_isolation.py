@@ -63,7 +63,7 @@ class Nodes:
         self.made: list[str] = []
 
     def missing(self, what: str) -> bool:
-        """Note what is missing; True if it shall be made."""
+        """Note what is missing; true if it should be created."""
         self.made.append(what)
         return not self.check
 
@@ -147,7 +147,7 @@ def filled(group: Path) -> bool:
 
 
 def inherit_cpuset(group: Path) -> None:
-    """A new group of cgroup v1 allows no processor and no memory node until told."""
+    """A new group of cgroup v1 allows no processor and no memory node until they are set."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = group / name
         if file.exists() and not (group / "cgroup.controllers").exists() and not file.read_text().strip():
@@ -185,7 +185,6 @@ def run(*command: str) -> None:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "required": True},

@@ -248,7 +248,6 @@ def read(path: str) -> str:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "required": True},

@@ -68,7 +68,7 @@ class Sweep:
         self.supervisor = 0
 
     def found(self, what: str) -> bool:
-        """Note a thing that is there; True if it shall really go."""
+        """Note a thing that exists; true if it should be removed."""
         self.removed.append(what)
         return not self.check
 
@@ -219,7 +219,6 @@ def run(*command: str) -> None:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "required": True},

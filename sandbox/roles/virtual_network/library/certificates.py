@@ -281,7 +281,6 @@ def encoded(content: bytes) -> str:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},

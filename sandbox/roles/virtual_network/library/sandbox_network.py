@@ -208,7 +208,6 @@ def apply(network: Network, arguments: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Entry point."""
     module = AnsibleModule(
         argument_spec={
             "namespace": {"type": "str", "required": True},
