@@ -81,7 +81,10 @@ class Fleet:
     """All devices of the registry, and those beyond it that somebody asked for by name."""
 
     def __init__(
-        self, table: Table, measurements: Sequence[Measurement], quiet_seconds: float,
+        self,
+        table: Table,
+        measurements: Sequence[Measurement],
+        quiet_seconds: float,
         publish: Callable[[Reading], None],
     ) -> None:
         self._table = table
@@ -222,9 +225,7 @@ class Fleet:
             if device is None:
                 continue  # no longer registered
             shortest, longest = SWEEP_SECONDS
-            heapq.heappush(
-                self._due, (monotonic() + min(longest, max(shortest, device.interval or longest)), name)
-            )
+            heapq.heappush(self._due, (monotonic() + min(longest, max(shortest, device.interval or longest)), name))
             self._begin(name)
 
     async def follow(self, names: Callable[[], Iterable[str]], rate: float) -> None:

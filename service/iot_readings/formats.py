@@ -74,9 +74,7 @@ def bucket_rows(device: str, documents: Documents, measurements: Sequence[Measur
 def device_rows(documents: Documents) -> bytes:
     """Devices as CSV, with its first line."""
     head = ["deviceId", "state", "ageSeconds", "usualIntervalSeconds", "lastTime"]
-    rows = [
-        [*(each[name] for name in head[:-1]), each["last"]["time"] if each["last"] else None] for each in documents
-    ]
+    rows = [[*(each[name] for name in head[:-1]), each["last"]["time"] if each["last"] else None] for each in documents]
     return csv_rows([head, *rows])
 
 

@@ -98,9 +98,7 @@ async def _result(app: web.Application, query: Query) -> bytes:
     left = MOST_SAMPLES
     for device in _devices(app, query):
         numbers: list[list[tuple[int, float]]] = [[] for _ in chosen]
-        pages = app[keys.TABLE].rows(
-            device, iso(query.start)[:-1], iso(query.end + 1)[:-1], newest_first=False
-        )
+        pages = app[keys.TABLE].rows(device, iso(query.start)[:-1], iso(query.end + 1)[:-1], newest_first=False)
         async for items in pages:
             left -= len(items)
             if left < 0:
@@ -271,8 +269,6 @@ def _field(number: int, content: bytes) -> bytes:
 
 def _series(labels: dict[str, str], samples: Sequence[tuple[int, float]]) -> bytes:
     """A TimeSeries; labels are in order of their names, as Prometheus needs them."""
-    named = [
-        _field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in sorted(labels.items())
-    ]
+    named = [_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in sorted(labels.items())]
     numbers = [_field(2, b"\x09%b\x10%b" % (struct.pack("<d", value), _written(moment))) for moment, value in samples]
     return b"".join([*named, *numbers])

@@ -1,4 +1,4 @@
-"""Reads requests' bodies: not more than is wanted, not for ever, and not more at once than memory allows."""
+"""Reads requests' bodies, with limits on size, time and the memory of all together."""
 
 import asyncio
 from typing import Any, cast
@@ -10,7 +10,7 @@ from iot_receiver.problems import problem, unavailable
 BODY_SECONDS = 10.0
 
 
-class Unread(Exception):  # noqa: N818 - the sender's fault, or nobody's
+class Unread(Exception):  # noqa: N818 - not a fault of the program
     """The body could not be read.
 
     Attributes:
@@ -25,8 +25,8 @@ class Unread(Exception):  # noqa: N818 - the sender's fault, or nobody's
 class Bodies:
     """Reads bodies of at most `limit` bytes.
 
-    What came together with its headers, as nearly all do, is simply taken. How long the others stay in memory
-    is up to their senders: together they may take `budget` bytes, each until its request is answered.
+    A body that arrived together with its headers, as nearly all do, is taken as it is. How long the others stay in
+    memory is up to their senders: together they may take `budget` bytes, each until its request is answered.
     """
 
     def __init__(self, limit: int, budget: int) -> None:
@@ -38,7 +38,7 @@ class Bodies:
         """The body of a request.
 
         Raises:
-            Unread: when it is too large, or late, or when others take all of the budget.
+            Unread: when it is too large or too slow, or when others use up the budget.
         """
         if (request.content_length or 0) > self.limit:
             raise Unread(too_large(self.limit))
@@ -81,5 +81,5 @@ def too_large(limit: int) -> web.Response:
 
 def _too_slow() -> web.Response:
     response = problem(408, f"the body did not arrive within {BODY_SECONDS:g} s")
-    response.force_close()  # the rest of it may come yet
+    response.force_close()  # the rest of it may still arrive
     return response

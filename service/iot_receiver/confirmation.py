@@ -1,10 +1,10 @@
-"""Confirms the topic rule destination that IoT Core asks about.
+"""Confirms the topic rule destination for which IoT Core sends a challenge.
 
-The request carries no secret: anybody can send one. So nothing in it is trusted but the token, which goes
+The request carries no secret: anybody can send one. So nothing in it is trusted except the token, which goes
 into one signed call to IoT Core under this process's own role; `enableUrl` is never fetched.
 
-Nor can a true token be told from a false one without asking, and asking is rationed. So whoever knows this
-account and region can hold up a confirmation with a flood of false tokens, for as long as the flood lasts; it
+Only IoT Core can tell a valid token from a false one, and calls to it are rationed. So anybody who knows this
+account and region can delay a confirmation with a flood of false tokens, for as long as the flood lasts; it
 ends in 429, and role iot_core has the challenge sent again while it is not answered.
 """
 
@@ -34,7 +34,7 @@ DESTINATION_ARN = "x-amz-rules-engine-destination-arn"
 CONFIRMATION = "DestinationConfirmation"
 
 BODY_BYTES = 16_384
-BODIES_BYTES = 2 << 20  # of all together: apart from the messages' budget, which strangers must not use up
+BODIES_BYTES = 2 << 20  # of all together: separate from the messages' budget, which strangers must not use up
 BURST = 5.0  # calls to IoT Core at once
 PER_SECOND = 0.2  # and from then on
 REMEMBERED = 256
@@ -75,7 +75,7 @@ class Confirmation:
         await self._open.aclose()
 
     async def confirm(self, request: web.Request) -> web.Response:
-        """Answer a request that says it is a confirmation."""
+        """Answer a confirmation request."""
         try:
             token = self._token(request, await self._bodies.read(request))
         except Unread as unread:
@@ -98,18 +98,18 @@ class Confirmation:
         """Read the token.
 
         Raises:
-            ValueError: with the reason why there is none to be used.
+            ValueError: with the reason, when there is no usable one.
         """
         try:
             content = msgspec.json.decode(body, type=_Body) if body else _Body()
         except (ValueError, RecursionError):
-            raise ValueError("the body is no confirmation") from None
+            raise ValueError("the body is not a confirmation") from None
         tokens = {text for text in (*_query_tokens(request.rel_url.raw_query_string), content.token) if text}
         if len(tokens) != 1:
-            raise ValueError("there must be one confirmationToken, and one only")
+            raise ValueError("there must be exactly one confirmationToken")
         token = tokens.pop()
         if not _TOKEN.fullmatch(token) or ".." in token:
-            raise ValueError("confirmationToken is no token of IoT Core")
+            raise ValueError("confirmationToken is not a token of IoT Core")
         arns = {text for text in (*request.headers.getall(DESTINATION_ARN, ()), content.arn) if text is not None}
         if not arns:
             raise ValueError("the destination's ARN is missing")
@@ -128,7 +128,7 @@ class Confirmation:
                 return self._count("refused", problem(403, "IoT Core did not accept this token"))
             fault("confirmation_failed", "IoT Core could not be asked to confirm", code=code)
             return self._count("failed", unavailable("IoT Core could not be asked to confirm"))
-        except Exception as error:  # noqa: BLE001 - botocore can't parse every answer, and says so in many ways
+        except Exception as error:  # noqa: BLE001 - botocore fails to parse some answers, in many ways
             fault("confirmation_failed", "IoT Core could not be asked to confirm", error=error)
             return self._count("failed", unavailable("IoT Core could not be asked to confirm"))
         event("destination_confirmed", "a topic rule destination was confirmed")
@@ -136,11 +136,11 @@ class Confirmation:
         return self._count("confirmed", web.json_response({"confirmed": True}))
 
     async def _iot(self) -> Any:
-        """The client of IoT Core, made when it is first needed: hardly any process ever does."""
+        """The client of IoT Core, made made on first use: few processes need it."""
         async with self._opening:
             if self._client is None:
                 loader = self._session.get_component("data_loader")
-                # read beside the event loop: this model takes as long as many requests
+                # in a thread: reading this model takes as long as many requests
                 await asyncio.to_thread(loader.load_service_model, "iot", "service-2")
                 retries = {"mode": "standard", "total_max_attempts": 1}
                 config = AioConfig(connect_timeout=1, read_timeout=2, retries=retries)
@@ -169,6 +169,6 @@ class Confirmation:
 
 
 def _query_tokens(query: str) -> list[str]:
-    """The tokens of a URL as they are: read as a form's, a `+` in one would become a space."""
+    """The tokens of a URL, undecoded but for %: form decoding would turn a `+` into a space."""
     members = (member.partition("=") for member in query.split("&"))
     return [unquote(value) for name, _, value in members if name == "confirmationToken"]

@@ -16,7 +16,7 @@ class Credentials:
     """Holds the newest credentials of the process's AWS identity.
 
     Attributes:
-        current: what to sign with; None until the first were had.
+        current: what to sign with; None until the first have arrived.
     """
 
     def __init__(self, session: AioSession) -> None:
@@ -26,12 +26,12 @@ class Credentials:
 
     @property
     def valid(self) -> bool:
-        """Whether there are credentials that have not expired, as far as is known."""
+        """Whether there are credentials that have not expired."""
         expired = isinstance(self._source, RefreshableCredentials) and self._source.refresh_needed(0)
         return self.current is not None and not expired
 
     async def refresh(self) -> bool:
-        """Have botocore refresh them when it is time; True when there are credentials."""
+        """Let botocore refresh them when due; True when there are credentials."""
         try:
             async with asyncio.timeout(REFRESH_SECONDS):
                 source = await self._session.get_credentials()
@@ -39,16 +39,16 @@ class Credentials:
                     fault("credentials_missing", "no AWS credentials: is the service account's role set?")
                     return False
                 fresh = await source.get_frozen_credentials()
-        except Exception as error:  # noqa: BLE001 - STS may answer anything; whatever it is, it is tried again
-            fault("credentials_failed", "AWS credentials can't be had", error=error)
+        except Exception as error:  # noqa: BLE001 - STS may answer anything; the next round tries again
+            fault("credentials_failed", "AWS credentials can't be loaded", error=error)
             return False
         if self.current is None:
-            event("credentials_loaded", "AWS credentials were had")
+            event("credentials_loaded", "AWS credentials loaded")
         self._source, self.current = source, fresh
         return True
 
     async def keep_fresh(self) -> None:
-        """Refresh for ever."""
+        """Refresh until cancelled."""
         while True:
             fresh = await self.refresh()
             await asyncio.sleep(POLL_SECONDS if fresh else RETRY_SECONDS)

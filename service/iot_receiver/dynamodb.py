@@ -1,8 +1,8 @@
 """The hot path to DynamoDB: BatchWriteItem over aiobotocore's HTTP session, body and signature by hand.
 
 The ordinary client spends most of a small write on walking shapes and events. This does what it does for
-this one call: same endpoint, credentials, signature and session; retries are the store's. The tests hold
-it against the ordinary client.
+this one call: same endpoint, credentials, signature and session; retries are the store's. The tests compare
+it with the ordinary client.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class WriteError(Exception):
 
     Attributes:
         code: DynamoDB's name of the error, or the exception's.
-        refused: the items are at fault, or one of them is: the same call will fail again.
+        refused: at least one item is invalid: the same call would fail again.
         throttled: DynamoDB asks to come back later.
     """
 
@@ -93,7 +93,7 @@ class _Write(msgspec.Struct, gc=False, rename="pascal"):
 
 
 class _Answer(msgspec.Struct, gc=False, rename="pascal"):
-    unprocessed_items: dict[str, list[_Write]] = {}
+    unprocessed_items: dict[str, list[_Write]]  # required: an answer without it says nothing of what is stored
 
 
 class _Fault(msgspec.Struct, gc=False):
@@ -152,10 +152,10 @@ class BatchWriter:
             timeout: seconds, never more than ATTEMPT_TIMEOUT.
 
         Returns:
-            The keys of those that DynamoDB did not process.
+            The keys that DynamoDB did not process.
 
         Raises:
-            WriteError: when none is known to be written.
+            WriteError: when it is unknown whether any was written.
         """
         request = self.request(puts)
         try:
@@ -171,13 +171,16 @@ class BatchWriter:
             raise WriteError("ChecksumMismatch")
         if response.status_code != 200:
             raise _write_error(response.status_code, body)
-        if body in {b"{}", b'{"UnprocessedItems":{}}'}:
+        if body == b'{"UnprocessedItems":{}}':
             return []
         try:
-            left = _decode_answer(body).unprocessed_items.get(self._table, [])
+            left = _decode_answer(body).unprocessed_items
         except ValueError:
             raise WriteError("BrokenAnswer") from None
-        return [(write.put_request.item.device_id.S, write.put_request.item.time.S) for write in left]
+        if not left.keys() <= {self._table}:
+            raise WriteError("BrokenAnswer")
+        writes = left.get(self._table, [])
+        return [(write.put_request.item.device_id.S, write.put_request.item.time.S) for write in writes]
 
 
 def _write_error(status: int, body: bytes) -> WriteError:
@@ -186,6 +189,6 @@ def _write_error(status: int, body: bytes) -> WriteError:
     except ValueError:
         fault = _Fault()
     code = fault.type.rsplit("#", 1)[-1]
-    # what a proxy or an overloaded front end answers is never the item's fault
+    # an answer of a proxy or an overloaded front end is never the item's fault
     known = status == 400 and _CODE.fullmatch(code)
     return WriteError(code if known else f"Http{status}", fault.message or fault.Message)

@@ -18,7 +18,7 @@ def split(array: bytes, most: int | None = None) -> list[bytes]:
     """The elements of an array, as they are written in it; after `most`, the others may be left out.
 
     Raises:
-        ValueError: when they can't be told apart.
+        ValueError: when they can't be separated.
     """
     try:
         return [bytes(element) for element in _decode(array)]

@@ -12,8 +12,8 @@ class Lifecycle:
     """Ready means started, with credentials that are valid, and not stopping.
 
     Attributes:
-        stopping: SIGTERM has come; requests are still served until the load balancer has turned away.
-        closing: nobody should send any more; each answer closes its connection.
+        stopping: SIGTERM has come; requests are still served until the load balancer has deregistered the target.
+        closing: no more requests are expected; each answer closes its connection.
     """
 
     def __init__(self, credentials: Credentials) -> None:

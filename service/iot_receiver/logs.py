@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, with no secret and no payload, and not more than a few lines a fault."""
+"""Logs: one JSON object a line, without secrets or payloads, and only a few lines for a repeated fault."""
 
 import json
 import logging
@@ -64,7 +64,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class RateLimit(logging.Filter):
-    """Lets a few lines of each kind pass in a period, and tells in the next how many it held back."""
+    """Lets a few lines of each kind pass in a period; the next one says how many were suppressed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class Envelope(msgspec.Struct, gc=False):
     """A payload as it was published, and what IoT Core says of it.
 
     Attributes:
-        device_id: only to tell a reading that happens to have a member `iot_payload` from an envelope.
+        device_id: present only in a reading that happens to have a member `iot_payload`.
     """
 
     iot_payload: bytes
@@ -184,7 +184,7 @@ class MessageParser:
         """The messages of a body, one by one.
 
         Raises:
-            BodyError: when they can't be told apart.
+            BodyError: when they can't be separated.
         """
         elements = [body]
         if is_array(body):
@@ -246,7 +246,7 @@ class MessageParser:
                 results.append(Rejection(_reason(error, source.message)[:_LONGEST_REASON], source, _client(source)))
                 continue
             if source.place is not None:
-                # Readings of one payload that share an id and an instant are told apart by their place in it.
+                # Different readings of one payload with one id and instant: their place in it makes the keys differ.
                 first = keys.setdefault((source.element, row.device_id, row.time), row)
                 if first.values != row.values:
                     row.time += f"-{source.place}"

@@ -26,7 +26,7 @@ def unavailable(detail: str) -> web.Response:
 
 
 async def not_found(_: web.Request) -> web.Response:
-    """Any path that nobody serves."""
+    """Any other path."""
     return problem(404, "messages go to /ingest")
 
 

@@ -1,7 +1,7 @@
 """The shared secrets: a folder of files, read again whenever it changes.
 
 Kubernetes swaps a mounted Secret's files all at once, behind the symbolic link `..data`. During a rotation the
-folder holds two secrets, and both are taken.
+folder holds two secrets, and both are accepted.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def fingerprint(secret: bytes) -> str:
 
 
 class Secrets:
-    """Knows the secrets that open /ingest.
+    """The secrets that open /ingest.
 
     Attributes:
         uses: how often each was used, by the name of its file and its fingerprint: in a rotation a secret
@@ -38,10 +38,10 @@ class Secrets:
         self.uses: dict[tuple[str, str], int] = {}
 
     def load(self) -> bool:
-        """Read the folder; True when the secrets are others than before.
+        """Read the folder; True when the secrets have changed.
 
         Raises:
-            SecretsError: when there is none; what was read before stays in use.
+            SecretsError: when there is none; the previous ones stay in use.
         """
         try:
             found = self._read()
@@ -77,7 +77,7 @@ class Secrets:
         return mounted.resolve() if mounted.exists() else self._folder
 
     def admits(self, given: str) -> bool:
-        """Say whether `given` is one of the secrets, in a time that tells nothing of how much of it fits."""
+        """Say whether `given` is one of the secrets, in a time that does not depend on how much of it matches."""
         text = given.encode("utf-8", "surrogateescape")
         matched = None
         for key, secret in self._keyed:
@@ -93,7 +93,7 @@ class Secrets:
         return {name: fingerprint for (name, fingerprint), _ in self._keyed}
 
     async def watch(self) -> None:
-        """Read the folder again and again, for ever."""
+        """Read the folder every second."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
@@ -101,9 +101,9 @@ class Secrets:
             except SecretsError as error:
                 fault(
                     "secrets_unreadable",
-                    "the secrets can't be read: the last ones stay in use",
+                    "the secrets can't be read: the previous ones stay in use",
                     detail=str(error),
                 )
             else:
                 if changed:
-                    event("secrets_changed", "the secrets were read anew", secrets=self.fingerprints())
+                    event("secrets_changed", "the secrets have changed", secrets=self.fingerprints())

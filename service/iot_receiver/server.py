@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import LineTooLong
 from iot_receiver.logs import fault
 from iot_receiver.problems import problem
 
-BANNER = "iot-receiver"  # aiohttp's own would tell the internet the versions of Python and aiohttp
+BANNER = "iot-receiver"  # aiohttp's own names the versions of Python and aiohttp
 URL_BYTES = 8_190
 # Headers of a request that is sent slowly, or never completed, stay in memory until the connection is closed:
 # strangers can make us hold these bounds times the connections.

@@ -25,6 +25,7 @@ from iot_receiver.times import AHEAD_SECONDS, BEHIND_SECONDS
 TableSchema = Literal["message_time", "receipt_time"]
 DeviceIdCheck = Literal["client_id", "off"]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
     """What decides how a message becomes a row, and where it is kept: the same whoever stores it.
@@ -36,7 +37,7 @@ class StoreSettings:
         rule_adds_metadata: the rule forwards payloads in an envelope with iot_* members of its own, so they are true.
         measurements: what readings hold, by member.
         device_id_check: `client_id` (deviceId must be the publisher's client id) or `off` (gateways).
-        retention_days: days until a row's ttl; 0 keeps rows for ever.
+        retention_days: days until a row's ttl; 0 keeps rows without end.
         clock_ahead, clock_behind: how far a message's own time may be off receipt before it is counted as wrong,
             in seconds.
     """

@@ -1,7 +1,7 @@
 """AWS's signature, version 4, for one kind of request over and over.
 
-botocore's signer builds everything anew for each request; here all that stays the same is kept: the key of
-the day, the scope, the shape of the canonical request. The tests hold it against botocore's, byte for byte.
+botocore's signer builds everything for each request; here whatever stays the same is kept: the day's key, the
+scope, the shape of the canonical request. The tests compare it with botocore's, byte for byte.
 """
 
 import hmac

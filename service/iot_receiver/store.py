@@ -1,7 +1,7 @@
-"""Group commit: rows of many requests share calls to DynamoDB, and each request learns of its own rows.
+"""Group commit: rows of many requests share calls to DynamoDB, and each request gets the outcome of its own rows.
 
-A call is made as soon as there is a row and few calls are under way, or rows for a full call; rows that
-come meanwhile make up the next. So a lone row never waits for company, and a crowd fills its calls.
+A call is made as soon as there is a row and few calls are in flight, or enough rows for a full call; rows that
+arrive meanwhile make up the next. So a lone row never waits for others, and a crowd fills its calls.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class _Entry:
         self.key: Key = (row.device_id, row.time)
         self.put = put
         self.attempts = 0
-        self.alone = False  # in a call of its own, to find out which of a batch is refused
+        self.alone = False  # in a call of its own, to find which item of a batch is refused
 
 
 class Store:
@@ -112,7 +112,8 @@ class Store:
         now = self._loop.time()
         if now - self._oldest() < CALM_SECONDS:
             return False
-        return self._metrics.queued + rows > WAIT_SECONDS * self._pace.per_second(now)
+        # a call's worth is always accepted: it shows when DynamoDB takes rows again
+        return self._metrics.queued + rows > max(BATCH_ITEMS, WAIT_SECONDS * self._pace.per_second(now))
 
     def _oldest(self) -> float:
         """When the oldest request was accepted that still waits."""
@@ -203,6 +204,8 @@ class Store:
         started = self._loop.time()
         try:
             left = await self._writer.write(puts, timeout)
+            if not batch.keys() >= set(left):
+                raise WriteError("BrokenAnswer")  # it speaks of rows that were not in the call  # noqa: TRY301 - as any other
         except WriteError as error:
             if error.throttled:
                 self._throttle.throttled(self._pace.per_second(self._loop.time()), self._loop.time())

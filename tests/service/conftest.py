@@ -84,17 +84,25 @@ def secrets_dir(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def deadline() -> float:
+    """The receiver's own deadline, in seconds, for tests that are about it."""
+    return ingest.DEADLINE
+
+
 @pytest.fixture(autouse=True)
 def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests that are not about time get more of it: DynamoDB Local and moto are slow on a busy machine."""
-    if "faults" in request.fixturenames:
+    """Other tests get more time: DynamoDB Local, moto and the event loop are slow on a busy machine."""
+    if "deadline" in request.fixturenames:
         return
     monkeypatch.setattr(ingest, "DEADLINE", 30.0)
-    for module in (dynamodb, store_module):
-        monkeypatch.setattr(module, "ATTEMPT_TIMEOUT", 10.0)
-    monkeypatch.setattr(dynamodb, "CONNECT_TIMEOUT", 10.0)
-    monkeypatch.setattr(dead_letters, "CONNECT_TIMEOUT", 10.0)
+    monkeypatch.setattr(store_module, "WAIT_SECONDS", 20.0)
+    for module in (dynamodb, dead_letters):
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT", 10.0)
     monkeypatch.setattr(dead_letters, "READ_TIMEOUT", 10.0)
+    if "faults" not in request.fixturenames:  # those are about single calls, too
+        monkeypatch.setattr(dynamodb, "ATTEMPT_TIMEOUT", 10.0)
+        monkeypatch.setattr(store_module, "ATTEMPT_TIMEOUT", 10.0)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ async def test_what_sqs_does_not_confirm_is_503_and_not_counted_as_stored(
 
 
 async def counted(receiver: Receiver, queues: int = 1) -> dict[str, float]:
-    """What the receiver tells of the queues, by their names, once it has looked at so many."""
+    """The receiver's counts by queue, once it has looked at that many."""
     for _ in range(100):
         text = await (await receiver.client.get("/metrics")).text()
         lines = [line.split() for line in text.splitlines() if line.startswith("iot_receiver_dead_letters{")]

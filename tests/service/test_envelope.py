@@ -138,7 +138,7 @@ def test_readings_of_one_payload_have_rows_of_their_own() -> None:
     by = parser()
     twice = {"deviceId": "d", "temp": 1}
     for payload, rows in (
-        ([twice, twice], 2),  # told apart by their place
+        ([twice, twice], 2),  # two readings, at two places
         ([twice | {"ts": AT}, twice | {"ts": AT}], 1),  # one reading, said twice
         ([twice | {"ts": AT, "messageId": "m"}, twice | {"ts": AT, "messageId": "m", "temp": 2}], 2),
         ([twice | {"messageId": "m"}, twice | {"messageId": "n"}], 2),

@@ -82,7 +82,7 @@ class Load:
                         elif response.status != 503:  # a machine too busy for the deadline is no fault here
                             self.errors.append(f"{response.status}")
                         if response.headers.get("Connection") == "close":
-                            return  # told to go away: a load balancer has nobody else to send here
+                            return  # the connection ends: a load balancer would send nothing more here
                 except OSError as error:
                     self.errors.append(repr(error))
                     return

@@ -178,7 +178,7 @@ def test_however_deep_an_element_is_its_neighbours_are_rows(opening: str, closin
     assert results[9].message.decode() == deep
 
 
-def test_no_more_elements_are_told_apart_than_are_taken() -> None:
+def test_no_more_elements_are_split_than_are_accepted() -> None:
     body = b"[" + b"NaN," * 130_000 + b"1]"
     assert len(elements.split(body, 1_001)) == 1_001
     assert len(elements.split(body)) == 130_001

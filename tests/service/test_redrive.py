@@ -1,4 +1,4 @@
-"""Dead letters become the rows that their messages would have been, once, and what is none stays on its queue."""
+"""Dead letters become the rows that their messages would have been, once; what is no reading stays on its queue."""
 
 import asyncio
 import json
@@ -29,9 +29,9 @@ def encoded(content: Any) -> str:
 
 
 def publication(content: Any, client: str | None = "d", trace: str | None = None) -> dict[str, Any]:
-    """What the error action tells of one message."""
-    told = {"cloudwatchTraceId": trace or str(uuid.uuid4()), "base64OriginalPayload": encoded(content)}
-    return told | ({"clientId": client} if client else {})
+    """One message as the error action describes it."""
+    described = {"cloudwatchTraceId": trace or str(uuid.uuid4()), "base64OriginalPayload": encoded(content)}
+    return described | ({"clientId": client} if client else {})
 
 
 def single(content: Any, client: str | None = "d", trace: str | None = None) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Queues:
 
 @dataclass
 class Result:
-    """What a redrive told at its end."""
+    """The result that a redrive ended with."""
 
     status: int
     problem: str
@@ -133,8 +133,8 @@ class Result:
 
     def numbers(self, queue: str = "rule") -> tuple[int, int, int, int]:
         """Redriven, already stored, rejected, left."""
-        told = self.queues[queue]
-        return told["redriven"], told["already_stored"], told["rejected"], told["left"]
+        numbers = self.queues[queue]
+        return numbers["redriven"], numbers["already_stored"], numbers["rejected"], numbers["left"]
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def reading(number: int = 0, **members: Any) -> dict[str, Any]:
     return {"deviceId": "d", "temp": 21.5, "ts": 1769860800000 + number, "messageId": f"m{number}"} | members
 
 
-async def test_every_form_of_a_letter_becomes_rows(queues: Queues, table: Table) -> None:
+async def test_every_form_of_dead_letter_becomes_rows(queues: Queues, table: Table) -> None:
     queues.put(
         single(reading(0)),
         batch(*(publication(reading(number)) for number in range(1, 8))),
@@ -183,7 +183,7 @@ async def test_retry_redelivery_and_redrive_are_one_row(make_receiver: Make, que
     assert table.rows() == [before]
 
 
-async def test_one_message_in_several_letters_is_one_row(queues: Queues, table: Table) -> None:
+async def test_one_message_in_several_dead_letters_is_one_row(queues: Queues, table: Table) -> None:
     queues.put(single(reading()), batch(publication(reading()), publication(reading(1))), single(reading()))
     assert (await queues.redrive()).numbers() == (2, 2, 0, 0)
     assert len(table.rows()) == 2
@@ -246,7 +246,7 @@ async def test_members_that_a_device_forged_do_not_count(queues: Queues, table: 
     assert not row["Time"]["S"].startswith("1970")
 
 
-async def test_what_is_rejected_stays_and_is_told(queues: Queues, table: Table) -> None:
+async def test_rejected_messages_stay_and_are_reported(queues: Queues, table: Table) -> None:
     bad = [
         single({"deviceId": "d"}),
         single(b"\xff\xfe"),
@@ -306,7 +306,7 @@ async def test_nothing_is_deleted_before_its_row_is_stored(
     assert len(table.rows()) == 5
 
 
-async def test_throttling_and_failures_are_got_over(shaky: Faults, queues: Queues, table: Table) -> None:
+async def test_throttling_and_failures_are_retried(shaky: Faults, queues: Queues, table: Table) -> None:
     shaky.failed_calls, shaky.throttled_items = 0.05, 0.3
     queues.put(*(batch(*(publication(reading(10 * n + m)) for m in range(10))) for n in range(30)))
     assert (await queues.redrive()).numbers() == (300, 0, 0, 0)
@@ -371,7 +371,7 @@ async def test_what_comes_after_the_start_is_left_for_the_next_run(
     assert (await queues.redrive()).numbers()[0] == left
 
 
-async def test_told_to_stop_it_stops_after_what_it_has_begun(queues: Queues, table: Table) -> None:
+async def test_sigterm_ends_it_after_the_current_round(queues: Queues, table: Table) -> None:
     queues.put(*(single(reading(number)) for number in range(30)))
     stopping = asyncio.Event()
     stopping.set()
@@ -407,8 +407,8 @@ DECLARED = declared('{"temperature":{},"humidity":{}}')
 
 def of_envelope(message: bytes, place: int | None = None, client: str | None = "d") -> dict[str, Any]:
     """A dead letter of the receiver for a payload that came in an envelope."""
-    told = {"envelope": True, "clientId": client, "traceId": "t-1", "iotReceivedAt": 1769860800456, "place": place}
-    return own(message) | told
+    members = {"envelope": True, "clientId": client, "traceId": "t-1", "iotReceivedAt": 1769860800456, "place": place}
+    return own(message) | members
 
 
 async def test_what_the_schema_refused_is_a_row_once_it_allows_it(queues: Queues, table: Table) -> None:

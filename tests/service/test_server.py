@@ -1,4 +1,4 @@
-"""What is no HTTP, or no HTTP that is served here, is answered as every other error is."""
+"""Requests that are not HTTP, or not served here, are answered as every other error is."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ async def test_whoever_expects_to_go_on_may(port: int, table: Table) -> None:
     assert (await answer(port, old))[0] == 200
 
 
-async def test_a_handler_that_fails_is_told_without_its_words(
+async def test_a_failing_handler_is_reported_without_its_words(
     port: int, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:

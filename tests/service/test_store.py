@@ -1,6 +1,7 @@
 """Durability: whatever DynamoDB does, 200 means stored, and one row's trouble is not another's."""
 
 import asyncio
+import json
 import random
 import time
 from typing import Any
@@ -17,6 +18,10 @@ TROUBLES: dict[str, Answer] = {
     "proxy's error": answers(502, "<html>"),
     "broken answer": answers(200, '{"UnprocessedItems":'),
     "other broken answer": answers(200, "[]"),
+    "empty answer": answers(200, "{}"),
+    "answer without its member": answers(200, '{"ConsumedCapacity":[]}'),
+    "another table's answer": answers(200, '{"UnprocessedItems":{"another":[]}}'),
+    "null for its member": answers(200, '{"UnprocessedItems":null}'),
     "reset": reset,
     "too slow": late(0.45),
     "no permission yet": error("AccessDeniedException"),
@@ -49,7 +54,9 @@ async def test_trouble_that_passes_is_not_seen(shaky: Receiver, faults: Faults, 
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-async def test_trouble_that_stays_is_503_in_time(shaky: Receiver, faults: Faults, trouble: str) -> None:
+async def test_trouble_that_stays_is_503_in_time(
+    deadline: float, shaky: Receiver, faults: Faults, trouble: str
+) -> None:
     faults.script = [TROUBLES[trouble]] * 1_000
     started = time.monotonic()
     response = await shaky.send(message(1))
@@ -58,6 +65,14 @@ async def test_trouble_that_stays_is_503_in_time(shaky: Receiver, faults: Faults
     assert 0.85 < took < 1.1
     faults.script = []
     assert (await shaky.send(message(1))).status == 200
+
+
+async def test_left_over_rows_that_were_not_sent_are_no_answer(shaky: Receiver, faults: Faults, table: Table) -> None:
+    stranger = {"PutRequest": {"Item": {"deviceId": {"S": "other"}, "Time": {"S": "t"}}}}
+    faults.script = [answers(200, json.dumps({"UnprocessedItems": {table.name: [stranger]}}))]
+    assert (await shaky.send(message(1))).status == 200
+    assert len(faults.calls) == 2
+    assert len(faults.rows) == 1
 
 
 async def test_unprocessed_items_are_written_again(shaky: Receiver, faults: Faults) -> None:
@@ -155,7 +170,7 @@ async def test_slow_calls_do_not_hold_up_others(shaky: Receiver, faults: Faults)
     assert {(await task).status for task in slow} == {200}
 
 
-async def test_dynamodb_away_and_back(faults: Faults, make_receiver: Make, table: Table) -> None:
+async def test_dynamodb_away_and_back(deadline: float, faults: Faults, make_receiver: Make, table: Table) -> None:
     receiver = await make_receiver()
     faults.script = [reset] * 10_000
     answers = await asyncio.gather(*(receiver.send(message(number)) for number in range(100)))

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     drop = actions.add_parser("drop", help="delete the dead letters of one kind")
     drop.add_argument("--queue", required=True, choices=["rule", "receiver"])
     drop.add_argument("--reason", required=True, help="exactly as listed")
-    drop.add_argument("--device", help="of this device alone; '' for those whose device nobody can tell")
+    drop.add_argument("--device", help="of this device alone; '' for those without a known device")
     return parser
 
 
