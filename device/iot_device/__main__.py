@@ -17,6 +17,7 @@ examples:
   iot-device doctor                     what is wrong, and how to fix it?
   iot-device publish --temperature 4    publish one reading
   iot-device publish --values '{"temp": 4, "door": true}'
+  iot-device quarantine --requeue       send refused readings again
   iot-device simulate --rate 50 --count 1000 --ledger sent.jsonl
 
 Exit status: 0 all is well, 1 something is wrong, 2 invalid settings.
@@ -100,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     values.add_argument("--values", metavar="JSON", help="""measurements, such as '{"temp": 4, "door": true}'""")
     one = add("status", "show connection, backlog and certificate")
     one.add_argument("--json", action="store_true", help="print JSON")
+    one = add("quarantine", "show readings that the broker refused for good, or send them again")
+    one.add_argument("--requeue", action="store_true", help="return them to the queue")
+    one.add_argument("--json", action="store_true", help="print JSON")
     one = add("doctor", "look for faults, and print each with its fix")
     one.add_argument("--json", action="store_true", help="print JSON")
     _add_load(add("simulate", "publish many readings, and print the totals", SIMULATE))
@@ -154,6 +158,10 @@ def _act(given: argparse.Namespace) -> int:
         from iot_device import status  # noqa: PLC0415 - see above
 
         return status.status(settings(), given.json)
+    if given.command == "quarantine":
+        from iot_device import quarantine  # noqa: PLC0415 - see above
+
+        return quarantine.quarantine(settings(), given.requeue, given.json)
     if given.command == "publish":
         from iot_device import publish  # noqa: PLC0415 - see above
 

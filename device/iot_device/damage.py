@@ -1,22 +1,60 @@
-"""A spool that a failing disk has damaged: recognised, moved away for a person to look at, and salvaged.
+"""A spool that a failing disk has damaged: recognised, moved away, and salvaged reading by reading.
 
-https://www.sqlite.org/rescode.html; https://www.sqlite.org/howtocorrupt.html
+https://www.sqlite.org/rescode.html; https://www.sqlite.org/howtocorrupt.html; https://www.sqlite.org/walformat.html
 """
 
 import json
 import sqlite3
+import struct
 import time
-from collections.abc import Iterator
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+           sqlite3.SQLITE_BUSY)  # fmt: skip
 # The log beside a database belongs to it by its name. It moves first: left behind, SQLite would apply it to the next
 # database of that name.
 PARTS = ("-wal", "-shm", "")
 POSITIONS = 1 << 53  # no position is beyond
-Row = tuple[int, str, int, str]
-"""Position, thing, time taken in ms, payload."""
+CHUNK = 200  # positions that one query looks up; where that fails, one query each
+WAL_HEADER, FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
+WAL_MAGIC = 0x377F0682
+
+
+# The last position, and the last one before it that is free: where a reading goes whose own position is damaged.
+GAP = """SELECT coalesce(max(seq), 0), (SELECT max(seq) - 1 FROM readings AS one WHERE NOT EXISTS
+    (SELECT 1 FROM readings AS other WHERE other.seq = one.seq - 1)) FROM readings"""
+
+
+class Row(NamedTuple):
+    """A reading in the spool; `taken` is in ms."""
+
+    seq: int
+    thing: str
+    taken: int
+    payload: str
+
+    @property
+    def payload_digest(self) -> int:
+        """Digest of the payload alone."""
+        return zlib.crc32(self.payload.encode())
+
+    @property
+    def row_digest(self) -> int:
+        """Digest of all columns, so that damage to any of them is noticed."""
+        return zlib.crc32("\0".join(map(str, self)).encode())
+
+
+class DamageError(sqlite3.DatabaseError):
+    """The content is damaged although SQLite can read it."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 def _kind(error: Exception) -> int:
@@ -28,7 +66,18 @@ def is_damage(error: Exception) -> bool:
     return _kind(error) in DAMAGE or (isinstance(error, sqlite3.Error) and "decode to UTF-8" in str(error))
 
 
+def may_pass(error: Exception) -> bool:
+    """Return whether the disk is full, read-only or failing: the next attempt may succeed."""
+    return _kind(error) in PASSING
+
+
 FOLDER = "its folder, state_dir, must exist and belong to this user"
+FIXES = {
+    sqlite3.SQLITE_FULL: "its disk is full: make room there, or set state_dir to a place that has it",
+    sqlite3.SQLITE_READONLY: "its disk or file is read-only: remount it (mount -o remount,rw), give state_dir to this "
+    "user, or set state_dir to another disk",
+    sqlite3.SQLITE_IOERR: "its disk fails, and dmesg says more: replace it, or set state_dir to another",
+}
 
 
 def fix(error: Exception, otherwise: str = FOLDER) -> str:
@@ -38,11 +87,7 @@ def fix(error: Exception, otherwise: str = FOLDER) -> str:
             "its disk has damaged it; start the publisher, which moves the file away, saves what can be read, and "
             "goes on with a new one"
         )
-    if _kind(error) == sqlite3.SQLITE_FULL:
-        return "its disk is full: make room there, or set state_dir to a place that has it"
-    if _kind(error) == sqlite3.SQLITE_IOERR:
-        return "its disk fails, and dmesg says more: replace it, or set state_dir to another"
-    return otherwise
+    return FIXES.get(_kind(error), otherwise)
 
 
 def move_away(path: Path) -> Path:
@@ -54,9 +99,14 @@ def move_away(path: Path) -> Path:
 
 def move_back(away: Path, path: Path) -> None:
     """Undo that, replacing any new database. Raises OSError."""
+    remove(path)
+    _move(away, path)
+
+
+def remove(path: Path) -> None:
+    """Delete a database and its log. Raises OSError."""
     for part in PARTS:
         path.with_name(path.name + part).unlink(missing_ok=True)
-    _move(away, path)
 
 
 def _move(path: Path, to: Path) -> None:
@@ -70,40 +120,179 @@ def moved(path: Path) -> list[Path]:
     return sorted(one for one in path.parent.glob(f"{path.name}.spoilt-*") if not one.name.endswith(PARTS[:2]))
 
 
-def readings(database: sqlite3.Connection) -> Iterator[Row]:
-    """Yield the readings that can be read, from both ends up to the damage."""
-    last = 0
-    for row in _whole(database, "ASC"):
-        last = row[0]
-        yield row
-    for row in _whole(database, "DESC"):
-        if row[0] <= last:
-            return
-        yield row
+def is_log_alone(path: Path) -> bool:
+    """Return whether a log is left whose database is missing or empty: SQLite would delete it."""
+    log = path.with_name(f"{path.name}-wal")
+    return not (path.exists() and path.stat().st_size) and log.exists() and log.stat().st_size > WAL_HEADER.size
 
 
-def _whole(database: sqlite3.Connection, order: str) -> Iterator[Row]:
-    # without an index, which may be damaged itself
-    query = f"SELECT seq, thing, taken, payload FROM readings NOT INDEXED ORDER BY seq {order}"  # noqa: S608 - `order` is one of two words of ours
-    with suppress(sqlite3.Error):
-        for row in database.execute(query):
-            if _is_whole(*row):
-                yield row
+def rebuild(path: Path) -> None:
+    """Write a database anew from the pages in its log, up to the last commit. Raises OSError, DamageError."""
+    log = path.with_name(f"{path.name}-wal")
+    data = log.read_bytes()
+    magic, _, size, _, *salts = WAL_HEADER.unpack_from(data)[:6]
+    if magic & ~1 != WAL_MAGIC or size < 512:
+        raise DamageError("the log has no header")
+    pages: dict[int, bytes] = {}
+    pending: dict[int, bytes] = {}
+    at = WAL_HEADER.size
+    while at + FRAME_HEADER.size + size <= len(data):
+        number, pages_after_commit, *found = FRAME_HEADER.unpack_from(data, at)[:4]
+        if found != salts:  # of an earlier round of the log
+            break
+        pending[number] = data[at + FRAME_HEADER.size : at + FRAME_HEADER.size + size]
+        if pages_after_commit:
+            pages |= pending
+            pending = {}
+        at += FRAME_HEADER.size + size
+    with path.open("wb") as file:
+        for number, page in pages.items():
+            file.seek((number - 1) * size)
+            file.write(page)
+    log.unlink()
 
 
-def _is_whole(seq: object, thing: object, taken: object, payload: object) -> bool:
-    """Return whether a row is as it was written."""
-    if not (isinstance(seq, int) and 0 < seq < POSITIONS and isinstance(thing, str) and isinstance(taken, int)):
-        return False
+def repair_schema(path: Path, schema: Mapping[str, str]) -> None:
+    """Write the text of the schema anew where it is damaged. Raises sqlite3.Error where it cannot be read."""
+    database = sqlite3.connect(path, isolation_level=None)
     try:
-        return isinstance(payload, str) and isinstance(json.loads(payload), dict)
-    except ValueError:
+        database.execute("PRAGMA writable_schema = ON")
+        rows = dict(database.execute("SELECT rowid, name FROM sqlite_master ORDER BY rootpage").fetchall())
+        order = ["readings", "sqlite_sequence", *schema]  # in which the tables are made
+        missing = [name for name in dict.fromkeys(order) if name not in rows.values()]
+        for rowid, name in rows.items():
+            table = name if name in order else missing.pop(0) if missing else name
+            sql = schema.get(table, "CREATE TABLE sqlite_sequence(name,seq)")
+            if table in order:
+                database.execute(
+                    "UPDATE sqlite_master SET type = 'table', name = ?, tbl_name = ?, sql = ? WHERE rowid = ?",
+                    (table, table, sql, rowid),
+                )
+    finally:
+        database.close()
+
+
+def copy_readings(old: sqlite3.Connection, new: sqlite3.Connection, last: int) -> None:
+    """Copy all readings that any query of the old database still finds and that are as they were written.
+
+    `last` is the last position, 0 if unknown. A damaged column beside the payload is derived from the payload.
+    """
+    doubtful: list[Row] = []
+
+    def whole() -> Iterator[tuple[Any, ...]]:
+        for row in filter(_is_intact, _all(old, last)):
+            written, digests = Row(*row[:4]), row[4:]
+            if digests and written.row_digest != digests[1]:
+                doubtful.append(written)
+            else:
+                yield stored(written)
+
+    new.executemany(INSERT, whole())
+    things = Counter(dict(new.execute("SELECT thing, count(*) FROM readings GROUP BY thing").fetchall()))
+    for row in doubtful:
+        if not new.execute("SELECT 1 FROM readings WHERE payload = ?", (row.payload,)).fetchone():
+            [highest, gap] = new.execute(GAP).fetchone()
+            is_free = not new.execute("SELECT 1 FROM readings WHERE seq = ?", (row.seq,)).fetchone()
+            is_position = row.seq <= max(last, highest, last_position(old, highest))
+            seq = row.seq if is_free and is_position else gap or highest + 1
+            new.execute(INSERT, stored(_repaired(row, things)._replace(seq=seq)))
+
+
+def copy_quarantine(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Copy the quarantined readings that can be read; before release 2.0 the table was called aside."""
+    for table in ("quarantine", "aside"):
+        with suppress(sqlite3.Error):
+            for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608 - one of two words
+                new.execute("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?)", row)
+
+
+def last_position(old: sqlite3.Connection, highest: int) -> int:
+    """Return the last position that was ever used; SQLite and the counters each know it, and one may be damaged."""
+    known = [number for number in (
+        _number(old, "SELECT seq FROM sqlite_sequence WHERE name = 'readings'"),
+        _number(old, "SELECT value FROM counters WHERE name = 'taken'"),
+    ) if number and number >= highest]  # fmt: skip
+    return min(known, default=highest)
+
+
+FORMER_COLUMNS = "seq, thing, taken, payload"  # before release 2.0
+COLUMNS = f"{FORMER_COLUMNS}, payload_digest, row_digest"
+INSERT = f"INSERT OR IGNORE INTO readings ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant
+
+
+def stored(row: Row) -> tuple[int, str, int, str, int, int]:
+    """Return a row as table readings holds it, with its digests."""
+    return (*row, row.payload_digest, row.row_digest)
+
+
+def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
+    highest = last or last_position(database, _number(database, "SELECT max(seq) FROM readings NOT INDEXED"))
+    columns = FORMER_COLUMNS
+    with suppress(sqlite3.Error):
+        columns = COLUMNS if database.execute(f"SELECT {COLUMNS} FROM readings LIMIT 0") else columns  # noqa: S608 - a constant
+    ends: list[int] = []
+    for order in ("ASC", "DESC"):
+        at = 0
+        with suppress(sqlite3.Error):
+            for row in database.execute(f"SELECT {columns} FROM readings NOT INDEXED ORDER BY seq {order}"):  # noqa: S608 - our words
+                at = row[0] if isinstance(row[0], int) else at
+                yield row
+            return
+        ends.append(at)
+    first, after = ends[0] + 1, ends[1] or highest + 1
+    for start in range(max(1, first), min(after, POSITIONS), CHUNK):
+        yield from _chunk(database, columns, start, min(start + CHUNK, after))
+
+
+def _chunk(database: sqlite3.Connection, columns: str, start: int, end: int) -> list[tuple[Any, ...]]:
+    # A single position by =, since a range also looks at the next reading, which may be the damaged one.
+    condition = "seq = ?" if end - start == 1 else "seq >= ? AND seq < ?"
+    query = f"SELECT {columns} FROM readings NOT INDEXED WHERE {condition}"  # noqa: S608 - our words
+    try:
+        return database.execute(query, (start, end)[: condition.count("?")]).fetchall()
+    except sqlite3.Error:
+        if end - start == 1:
+            return []
+    middle = (start + end) // 2
+    return _chunk(database, columns, start, middle) + _chunk(database, columns, middle, end)
+
+
+def _number(database: sqlite3.Connection, query: str) -> int:
+    with suppress(sqlite3.Error):
+        row = database.execute(query).fetchone()
+        if row and isinstance(row[0], int) and 0 < row[0] < POSITIONS:
+            return row[0]
+    return 0
+
+
+def _is_intact(row: tuple[Any, ...]) -> bool:
+    """Return whether the payload is as it was written: one of the two digests holds. Earlier releases had none."""
+    seq, thing, taken, payload, *digests = row
+    if not (isinstance(seq, int) and 0 < seq < POSITIONS and isinstance(payload, str)):
         return False
+    written = Row(seq, thing, taken, payload)
+    try:
+        if digests:
+            return digests in ([written.payload_digest, digests[1]], [digests[0], written.row_digest])
+        return isinstance(json.loads(payload), dict)
+    except (ValueError, UnicodeEncodeError):
+        return False
+
+
+def _repaired(row: Row, things: Counter[str]) -> Row:
+    """Derive thing and time from the payload, of which at least one is damaged."""
+    members = json.loads(row.payload)
+    device, taken = str(members.get("deviceId", "")), row.taken
+    with suppress(KeyError, TypeError, ValueError):
+        taken = int(datetime.fromisoformat(members["ts"]).timestamp() * 1000)
+    usual = things.most_common(1)[0][0] if things else device
+    thing = next((one for one in (row.thing, device) if one in things), usual)
+    return row._replace(thing=thing, taken=taken)
 
 
 def counters(database: sqlite3.Connection) -> dict[str, int]:
     """Return the counters; none if they cannot be read."""
     with suppress(sqlite3.Error):
         found = database.execute("SELECT replace(name, 'set_aside', 'quarantined'), value FROM counters").fetchall()
-        return {name: value for name, value in found if isinstance(value, int) and value >= 0}
+        return {name: value for name, value in found if isinstance(value, int) and 0 <= value < POSITIONS}
     return {}

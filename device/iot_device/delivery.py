@@ -26,6 +26,7 @@ PAGE = 500
 PACK_READINGS = 1000  # that the receiver accepts in one payload
 HOLD_S = (1.0, 300.0)  # back-off of publishing while the broker refuses everything
 TRIES = 8  # refusals of one reading, while others are accepted
+OTHERS_REFUSED = 0.1  # of the others, at most: a broker that refuses at random is not to blame on a reading
 NEVER = float("inf")
 REPEAT_S = 300.0  # a refusal that lasts is logged this often
 
@@ -77,6 +78,15 @@ class Lane:
         return waiting
 
 
+@dataclass
+class Stubborn:
+    """A reading that was refused for a reason that may pass, and the delivery's counts before that."""
+
+    acknowledged: int
+    refused: int
+    tries: int = 0
+
+
 @dataclass(frozen=True)
 class Pack:
     """The readings of one publish."""
@@ -125,8 +135,9 @@ class Delivery:
         self._packs: dict[int, Pack] = {}  # in flight, by the position of their first reading
         self._positions: set[int] = set()  # of all readings in flight or in the next publish
         self._suspects: set[int] = set()  # positions of readings to send alone
-        self._stubborn: dict[int, tuple[int, int]] = {}  # by position: refusals, acknowledgements before the first
+        self._stubborn: dict[int, Stubborn] = {}  # by position
         self._acknowledged = 0
+        self._refused = 0  # readings sent alone, for reasons that may pass
         self._hold_until = 0.0
         self._holds = 0
         self._logged: tuple[str, float] = ("", 0.0)
@@ -139,6 +150,10 @@ class Delivery:
     def flush(self) -> None:
         """Send what waits now, even if it is less than a pack. From any thread."""
         self._flushing = True
+
+    def rewind(self) -> None:
+        """Look for readings from the first position again. Only for the thread that pumps."""
+        self._backlog.move(0, self._fresh.position)
 
     def on_change(self, connected: bool, refusal: Refusal | None) -> None:
         """Note, from any thread, that the connection was made or lost."""
@@ -256,9 +271,11 @@ class Delivery:
         """Return whether the broker accepts others and has refused this one again and again."""
         if refusal.behaviour is not Behaviour.RETRY or not refusal.answered:
             return False
-        tries, before = self._stubborn.get(seq, (0, self._acknowledged))
-        self._stubborn[seq] = (tries + 1, before)
-        return tries + 1 >= TRIES and self._acknowledged > before
+        one = self._stubborn.setdefault(seq, Stubborn(self._acknowledged, self._refused))
+        one.tries += 1
+        self._refused += 1
+        accepted, refused = self._acknowledged - one.acknowledged, self._refused - one.refused - one.tries
+        return one.tries >= TRIES and accepted > 0 and refused <= accepted * OTHERS_REFUSED
 
     def _quarantine(self, pack: Pack, refusal: Refusal) -> None:
         [(seq, payload)] = pack.readings

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from iot_device.delivery import Delivery
 from iot_device.reading import now as now_ms
+from iot_device.reasons import Behaviour, Refusal
 from iot_device.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,15 @@ HOUSEKEEPING_S = 5.0
 FLUSH_S = 10.0  # how long waiting readings are sent after a stop
 REFRESH_S = 1.0  # another process may add a reading
 EXPIRE_S = 600.0
+REQUEUE_S = 3600.0
 SETTLE_S = 5.0
 SETTLE_COUNT = 500
 TROUBLE_S = 1.0
 REPEAT_S = 300.0  # a fault that lasts is logged this often
+
+
+def _may_pass(reason: str) -> bool:
+    return Refusal(reason.partition(" ")[0].rstrip(":")).behaviour is Behaviour.RETRY
 
 
 class Engine:
@@ -43,6 +49,7 @@ class Engine:
         self._on_end: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._settled = float("-inf")
+        self._requeued = time.monotonic()
         # A reading's age is judged by the clock at the start plus the time since: a clock that is set ahead meanwhile
         # would make fresh readings old. And not at once: a clock that starts ahead is soon corrected.
         self._expired = time.monotonic()
@@ -94,9 +101,14 @@ class Engine:
 
     def _turn(self, now: float) -> float:
         """Send, delete and expire. Returns the seconds until the next turn is due."""
-        if self.spool.refresh() or self._deadline is not None:  # `publish` has added a reading, and waits for it
-            for delivery in self.deliveries:
-                delivery.flush()
+        if now - self._requeued > REQUEUE_S:
+            self._requeued = now
+            if self.spool.requeue(_may_pass):
+                self._rewind()
+        if self.spool.refresh():  # another command has added a reading and waits for it, or requeued some
+            self._rewind()
+        if self._deadline is not None:
+            self._flush()
         due = min((delivery.pump(now) for delivery in self.deliveries), default=REFRESH_S)
         if len(self.spool.settled) >= SETTLE_COUNT or now - self._settled > SETTLE_S:
             self.spool.settle()
@@ -105,6 +117,15 @@ class Engine:
             self.spool.expire(min(now_ms(), self._clock_offset + int(now * 1000)))
             self._expired = now
         return due
+
+    def _rewind(self) -> None:
+        for delivery in self.deliveries:
+            delivery.rewind()
+        self._flush()
+
+    def _flush(self) -> None:
+        for delivery in self.deliveries:
+            delivery.flush()
 
     def _log(self, text: str) -> None:
         text_before, when = self._logged

@@ -1,9 +1,10 @@
 """A line of JSON for the outcome of each reading, to compare with what arrived.
 
-A line is written before the reading is deleted from the spool: after any crash each has a line or still waits.
+A line is on the disk before the reading is deleted from the spool: after any crash each has a line or still waits.
 """
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ class Ledger:
     """Those that were answered, each with one reading or several."""
     acknowledged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    _unsynced: bool = False
     latencies: list[float] | None = None
     """Seconds from publish to acknowledgement; None if they are not needed."""
 
@@ -39,6 +41,12 @@ class Ledger:
                 f"ledger {path} cannot be written: {error.strerror}: name a file by --ledger whose folder exists and "
                 "is writable."
             ) from error
+
+    def sync(self) -> None:
+        """Have everything that was written on the disk. Raises OSError."""
+        if self.file and self._unsynced:
+            os.fsync(self.file.fileno())
+            self._unsynced = False
 
     def record(self, payloads: Sequence[str], published: float, refusal: Refusal | None) -> None:
         """Write that a publish was acknowledged, or refused for good. Raises OSError, and then counts nothing."""
@@ -62,3 +70,4 @@ class Ledger:
             lines = [json.dumps(json.loads(payload) | outcome) + "\n" for payload in payloads]
             self.file.write("".join(lines))
             self.file.flush()
+            self._unsynced = True

@@ -19,7 +19,7 @@ RESERVED = ("deviceId", "ts", "messageId")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 DIGITS, EXPONENTS = 38, range(-130, 126)
-STRING_LENGTH = 1024  # of a string without max_length: a reading stays far below AWS's 128 KiB
+STRING_LENGTH = 256  # characters of a string without max_length, as the receiver has it
 
 
 class InvalidError(ValueError):
@@ -31,7 +31,7 @@ class Measurement:
     """One member of a reading. `attribute` is what the receiver stores it as."""
 
     name: str
-    type: str
+    type: str = "number"
     attribute: str = ""
     required: bool = False
     minimum: Decimal | None = None
@@ -50,8 +50,8 @@ class Measurement:
 
     def _check_string(self, value: Value) -> None:
         length = self.max_length or STRING_LENGTH
-        if not isinstance(value, str) or not 0 < len(value) <= length:
-            raise InvalidError(f"{self.name} {str(value)[:50]!r} must be a string of 1 to {length} characters")
+        if not isinstance(value, str) or len(value) > length:
+            raise InvalidError(f"{self.name} {str(value)[:50]!r} must be a string of at most {length} characters")
 
     def _check_number(self, value: Value) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -103,7 +103,7 @@ class Measurements(dict[str, Measurement]):
             raise InvalidError(f"it is neither a number nor JSON ({error})") from error
         if not isinstance(values, dict):
             raise InvalidError("it is neither a number nor a JSON object of measurements")
-        return self.check(values)
+        return self.check({name: value for name, value in values.items() if value is not None})
 
     def number(self, value: Decimal | float) -> dict[str, Value]:
         """Return the values of a reading that is one number: the first measurement of a number."""
@@ -137,20 +137,23 @@ def text(value: Value) -> str:
 
 def _measurement(name: str, given: Any) -> Measurement:
     known = {one.name for one in fields(Measurement)} - {"name"}
-    if not isinstance(given, Mapping) or given.get("type") not in TYPES:
-        raise InvalidError(f"{name} must have a type: one of {', '.join(TYPES)}")
+    if not isinstance(given, Mapping) or given.get("type", "number") not in TYPES:
+        raise InvalidError(f"{name} must be a mapping whose type is one of {', '.join(TYPES)}")
     if name in RESERVED or name.startswith("iot_"):
         raise InvalidError(f"{name} is reserved: choose another name")
     if unknown := sorted(given.keys() - known):
         raise InvalidError(f"{name} has {', '.join(unknown)}; it may have {', '.join(sorted(known))}")
     limits = {one: given[one] for one in ("minimum", "maximum") if given.get(one) is not None}
     for limit, value in limits.items():
-        if given["type"] not in NUMBERS or isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        if given.get("type", "number") not in NUMBERS or not is_number:
             raise InvalidError(f"{name}'s {limit} {value!r} must be a number, of a number or integer")
+    if len(limits) == 2 and limits["minimum"] > limits["maximum"]:
+        raise InvalidError(f"{name}'s minimum {limits['minimum']} is above its maximum {limits['maximum']}")
     if not isinstance(given.get("required", False), bool):
         raise InvalidError(f"{name}'s required must be true or false")
     length = given.get("max_length")
-    if length is not None and (given["type"] != "string" or type(length) is not int or length < 1):
+    if length is not None and (given.get("type") != "string" or type(length) is not int or length < 1):
         raise InvalidError(f"{name}'s max_length {length!r} must be a whole number above 0, of a string")
     return Measurement(name, **(dict(given) | {one: Decimal(str(value)) for one, value in limits.items()}))
 

@@ -1,9 +1,11 @@
 """The command publish: one reading, printed once the broker has acknowledged it."""
 
+import contextlib
 import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 from iot_device import damage, sensors
 from iot_device.connection import CONNECT_TIMEOUT_S, Connection
@@ -12,7 +14,7 @@ from iot_device.reading import Reading
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings, SettingsError
 from iot_device.spool import open_spool
-from iot_device.state import is_running
+from iot_device.state import AlreadyRunningError, Lock
 
 POLL_S = 0.2
 
@@ -26,12 +28,29 @@ def publish(settings: Settings, temperature: float | None, given: str | None) ->
               "sensor_command", file=sys.stderr)  # fmt: skip
         return 1
     reading = Reading(settings.thing, values)
-    failure = _hand_over(settings, reading) if is_running(settings.state_dir) else _publish_alone(settings, reading)
+    try:
+        with _lock(settings):  # else a publisher that starts meanwhile takes this connection over
+            failure = _publish_alone(settings, reading)
+    except AlreadyRunningError:
+        failure = _hand_over(settings, reading)
     if failure is None:
         print(reading.payload())
         return 0
     print(failure, file=sys.stderr)
     return 1
+
+
+@contextlib.contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    """Keep a publisher from starting, if this user may. Raises AlreadyRunningError."""
+    lock = None
+    with contextlib.suppress(OSError):
+        lock = Lock(settings.state_dir)
+    try:
+        yield
+    finally:
+        if lock:
+            lock.release()
 
 
 def _values(settings: Settings, temperature: float | None, given: str | None) -> dict[str, Value]:
@@ -53,11 +72,14 @@ def _hand_over(settings: Settings, reading: Reading) -> str | None:
     """
     spool = open_spool(settings, owner=False)
     try:
+        before = spool.counters()
         spool.take(settings.thing, [reading])
         seq, until = spool.last, time.monotonic() + CONNECT_TIMEOUT_S
         while spool.waits(seq) and time.monotonic() < until:
             time.sleep(POLL_S)
         reason, waits = spool.why_quarantined(seq), spool.waits(seq)
+        if not (waits or reason) and spool.counters()["acknowledged"] == before["acknowledged"]:
+            return "dropped, since too many readings wait: raise spool_max_readings"
     except sqlite3.Error as error:
         return f"the spool {spool.path} of the running publisher fails ({error}): {damage.fix(error)}"
     finally:

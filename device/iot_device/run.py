@@ -7,8 +7,8 @@ import threading
 import time
 from pathlib import Path
 
-from iot_device import certificate, sensors, systemd
-from iot_device.engine import FLUSH_S, HOUSEKEEPING_S
+from iot_device import certificate, damage, sensors, systemd
+from iot_device.engine import FLUSH_S, HOUSEKEEPING_S, REPEAT_S
 from iot_device.ledger import Ledger
 from iot_device.reading import Reading
 from iot_device.sensors import Sensor
@@ -29,9 +29,11 @@ class Device:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         """Raise SettingsError for invalid settings, or where another publisher uses the state folder."""
         self.settings = settings
-        self.sensor: Sensor = sensors.make(settings)
+        self._stop = threading.Event()
+        self.sensor: Sensor = sensors.make(settings, self._is_stopping)
         self.lost = 0
         """Readings that could not be stored."""
+        self._logged = ("", 0.0)
         self._watchdog = systemd.watchdog_seconds()
         try:
             self._lock = Lock(state_folder(settings))
@@ -49,6 +51,7 @@ class Device:
 
     def run(self, stop: threading.Event) -> None:
         """Take a reading at each interval until `stop` is set or the engine fails; then send what waits."""
+        self._stop = stop
         self.engine.start(stop.set)
         with self.wiring:
             systemd.notify("READY=1")
@@ -75,9 +78,21 @@ class Device:
         try:
             self.spool.take(self.settings.thing, [reading])
         except sqlite3.Error as error:
-            self.lost += 1
-            log.error("dropped reading %s: it could not be stored: %s", reading.message, error)  # noqa: TRY400 - no traceback: the disk failed
+            if damage.may_pass(error) and self.spool.hold(self.settings.thing, [reading]):
+                self._log_trouble(f"the spool takes no reading ({error}), they wait in memory: {damage.fix(error)}")
+            else:
+                self.lost += 1
+                log.error("dropped reading %s: it could not be stored: %s", reading.message, error)  # noqa: TRY400 - no traceback: the disk failed
         self.engine.wake()
+
+    def _is_stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def _log_trouble(self, text: str) -> None:
+        before, when = self._logged
+        if text != before or time.monotonic() - when > REPEAT_S:
+            self._logged = (text, time.monotonic())
+            log.error("%s", text)
 
     def _keep_house(self) -> None:
         overdue = time.monotonic() - self._due - self.settings.sensor_timeout
@@ -102,6 +117,7 @@ class Device:
             refusal_name=refusal.name if refusal else "",
             last_acknowledged=self.delivery.last_acknowledged,
             rate=self.delivery.pace.rate if self.settings.rate_limit else 0.0,
+            taken_over=self.connection.taken_over,
         )
         try:
             state.write(self.settings.state_dir)

@@ -1,11 +1,17 @@
 """Where readings come from."""
 
+import contextlib
 import itertools
+import os
 import random
+import selectors
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from iot_device.measurements import Measurement, Measurements, Value
 from iot_device.settings import Settings, SettingsError
@@ -15,6 +21,8 @@ Sensor = Callable[[], dict[str, Value]]
 
 ROOM = (Decimal(11), Decimal(31))  # degrees Celsius, for a simulated measurement without limits
 RAMP = (Decimal(20), Decimal(60))
+OUTPUT_BYTES = 65_536  # that a command may print
+POLL_S = 0.1
 STATES = ("idle", "running", "fault")
 
 
@@ -92,34 +100,73 @@ def cpu(path: Path, measurements: Measurements) -> Sensor:
     return read
 
 
-def command(line: str, timeout: float, measurements: Measurements) -> Sensor:
+def command(
+    line: str, timeout: float, measurements: Measurements, is_stopping: Callable[[], bool] = lambda: False
+) -> Sensor:
     """Return a sensor that runs a shell command, which may take `timeout` seconds.
 
     It prints one number, or a JSON object of measurements.
     """
 
     def read() -> dict[str, Value]:
+        status, out, err = _run(line, timeout, is_stopping)
+        output = (err.strip() or out.strip())[-200:]
+        if status:
+            raise OSError(f"{line!r} ended with status {status} and printed {output!r}")
         try:
-            done = subprocess.run(
-                ["/bin/sh", "-c", line],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout,
-                check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise OSError(f"{line!r} did not end within {timeout:g} s") from error
-        output = (done.stderr.strip() or done.stdout.strip())[-200:]
-        if done.returncode:
-            raise OSError(f"{line!r} ended with status {done.returncode} and printed {output!r}")
-        try:
-            return measurements.parse(done.stdout)
+            return measurements.parse(out)
         except ValueError as error:
             raise OSError(f"{line!r} gave no number and no measurements but {output!r}: {error}") from error
 
     return read
 
 
-def make(settings: Settings) -> Sensor:
-    """Return the sensor that the settings name. Raises SettingsError."""
+def _run(line: str, timeout: float, is_stopping: Callable[[], bool]) -> tuple[int, str, str]:
+    """Return status, output and errors of a shell command. Raises OSError if it takes too long or prints too much.
+
+    It runs in a session of its own, and everything that it started is killed at the end.
+    """
+    until = time.monotonic() + timeout
+    with (
+        subprocess.Popen(
+            ["/bin/sh", "-c", line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, bufsize=0,
+        ) as process,
+        selectors.DefaultSelector() as selector,
+    ):  # fmt: skip
+        try:
+            printed: dict[Any, bytes] = {process.stdout: b"", process.stderr: b""}
+            for stream in printed:
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream, selectors.EVENT_READ)
+            while selector.get_map():
+                ended = process.poll() is not None
+                ready = selector.select(0 if ended else POLL_S)
+                for key, _ in ready:
+                    data = os.read(key.fd, 65536)
+                    printed[key.fileobj] += data
+                    if not data:
+                        selector.unregister(key.fileobj)
+                if max(map(len, printed.values())) > OUTPUT_BYTES:
+                    raise OSError(f"{line!r} printed more than {OUTPUT_BYTES} bytes")
+                if ended and not ready:  # what it left running may hold the pipes open
+                    break
+                if time.monotonic() > until:
+                    raise OSError(f"{line!r} did not end within {timeout:g} s")
+                if is_stopping():
+                    raise OSError(f"{line!r} was stopped")
+            status = process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise OSError(f"{line!r} did not end within {timeout:g} s") from error
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        out, err = (text.decode(errors="replace") for text in printed.values())
+    return status, out, err
+
+
+def make(settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> Sensor:
+    """Return the sensor that the settings name; a command is killed once `is_stopping`. Raises SettingsError."""
     if settings.sensor == "cpu":
         return cpu(settings.sensor_path, settings.measurements)
     if settings.sensor == "command":
@@ -127,5 +174,5 @@ def make(settings: Settings) -> Sensor:
             raise SettingsError(
                 "sensor command needs sensor_command: a command that prints a number, or a JSON object of measurements."
             )
-        return command(settings.sensor_command, settings.sensor_timeout, settings.measurements)
+        return command(settings.sensor_command, settings.sensor_timeout, settings.measurements, is_stopping)
     return simulated(settings.measurements)

@@ -10,29 +10,34 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from iot_device import damage
+from iot_device.damage import DamageError, Row
 from iot_device.reading import Reading
 from iot_device.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS readings (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS readings_of_thing ON readings (thing);
-CREATE TABLE IF NOT EXISTS quarantine (
-    seq INTEGER PRIMARY KEY, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
+SCHEMA = {
+    # The digests come first: whatever damage leaves of the payload, they can be read.
+    "readings": "CREATE TABLE readings (seq INTEGER PRIMARY KEY AUTOINCREMENT, payload_digest INTEGER NOT NULL,"
+    " row_digest INTEGER NOT NULL, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL)",
+    "quarantine": "CREATE TABLE quarantine (seq INTEGER PRIMARY KEY, thing TEXT NOT NULL, taken INTEGER NOT NULL,"
+    " payload TEXT NOT NULL, reason TEXT NOT NULL)",
+    "counters": "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+}
+FORMER = """CREATE TABLE readings (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL)"""
 GONE = ("acknowledged", "dropped_count", "dropped_age", "dropped_torn", "quarantined")
 COUNTERS = ("taken", *GONE, "torn")
 PLAUSIBLE_MS = 1_735_689_600_000  # 2025: earlier times come from a clock that was never set, and give no age
 DROP_SHARE = 100  # a full spool drops a hundredth at once, so that not every further reading logs a line
 QUARANTINE_LIMIT = 1000
+HELD_LIMIT = 10_000  # readings in memory, about 4 MB
 DAY_MS = 86_400_000
 
 
@@ -40,11 +45,34 @@ class SpoolError(OSError):
     """The spool cannot be used; the message names the fix."""
 
 
+class _FormerSchemaError(DamageError):
+    """The file was made by a release before 2.0."""
+
+
 class Waiting(NamedTuple):
     """A reading that waits, by its position in the queue."""
 
     seq: int
     payload: str
+
+
+def _verified(row: tuple[Any, ...]) -> Row:
+    """Return a row of table readings. Raises DamageError if it is not as it was written."""
+    seq, thing, taken, payload, payload_digest, row_digest = row
+    written = Row(seq, thing, taken, payload)
+    if (written.payload_digest, written.row_digest) != (payload_digest, row_digest):
+        raise DamageError(f"reading {seq} is not as it was written")
+    return written
+
+
+class Quarantined(NamedTuple):
+    """A reading that the broker refused for good, and why; `taken` is in ms."""
+
+    seq: int
+    thing: str
+    taken: int
+    payload: str
+    reason: str
 
 
 class Spool:
@@ -64,6 +92,10 @@ class Spool:
         """How many readings wait, including those acknowledged and not deleted yet."""
         self.settled: set[int] = set()
         """Positions that were acknowledged and not deleted yet."""
+        self._held: dict[int, Row] = {}  # by position
+        self._owed: Counter[str] = Counter()  # counted while the disk took nothing
+        self.on_delete: Callable[[], None] = lambda: None
+        """Called before acknowledged readings are deleted; they stay where it raises OSError."""
         self._owner = owner
         self._lock = threading.RLock()
         self._version = 0
@@ -75,7 +107,11 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         database = None
         try:
+            if self._owner and damage.is_log_alone(self.path):
+                raise DamageError(f"{self.path.name} is missing or empty beside its log")
             database = self._connect()
+            if self._owner:
+                self._check(database)
             self._look(database)
         except sqlite3.Error as error:
             if database:
@@ -85,39 +121,88 @@ class Spool:
             return self._start_anew(error)
         return database
 
+    def _check(self, database: sqlite3.Connection) -> None:
+        """Look for damage that later operations may miss. Raises sqlite3.Error.
+
+        It reads the whole file: 500,000 readings take a few seconds.
+        """
+        [problem] = database.execute("PRAGMA integrity_check(1)").fetchone()
+        if problem != "ok":
+            raise DamageError(problem)
+        found = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+        if found.get("readings") == FORMER:
+            raise _FormerSchemaError("its schema is of a release before 2.0")
+        if any(found.get(name) != sql for name, sql in SCHEMA.items()):
+            raise DamageError("its schema is not as it was written")
+        count, waiting = dict(database.execute("SELECT name, value FROM counters").fetchall()), 0
+        for row in database.execute(f"SELECT {damage.COLUMNS} FROM readings"):  # noqa: S608 - a constant
+            _verified(row)
+            waiting += 1
+        if count.keys() != set(COUNTERS) or count["taken"] != waiting + sum(count[name] for name in GONE):
+            raise DamageError("its counters do not add up")
+
     def _start_anew(self, error: sqlite3.Error) -> sqlite3.Connection:
         """Move the damaged file away, and return a new one with what can be read of it."""
         damaged = damage.move_away(self.path)
+        is_upgrade = isinstance(error, _FormerSchemaError)
+        database = None
         try:
-            database = self._connect(self.last)
+            database = self._connect()
+            if is_upgrade:
+                self._save(damaged, database, is_upgrade=True)
         except sqlite3.Error:
+            if database:
+                database.close()
             damage.move_back(damaged, self.path)
             raise
-        log.error("the spool is damaged (%s): moved it to %s and made a new one; the disk may fail", error, damaged)
-        try:
-            self._save(damaged, database)
-        except sqlite3.Error as other:
-            log.error("saved no reading of it (%s): %s", other, damage.fix(other))  # noqa: TRY400 - no traceback: the disk failed
+        if is_upgrade:
+            damage.remove(damaged)
+        else:
+            log.error("the spool is damaged (%s): moved it to %s and made a new one; the disk may fail", error, damaged)
+            try:
+                self._salvage(damaged, database)
+            except (sqlite3.Error, OSError) as other:
+                log.error("saved no reading of it (%s): %s", other, damage.fix(other))  # noqa: TRY400 - no traceback: the disk failed
+                # so that no position is used twice
+                database.execute("INSERT INTO sqlite_sequence VALUES ('readings', ?)", (self.last,))
+                database.execute("UPDATE counters SET value = 1 WHERE name = 'torn'")
         self._look(database)
         return database
 
-    def _save(self, damaged: Path, database: sqlite3.Connection) -> None:
-        with contextlib.closing(sqlite3.connect(damaged)) as old, database:
-            database.execute("BEGIN IMMEDIATE")
-            database.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?)", damage.readings(old))
-            [saved] = database.execute("SELECT count(*) FROM readings").fetchone()
-            count = dict.fromkeys(COUNTERS, 0) | damage.counters(old)
-            lost = max(0, count["taken"] - saved - sum(count[name] for name in GONE))
-            count["dropped_torn"] += lost
-            count["taken"] = saved + sum(count[name] for name in GONE)
-            count["torn"] += 1
-            database.executemany(
-                "UPDATE counters SET value = ? WHERE name = ?", [(count[name], name) for name in COUNTERS]
-            )
+    def _salvage(self, damaged: Path, database: sqlite3.Connection) -> None:
+        if damage.is_log_alone(damaged):
+            damage.rebuild(damaged)
+        with contextlib.suppress(sqlite3.Error):
+            damage.repair_schema(damaged, SCHEMA)
+        saved, lost = self._save(damaged, database)
         log.error("saved %d readings of it; dropped %d that cannot be read", saved, lost)
 
-    def _connect(self, last: int = 0) -> sqlite3.Connection:
-        """Open the file, or make it with positions after `last`: none is used twice."""
+    def _save(self, damaged: Path, database: sqlite3.Connection, is_upgrade: bool = False) -> tuple[int, int]:
+        """Copy readings and counters to a new file. Returns how many readings were saved and lost."""
+        with contextlib.closing(sqlite3.connect(damaged)) as old, database:
+            old.text_factory = lambda data: data.decode(errors="replace")  # the digests find what that changes
+            database.execute("BEGIN IMMEDIATE")
+            damage.copy_readings(old, database, self.last)
+            damage.copy_quarantine(old, database)
+            saved, highest = database.execute("SELECT count(*), coalesce(max(seq), 0) FROM readings").fetchone()
+            last = max(highest, self.last or damage.last_position(old, highest))
+            found = damage.counters(old)
+            count = {name: found.get(name, 0) for name in COUNTERS} | {"taken": last}
+            excess = saved + sum(count[name] for name in GONE) - last
+            if excess > 0 or "acknowledged" not in found:  # a damaged counter: the rest was acknowledged
+                largest = max(GONE, key=count.__getitem__) if excess > 0 else "acknowledged"
+                count[largest] = max(0, count[largest] - excess)
+            lost = max(0, last - saved - sum(count[name] for name in GONE))
+            count["dropped_torn"] += lost
+            count["torn"] += not is_upgrade
+            rows = [(count[name], name) for name in COUNTERS]
+            database.executemany("UPDATE counters SET value = ? WHERE name = ?", rows)
+            database.execute("DELETE FROM sqlite_sequence")
+            database.execute("INSERT INTO sqlite_sequence VALUES ('readings', ?)", (last,))
+        return saved, lost
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file, or make it."""
         fresh = not self.path.exists()
         database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
@@ -125,11 +210,12 @@ class Spool:
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA cache_size = -1024")
             database.execute(f"PRAGMA journal_size_limit = {4 << 20}")
-            self._migrate(database)
-            database.executescript(SCHEMA)
-            database.executemany("INSERT OR IGNORE INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
-            if last:
-                database.execute("INSERT INTO sqlite_sequence VALUES ('readings', ?)", (last,))
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    for statement in SCHEMA.values():
+                        database.execute(statement)
+                    database.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
         except sqlite3.Error:
             database.close()
             raise
@@ -139,29 +225,22 @@ class Spool:
             os.close(folder)
         return database
 
-    def _migrate(self, database: sqlite3.Connection) -> None:
-        """Rename what releases before 2.0 called otherwise."""
-        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'aside'").fetchone():
-            database.executescript(
-                "BEGIN IMMEDIATE; ALTER TABLE aside RENAME TO quarantine;"
-                " UPDATE counters SET name = 'quarantined' WHERE name = 'set_aside'; COMMIT;"
-            )
-
     def refresh(self) -> bool:
-        """Look for readings that another process has added. Returns whether there are any."""
+        """Look for readings that another process has added or requeued. Returns whether there are any."""
         with self._guarded():
             [version] = self._database.execute("PRAGMA data_version").fetchone()
             if version == self._version:
                 return False
-            before = self.last
+            before, waited = self.last, self.waiting
             self._look(self._database)
-            return self.last > before
+            return self.last > before or self.waiting > waited
 
     def _look(self, database: sqlite3.Connection) -> None:
         [self._version] = database.execute("PRAGMA data_version").fetchone()
-        [self.waiting] = database.execute("SELECT count(*) FROM readings").fetchone()
+        [waiting] = database.execute("SELECT count(*) FROM readings").fetchone()
+        self.waiting = waiting + len(self._held)
         row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
-        self.last = row[0] if row else 0
+        self.last = max(self.last, row[0] if row else 0)
 
     def take(self, thing: str, readings: Sequence[Reading]) -> None:
         """Store readings that `thing` publishes, in one commit; once this returns, a power cut loses none.
@@ -181,10 +260,10 @@ class Spool:
 
     def _store(self, rows: Sequence[tuple[str, int, str]]) -> None:
         with self._writing():
-            self._database.executemany("INSERT INTO readings (thing, taken, payload) VALUES (?, ?, ?)", rows)
-            self._count("taken", len(rows))
+            last = max(self.last, self._last_stored())
+            self._insert([Row(last + number, *row) for number, row in enumerate(rows, 1)])
             self._delete_settled()
-            [self.last] = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
+            self.last = last + len(rows)
             self.waiting += len(rows)
             excess = self.waiting - self.limit
             if excess > 0:
@@ -198,30 +277,55 @@ class Spool:
         """
         with self._guarded():
             while True:
-                rows = self._database.execute(
-                    "SELECT seq, payload FROM readings WHERE thing = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+                found = self._database.execute(
+                    f"SELECT {damage.COLUMNS} FROM readings WHERE thing = ? AND seq > ? AND seq <= ?"  # noqa: S608 - a constant
+                    " ORDER BY seq LIMIT ?",
                     (thing, after, upto, limit),
-                ).fetchall()
-                waiting = [Waiting(*row) for row in rows if row[0] not in self.settled]
+                )
+                rows = [_verified(row) for row in found]
+                rows += [row for row in self._held.values() if row.thing == thing and after < row.seq <= upto]
+                rows = sorted(rows)[:limit]
+                waiting = [Waiting(row.seq, row.payload) for row in rows if row.seq not in self.settled]
                 if waiting or not rows:
                     return waiting
-                after = rows[-1][0]
+                after = rows[-1].seq
 
     def acknowledge(self, seqs: Iterable[int]) -> None:
         """Note that the broker has acknowledged these; the next commit deletes them."""
         with self._lock:
-            self.settled.update(seqs)
+            for seq in seqs:
+                if self._held.pop(seq, None):
+                    self.waiting -= 1
+                    self._owed += Counter(taken=1, acknowledged=1)
+                else:
+                    self.settled.add(seq)
+
+    def hold(self, thing: str, readings: Sequence[Reading]) -> bool:
+        """Keep readings in memory, while the disk takes none; they can be sent, and are stored once it does.
+
+        Returns whether there was room.
+        """
+        with self._lock:
+            if len(self._held) + len(readings) > HELD_LIMIT:
+                return False
+            for reading in readings:
+                self.last += 1
+                self._held[self.last] = Row(self.last, thing, reading.taken, reading.payload())
+            self.waiting += len(readings)
+            return True
 
     def settle(self) -> None:
         """Delete acknowledged readings. Raises sqlite3.Error."""
         with self._lock:
-            if self.settled:
+            if self.settled or self._held or self._owed:
                 with self._writing():
+                    self._insert([])
                     self._delete_settled()
 
     def quarantine(self, seq: int, reason: str) -> None:
         """Keep a reading that the broker will never accept apart from the others. Raises sqlite3.Error."""
         with self._writing():
+            self._insert([])
             self._database.execute(
                 "INSERT OR IGNORE INTO quarantine SELECT seq, thing, taken, payload, ? FROM readings WHERE seq = ?",
                 (reason, seq),
@@ -233,6 +337,27 @@ class Spool:
                 "DELETE FROM quarantine WHERE seq NOT IN (SELECT seq FROM quarantine ORDER BY seq DESC LIMIT ?)",
                 (QUARANTINE_LIMIT,),
             )
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return the quarantined readings that are kept, the oldest first."""
+        with self._guarded():
+            rows = self._database.execute("SELECT seq, thing, taken, payload, reason FROM quarantine ORDER BY seq")
+            return [Quarantined(*row) for row in rows]
+
+    def requeue(self, choose: Callable[[str], bool] = lambda reason: True) -> int:
+        """Return quarantined readings to their positions, those whose reason is chosen. Raises sqlite3.Error.
+
+        Returns their number.
+        """
+        chosen = [one for one in self.quarantined() if choose(one.reason)]
+        if chosen:
+            with self._writing():
+                rows = [damage.stored(Row(*one[:4])) for one in chosen]
+                gone = self._database.executemany(damage.INSERT, rows).rowcount
+                self._database.executemany("DELETE FROM quarantine WHERE seq = ?", [(one.seq,) for one in chosen])
+                self._count("quarantined", -gone)
+                self.waiting += gone
+        return len(chosen)
 
     def expire(self, now: int) -> int:
         """Drop readings older than the limit; `now` in ms. Returns their number. Raises sqlite3.Error."""
@@ -248,7 +373,7 @@ class Spool:
         """Return when the first waiting reading was taken, in ms; None if none waits."""
         with self._guarded():
             row = self._database.execute("SELECT taken FROM readings ORDER BY seq LIMIT 1").fetchone()
-            return row[0] if row else None
+            return row[0] if row else next((row.taken for row in self._held.values()), None)
 
     def counters(self) -> dict[str, int]:
         """Return the totals since the spool was made: taken = waiting + acknowledged + dropped_* + quarantined.
@@ -256,12 +381,16 @@ class Spool:
         `torn` counts the damaged files that were replaced.
         """
         with self._guarded():
-            return dict(self._database.execute("SELECT name, value FROM counters").fetchall())
+            count = Counter(dict(self._database.execute("SELECT name, value FROM counters").fetchall()))
+            count.update(self._owed)
+            count["taken"] += len(self._held)
+            return dict(count)
 
     def waits(self, seq: int) -> bool:
         """Return whether a reading still waits."""
         with self._guarded():
-            return self._database.execute("SELECT 1 FROM readings WHERE seq = ?", (seq,)).fetchone() is not None
+            found = self._database.execute("SELECT 1 FROM readings WHERE seq = ?", (seq,)).fetchone()
+            return seq in self._held or found is not None
 
     def why_quarantined(self, seq: int) -> str | None:
         """Return why a reading was quarantined; None if it was not."""
@@ -275,6 +404,8 @@ class Spool:
             self.settle()
         except sqlite3.Error as error:
             log.warning("the last acknowledged readings will be sent once more, under the same ids: %s", error)
+            if self._held:
+                log.error("dropped %d readings that were only in memory", len(self._held))  # noqa: TRY400 - no traceback: the disk failed
         with self._lock:
             self._database.close()
 
@@ -299,16 +430,34 @@ class Spool:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         with self._guarded():
-            waiting, settled = self.waiting, set(self.settled)
+            waiting, settled, held, owed = self.waiting, set(self.settled), dict(self._held), Counter(self._owed)
             try:
                 with self._database:
                     self._database.execute("BEGIN IMMEDIATE")
                     yield
             except sqlite3.Error:
-                self.waiting, self.settled = waiting, settled
+                self.waiting, self.settled, self._held, self._owed = waiting, settled, held, owed
                 raise
 
+    def _last_stored(self) -> int:
+        row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
+        return int(row[0]) if row else 0
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        """Insert rows, and those held in memory with what was counted meanwhile."""
+        rows = [*self._held.values(), *rows]
+        self._database.executemany(damage.INSERT, map(damage.stored, rows))
+        self._count("taken", len(rows))
+        for name, number in self._owed.items():
+            self._count(name, number)
+        self._held, self._owed = {}, Counter()
+
     def _delete_settled(self) -> None:
+        try:
+            self.on_delete()
+        except OSError as error:  # they stay until it works
+            log.warning("acknowledged readings are kept, since the ledger cannot be written: %s", error)
+            return
         gone = self._database.executemany(
             "DELETE FROM readings WHERE seq = ?", [(seq,) for seq in self.settled]
         ).rowcount

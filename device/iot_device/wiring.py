@@ -52,6 +52,7 @@ def wire(
 
     `housekeeping` is called in the engine's thread every so many seconds. Raises SettingsError.
     """
+    spool.on_delete = ledger.sync
     work = threading.Event()
     deliveries, connections = [], []
     for settings in identities:

@@ -63,6 +63,15 @@ def test_a_reading_that_is_never_accepted_is_quarantined(
     status, out = ask("status", *flags(settings))
     assert status == 1
     assert "1 readings were quarantined" in out.replace("\n", " ")
+    assert "iot-device quarantine --requeue" in " ".join(out.split())
+    _, out = ask("quarantine", *flags(settings))
+    assert '"temp":99.5' in out
+    scripted.on_publish = lambda message: 0
+    with running(settings, Ledger.at(tmp_path / "ledger", append=True)):
+        scripted.arrived.clear()
+        assert ask("quarantine", *flags(settings), "--requeue")[0] == 0
+        until(lambda: any(one.message["temp"] == 99.5 for one in scripted.arrived))
+    assert "0 readings are quarantined" in ask("quarantine", *flags(settings))[1]
 
 
 def test_not_authorized_is_reported_and_keeps_the_readings_until_it_is_fixed(

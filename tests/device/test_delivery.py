@@ -1,6 +1,7 @@
 """What is sent when, and what follows from each answer, without a network."""
 
 import json
+import random
 import sqlite3
 import time
 from collections.abc import Callable
@@ -461,3 +462,35 @@ def test_a_ledger_that_fails_in_a_pack_counts_and_writes_each_reading_once(
     assert bench.ledger.acknowledged == 3
     assert len((tmp_path / "ledger").read_text().splitlines()) == 3
     assert bench.waiting() == []
+
+
+def test_a_broker_that_refuses_at_random_has_nothing_quarantined(tmp_path: Path) -> None:
+    bench, rng = Packs(tmp_path, window=20), random.Random(1)  # noqa: S311 - the same refusals every time
+    bench.take(*range(300))
+    bench.connect()
+    for _ in range(4000):
+        bench.send(lambda _: UNSPECIFIED if rng.random() < 0.7 else None)
+        if not bench.waiting():
+            break
+    assert bench.waiting() == []
+    assert bench.spool.counters()["quarantined"] == 0
+    assert bench.ledger.acknowledged == 300
+
+
+def test_requeued_readings_are_sent_from_their_positions(bench: Bench) -> None:
+    bench.take(1, 2, 3)
+    bench.connect()
+    bench.pump()
+    bench.sent.pop(1)[1](TOO_LARGE)
+    bench.answer()
+    bench.pump()
+    assert [one.seq for one in bench.spool.quarantined()] == [2]
+    assert bench.spool.requeue(lambda reason: "QUOTA" in reason) == 0
+    assert bench.spool.requeue() == 1
+    bench.delivery.rewind()
+    assert bench.pump() == [2]
+    bench.answer()
+    bench.pump()
+    assert bench.waiting() == []
+    count = bench.spool.counters()
+    assert (count["quarantined"], count["acknowledged"], count["taken"]) == (0, 3, 3)

@@ -182,3 +182,21 @@ def test_a_clock_that_is_set_ahead_expires_nothing(tmp_path: Path, monkeypatch: 
     engine._turn(time.monotonic() + EXPIRE_S + 1)
     assert [json.loads(row.payload)["temp"] for row in spool.fetch("a", 0, spool.last, 9)] == [2.0]
     spool.close()
+
+
+def test_a_full_disk_does_not_stop_a_connected_device(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(scripted_settings(interval=0.05)) as device:
+        until(lambda: device.delivery.ledger.acknowledged > 3)
+        with device.spool._lock:
+            device.spool._database.execute("PRAGMA query_only = 1")  # SQLITE_READONLY, as on a full or read-only disk
+        arrived = len(scripted.ids)
+        until(lambda: len(scripted.ids) > arrived + 20)
+        assert device.lost == 0
+        assert caplog.text.count("they wait in memory") == 1, "logged once, not with each reading"
+        assert "remount" in caplog.text
+        device.spool._database.execute("PRAGMA query_only = 0")
+        until(lambda: not device.spool._held and device.spool.counters()["taken"] > arrived + 20)
+    count = device.delivery.ledger.acknowledged
+    assert count == len(scripted.ids)

@@ -259,9 +259,9 @@ def test_the_damaged_file_stays_if_no_new_one_can_be_made(
     (tmp_path / "spool.db").write_bytes(b"torn by a failing disk" * 1000)
     connect = Spool._connect
 
-    def fail(self: Spool, last: int = 0) -> sqlite3.Connection:
+    def fail(self: Spool) -> sqlite3.Connection:
         if self.path.exists():
-            return connect(self, last)
+            return connect(self)
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(Spool, "_connect", fail)
