@@ -56,6 +56,8 @@ class Connection:
         """When the connection was made or lost, in seconds since 1970."""
         self.refusal: Refusal | None = None
         """Why there is no connection."""
+        self.taken_over = 0.0
+        """When another client last took this one's place, in seconds since 1970."""
         self._on_change = on_change or (lambda connected, refusal: None)
         self._state = threading.Condition()
         self._stopped = threading.Event()
@@ -183,6 +185,8 @@ class Connection:
     def _on_disconnected(self, data: Any) -> None:
         packet = data.disconnect_packet
         refusal = _by_code(packet) if packet else _by_error(data.exception)
+        if refusal.name == "SESSION_TAKEN_OVER":
+            self.taken_over = time.time()
         requested = refusal.name == "AWS_ERROR_MQTT5_USER_REQUESTED_STOP"
         self._log(logging.INFO if requested else logging.WARNING, f"disconnected: {refusal}")
         self._change(False, refusal)

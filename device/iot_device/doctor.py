@@ -1,9 +1,12 @@
 """The command doctor: checks all that a reading needs on its way to the broker, and names each fault's fix."""
 
+import contextlib
+import os
 import shutil
 import socket
 import ssl
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,11 +40,13 @@ def doctor(config: Path | None, flags: Mapping[str, Any], as_json: bool) -> int:
 
 def check(settings: Settings) -> Iterator[Finding]:
     """Check one thing after the other, in the order in which they are needed."""
-    yield key(settings)
+    identity = key(settings)
+    yield identity
     yield status.validity(settings)
     yield status.time_of(settings)
     yield sensor(settings)
     yield disk(settings)
+    yield from owners(settings)
     yield from status.backlog(settings)
     running = is_running(settings.state_dir)
     if running:
@@ -50,7 +55,7 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield from network
     if running:
         yield status.connection(settings)
-    elif network[-1].verdict == "ok":
+    elif network[-1].verdict == identity.verdict == "ok":
         yield connect(settings)
 
 
@@ -59,11 +64,20 @@ def key(settings: Settings) -> Finding:
     path = settings.key
     try:
         mode = path.stat().st_mode
-        path.read_bytes()
+        content = path.read_bytes()
+        marked = [one for one in (settings.certificate, path, settings.ca) if one.read_bytes().startswith(BOM_UTF8)]
     except OSError as error:
-        return Finding("key", "fault", f"{path} cannot be read: {error.strerror}", AS_OWNER)
+        return Finding("key", "fault", f"{error.filename} cannot be read: {error.strerror}", AS_OWNER)
+    if marked:
+        files = " ".join(map(str, marked))
+        fix = f"sed -i '1s/^\\xef\\xbb\\xbf//' {files}"
+        return Finding("key", "fault", f"{files} begins with a byte order mark", fix)
+    if b"ENCRYPTED" in content:
+        text = f"{path} is encrypted, and the publisher has no passphrase"
+        fix = f"decrypt it: openssl pkey -in {path} -out {path}.new && mv {path}.new {path}"
+        return Finding("key", "fault", text, fix)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(settings.certificate, path)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(settings.certificate, path, password="")
     except (ssl.SSLError, OSError) as error:
         text = f"{path} is not the key of {settings.certificate}, or one of them is no PEM: {error}"
         return Finding("key", "fault", text, "restore both as they were issued, together")
@@ -90,10 +104,27 @@ def disk(settings: Settings) -> Finding:
         usage = shutil.disk_usage(folder)
     except OSError as error:
         return Finding("disk", "fault", f"{folder} is not accessible: {error.strerror}", AS_OWNER)
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        fix = "find out why (dmesg), then mount -o remount,rw"
+        return Finding("disk", "fault", f"{folder} is on a read-only file system", fix)
     text = f"{usage.free >> 20:,} MiB free for {settings.state_dir}"
     if usage.free < DISK_BYTES:
         return Finding("disk", "fault", text, "make room, or set state_dir to a disk that has it")
     return Finding("disk", "ok", text)
+
+
+def owners(settings: Settings) -> list[Finding]:
+    """Check that the files of the spool belong to the folder's owner: one of root's keeps the service from writing."""
+    folder = settings.state_dir
+    try:
+        owner = folder.stat()
+        foreign = [one for one in sorted(folder.iterdir()) if one.stat().st_uid != owner.st_uid]
+    except OSError:  # disk and backlog report it
+        return []
+    if not foreign:
+        return []
+    text = f"{', '.join(one.name for one in foreign)} in {folder} does not belong to the folder's owner"
+    return [Finding("owner", "fault", text, f"chown -R {owner.st_uid}:{owner.st_gid} {folder}")]
 
 
 def reach(settings: Settings) -> Iterator[Finding]:
@@ -119,7 +150,8 @@ def reach(settings: Settings) -> Iterator[Finding]:
         yield Finding("network", "ok", f"{where} answers")
         try:
             context = ssl.create_default_context(cafile=str(settings.ca))
-            context.load_cert_chain(settings.certificate, settings.key)
+            with contextlib.suppress(ssl.SSLError):  # reported with the key; a password, so that nothing prompts for it
+                context.load_cert_chain(settings.certificate, settings.key, password="")
             with context.wrap_socket(link, server_hostname=settings.endpoint) as secured:
                 yield Finding("broker", "ok", f"its certificate is trusted ({secured.version()})")
         except ssl.SSLCertVerificationError as error:
@@ -138,7 +170,9 @@ def connect(settings: Settings) -> Finding:
     try:
         with Connection(settings) as connection:
             connection.wait_connected(CONNECT_TIMEOUT_S)
-    except (NotConnectedError, SettingsError) as error:
+    except SettingsError as error:
+        return Finding("connection", "fault", str(error), "check certificate, key and ca")
+    except NotConnectedError as error:
         refusal = connection.refusal
         if refusal is None or not refusal.lasting:
             return Finding("connection", "fault", str(error), "try again; the broker's log may say more")

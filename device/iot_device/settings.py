@@ -178,7 +178,7 @@ def _is_file(name: str, path: Path) -> bool:
 def read_file(path: Path) -> dict[str, Any]:
     """Return a settings file's content, its relative paths resolved. Raises SettingsError."""
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin a file with a byte order mark
     except OSError as error:
         fix = f": {AS_OWNER}" if isinstance(error, PermissionError) else ""
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}{fix}.") from error

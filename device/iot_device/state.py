@@ -27,6 +27,8 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         """Raise AlreadyRunningError if another holds it; OSError if the folder cannot be used."""
         self._file: IO[str] = (folder / "lock").open("a+")
+        if os.geteuid() == 0:  # the service must be able to open it later
+            os.fchown(self._file.fileno(), folder.stat().st_uid, folder.stat().st_gid)
         until = time.monotonic() + LOCK_WAIT_S
         while True:
             try:
@@ -73,6 +75,8 @@ class State:
     last_acknowledged: float | None
     rate: float
     """Most publishes a second at the moment; 0 for no limit."""
+    taken_over: float = 0.0
+    """When another client last connected under this name; 0 for never."""
 
     def write(self, folder: Path) -> None:
         """Replace the file. Raises OSError."""

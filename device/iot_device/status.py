@@ -14,6 +14,7 @@ from iot_device.state import STALE_S, State, is_running
 
 SKEW_FAULT_S = 60.0
 SKEW_NOTE_S = 5.0
+TAKEN_OVER_S = 3600.0  # how long a connection that was taken over is reported
 EXPIRY_NOTE_S = 30 * 86_400
 DISK_NOTE = 0.05
 START = "start it: systemctl start iot-device, or iot-device run; a kit's by ./start.sh"
@@ -48,6 +49,10 @@ def connection(settings: Settings) -> Finding:
     if state is None:
         return Finding("connection", "note", "unknown while no publisher runs; doctor tries it")
     for_ = span(time.time() - state.since)
+    if time.time() - state.taken_over < TAKEN_OVER_S:
+        text = f"another client connected as {state.thing} {span(time.time() - state.taken_over)} ago"
+        fix = "give each host a thing of its own: the two disconnect each other again and again"
+        return Finding("connection", "fault", text, fix)
     if not state.connected:
         why, _, fix = state.refusal.partition(": ")
         return Finding("connection", "fault", f"none for {for_}: {why or 'no answer yet'}", fix)
@@ -100,7 +105,8 @@ def backlog(settings: Settings) -> list[Finding]:
         findings.append(Finding("torn", "note", text, fix))
     if last:
         text = f"{count.get('quarantined', 0):,} readings were quarantined, the last for {last[0]}"
-        findings.append(Finding("quarantine", "note", text, f"look at them: table quarantine of {path}"))
+        fix = "look at them: iot-device quarantine; send them again: iot-device quarantine --requeue"
+        findings.append(Finding("quarantine", "note", text, fix))
     return findings
 
 
@@ -135,6 +141,8 @@ def time_of(settings: Settings) -> Finding:
         fix = "" if found.synchronised else "set time_url to an https address that sends a Date; " + fix
         return Finding("clock", "ok" if found.synchronised else "note",
                        f"not compared, {found.source} gave no time ({found.why}); {kernel}", fix)  # fmt: skip
+    if abs(found.skew) < SKEW_NOTE_S and found.synchronised is False:
+        return Finding("clock", "ok", f"right within {SKEW_NOTE_S:.0f} s, by {found.source}, but {kernel}", fix)
     if abs(found.skew) < SKEW_NOTE_S:
         return Finding("clock", "ok", f"right within {max(1.0, abs(found.skew)):.0f} s, by {found.source}")
     text = f"{span(found.skew)} {'ahead' if found.skew > 0 else 'behind'}, by {found.source}; {kernel}"

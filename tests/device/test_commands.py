@@ -22,15 +22,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from iot_device import certificate, clock, sensors
+from iot_device import certificate, clock, doctor, sensors
 from iot_device.ledger import Ledger
 from iot_device.measurements import TEMPERATURE, Measurements
 from iot_device.run import Device
-from iot_device.settings import Settings, SettingsError
+from iot_device.settings import Settings, SettingsError, load
 from iot_device.state import Lock
 
-from tests.device.a_scripted_broker import ScriptedBroker
-from tests.device.harness import ask, flags
+from tests.device.a_scripted_broker import Cut, ScriptedBroker
+from tests.device.harness import ask, flags, running
 from tests.support.waiting import until
 
 MakeSettings = Callable[..., Settings]
@@ -80,6 +80,37 @@ def test_a_command_that_hangs_costs_its_time_and_no_more() -> None:
     with pytest.raises(OSError, match="within"):
         sensors.command("sleep 30", 0.3, TEMP)()
     assert time.monotonic() - began < 3
+
+
+def running_in(session: str) -> list[str]:
+    """The processes whose environment has this mark."""
+    found = subprocess.run(["pgrep", "-f", session], capture_output=True, text=True, check=False).stdout.split()
+    return [process for process in found if process != str(os.getpid())]
+
+
+@pytest.mark.parametrize("line", ["sleep {0} | cat; true", "sleep {0} & sleep {0} & wait", "(sleep {0} & sleep {0})"])
+def test_everything_that_a_hanging_command_started_is_killed(line: str) -> None:
+    mark = f"1{time.monotonic_ns() % 10**7}.25"  # a time that no other test sleeps
+    with pytest.raises(OSError, match="within"):
+        sensors.command(line.format(mark), 0.3, TEMP)()
+    until(lambda: not running_in(mark))
+
+
+def test_a_command_that_leaves_something_running_gives_its_reading_at_once() -> None:
+    mark = f"1{time.monotonic_ns() % 10**7}.5"
+    assert sensors.command(f"sleep {mark} & echo 21", 20, TEMP)() == {"temp": 21}
+    until(lambda: not running_in(mark))
+
+
+@pytest.mark.parametrize("line", ["yes", "yes >&2", "yes | head -c 10000000"])
+def test_the_output_of_a_command_is_bounded(line: str) -> None:
+    with pytest.raises(OSError, match="more than 65536 bytes"):
+        sensors.command(line, 20, TEMP)()
+
+
+def test_a_command_is_killed_when_the_device_stops() -> None:
+    with pytest.raises(OSError, match="was stopped"):
+        sensors.command("sleep 30", 20, TEMP, lambda: True)()
 
 
 def test_a_command_must_be_named(scripted_settings: MakeSettings) -> None:
@@ -228,7 +259,8 @@ def expire(path: Path, authority_key: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", ["key mode", "foreign key", "expired", "unknown host", "closed port", "sensor", "none"]
+    "fault", ["key mode", "foreign key", "encrypted key", "byte order mark", "expired", "unknown host", "closed port",
+              "sensor", "none"]
 )
 def test_doctor_names_each_fault_with_its_fix(
     fault: str, scripted: ScriptedBroker, scripted_settings: MakeSettings, identities: Path, tmp_path: Path
@@ -239,6 +271,7 @@ def test_doctor_names_each_fault_with_its_fix(
     (tmp_path / "sensor-1.key").chmod(0o600)
     expected = {"key mode": ("key", "chmod 600"), "foreign key": ("key", "together"),
                 "expired": ("certificate", "--tags device"),
+                "encrypted key": ("key", "openssl pkey"), "byte order mark": ("key", "sed -i"),
                 "unknown host": ("name", "endpoint"), "closed port": ("network", "firewall"),
                 "sensor": ("sensor", "sensor_path"), "none": ("", "")}[fault]  # fmt: skip
     if fault == "key mode":
@@ -246,6 +279,11 @@ def test_doctor_names_each_fault_with_its_fix(
     elif fault == "foreign key":
         given["key"] = tmp_path / "stranger.key"
         (tmp_path / "stranger.key").chmod(0o600)
+    elif fault == "encrypted key":
+        subprocess.run(["openssl", "pkey", "-in", identities / "sensor-1.key", "-aes256", "-passout", "pass:secret",
+                        "-out", tmp_path / "sensor-1.key"], check=True)  # fmt: skip
+    elif fault == "byte order mark":
+        (tmp_path / "sensor-1.key").write_bytes(b"\xef\xbb\xbf" + (identities / "sensor-1.key").read_bytes())
     elif fault == "expired":
         expire(tmp_path / "sensor-1.crt", tmp_path / "ca.key")
     elif fault == "unknown host":
@@ -393,3 +431,53 @@ def test_simulate_continues_the_spool_of_an_interrupted_run(
     noted = [json.loads(line) for line in ledger.read_text().splitlines()]
     assert len(noted) == 60
     assert first <= {line["messageId"] for line in noted if "acknowledged_at" in line}
+
+
+def test_publish_says_that_its_reading_was_dropped(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings
+) -> None:
+    scripted.on_publish = lambda message: None  # accepts everything and answers nothing
+    settings = scripted_settings(spool_max_readings=1)
+    device, stop = Device(settings, Ledger()), threading.Event()
+    thread = threading.Thread(target=device.run, args=(stop,))
+    thread.start()
+    status, out = ask("publish", *flags(settings), "--temperature", "4")
+    stop.set()
+    thread.join(20)
+    assert status == 1
+    assert "dropped, since too many readings wait: raise spool_max_readings" in out
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to another user")
+def test_doctor_finds_files_that_root_left_in_the_folder_of_the_spool(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings
+) -> None:
+    settings = scripted_settings()
+    settings.state_dir.mkdir()
+    os.chown(settings.state_dir, 4321, 4321)
+    assert doctor.owners(settings) == []
+    (settings.state_dir / "spool.db-wal").touch()
+    [found] = doctor.owners(settings)
+    assert (found.verdict, found.fix) == ("fault", f"chown -R 4321:4321 {settings.state_dir}")
+    assert "spool.db-wal" in found.text
+    status, out = ask("publish", *flags(settings), "--temperature", "4")
+    assert status == 0, out
+    assert (settings.state_dir / "lock").stat().st_uid == 4321, "the service can lock it later"
+
+
+def test_status_reports_a_second_host_of_the_same_name(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings
+) -> None:
+    taken_over = iter([Cut(0x8E)])
+    scripted.on_publish = lambda message: next(taken_over, 0)
+    with running(scripted_settings(), every=0.1) as device:
+        until(lambda: device.delivery.ledger.acknowledged > 3)
+        until(lambda: "another client connected as sensor-1" in ask("status", *flags(device.settings))[1])
+
+
+def test_a_settings_file_may_begin_with_a_byte_order_mark(scripted_settings: MakeSettings, tmp_path: Path) -> None:
+    valid = scripted_settings()
+    names = ("endpoint", "thing", "certificate", "key")
+    lines = [f"{name} = {json.dumps(str(getattr(valid, name)))}" for name in names]
+    (tmp_path / "a.toml").write_text("\n".join(lines), "utf-8-sig")
+    assert load(tmp_path / "a.toml", {}).thing == "sensor-1"

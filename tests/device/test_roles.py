@@ -185,7 +185,8 @@ def test_the_unit_may_write_to_the_folder_of_its_metrics(controller: Controller)
                                              "dest": str(controller.folder / "{{ inventory_hostname }}.service"),
                                              "mode": "0644"}}  # fmt: skip
     controller.hosts["edge-1"] = {"device_metrics_file": "/var/lib/node-exporter/iot_device.prom"}
-    controller.hosts["edge-2"] = {"device_metrics_file": "{{ device_state_dir }}/metrics.prom"}
+    controller.hosts["edge-2"] = {"device_metrics_file": "{{ device_state_dir }}/metrics.prom",
+                                  "device_address_families": ["AF_BLUETOOTH"]}  # fmt: skip
     load = {"ansible.builtin.include_role": {"name": "device", "tasks_from": "stop", "public": True}}
     variables = controller.variables(device_state_dir="/state", device_wheel={"digest": ""},
                                      device_settings={}, device_certificate={},
@@ -195,6 +196,8 @@ def test_the_unit_may_write_to_the_folder_of_its_metrics(controller: Controller)
     units = {host: (controller.folder / f"{host}.service").read_text() for host in ("edge-1", "edge-2")}
     assert "ReadWritePaths=/state /var/lib/node-exporter\n" in units["edge-1"]
     assert "ReadWritePaths=/state\n" in units["edge-2"]
+    assert "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX\n" in units["edge-1"]
+    assert "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX AF_BLUETOOTH\n" in units["edge-2"]
 
 
 @ansible
