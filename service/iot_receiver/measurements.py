@@ -154,7 +154,7 @@ class Schema:
             ValueError: with the reason, when one can't be stored as declared, or none is there.
         """
         values = tuple([read(bytes(raw)) for read, raw in zip(self._readers, self._raws(reading), strict=False)])
-        if not any(value is not None for value in values):
+        if values.count(None) == len(values):
             raise ValueError(f"{' and '.join(self.names)} {'is' if len(self.names) == 1 else 'are'} missing")
         return values
 
