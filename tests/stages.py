@@ -149,7 +149,7 @@ def units() -> dict[str, Stage]:
     stages = [
         pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
         pytest("service", "unit", "service-test", "tests/service"),
-        pytest("readings", "unit", "service-test", "tests/readings"),
+        pytest("readings", "unit", "service-test", "tests/readings", limit=1800),
         pytest("device", "unit", "device-test", "tests/device"),
         pytest("collection", "unit", "controller", "tests/collection", beside=both),
         pytest("machine", "unit", "controller", "tests/machine", beside=both),

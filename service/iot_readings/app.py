@@ -117,7 +117,7 @@ async def table(app: web.Application) -> AsyncIterator[None]:
 
 
 async def fleet(app: web.Application) -> AsyncIterator[None]:
-    """The fleet is known, and looked at."""
+    """The fleet is followed: its names, its devices, and those that streams name."""
     settings, streams = app[keys.SETTINGS], app[keys.STREAMS]
     made = app[keys.FLEET] = Fleet(app[keys.TABLE], settings.measurements, settings.quiet_seconds, streams.publish)
     async with (
@@ -130,7 +130,7 @@ async def fleet(app: web.Application) -> AsyncIterator[None]:
 
 
 async def receiver(app: web.Application) -> AsyncIterator[None]:
-    """The receiver is asked how it is, where it is known."""
+    """The receiver's metrics are asked for, if their address is set."""
     url = app[keys.SETTINGS].receiver_metrics_url
     if not url:
         yield

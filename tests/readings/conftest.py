@@ -11,7 +11,15 @@ from iot_readings.app import init_app
 from iot_readings.settings import Settings
 
 from tests.readings.harness import TEMPERATURE, Make, Readings
-from tests.service.conftest import aws, dynamodb_url, models, moto_url, table  # noqa: F401 - fixtures
+from tests.service.conftest import (  # noqa: F401 - fixtures
+    aws,
+    dynamodb_url,
+    make_receiver,
+    models,
+    moto_url,
+    secrets_dir,
+    table,
+)
 from tests.service.harness import REGION, Table
 
 
