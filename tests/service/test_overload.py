@@ -20,6 +20,7 @@ from iot_receiver.store import Overloaded, Store, Unavailable
 
 from tests.service.virtual import run
 
+pytestmark = pytest.mark.usefixtures("deadline")  # of the receiver itself: time is virtual here
 CAPACITY = 1_000.0  # rows a second
 
 
