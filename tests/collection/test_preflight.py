@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.iotweb.deployment.plugins.filter import preflight_measurement_faults as measured
 from ansible_collections.iotweb.deployment.plugins.filter.preflight_variable_faults import preflight_variable_faults
 
+from tests.support.measurements import ACCEPTED, REFUSED
 from tests.support.paths import ROOT
 
 GOOD: dict[str, Any] = {
@@ -90,6 +91,18 @@ def test_what_a_measurement_cannot_be_is_refused(spec: Any, said: str) -> None:
 def test_measurements_that_are_no_mapping_are_refused(value: Any) -> None:
     [fault] = measured.preflight_measurement_faults(value)
     assert "must map 1 to 50 members" in fault
+
+
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_what_the_receiver_accepts_is_accepted(what: str) -> None:
+    assert measured.preflight_measurement_faults(ACCEPTED[what]) == []
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_the_receiver_refuses_is_refused_with_the_place_to_fix_it(what: str) -> None:
+    faults = measured.preflight_measurement_faults(REFUSED[what])
+    assert faults
+    assert all("group_vars/all/iot.yml" in fault for fault in faults)
 
 
 def test_names_are_those_that_the_receiver_refuses() -> None:

@@ -9,6 +9,7 @@ from iot_receiver.messages import Rejection
 from iot_receiver.rows import Row, RowWriter
 
 from tests.service.test_messages import one, parser
+from tests.support.measurements import ACCEPTED, REFUSED
 
 FLEET = declared(
     json.dumps(
@@ -35,6 +36,17 @@ def reason(raw: str, **changes: Any) -> str:
     (result,) = parser(measurements=FLEET, **changes).parse(raw.encode())
     assert isinstance(result, Rejection), result
     return result.reason
+
+
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_what_preflight_accepts_is_accepted(what: str) -> None:
+    assert list(declared(json.dumps(ACCEPTED[what]))) == list(ACCEPTED[what])
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_can_not_be_stored_is_refused(what: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        declared(json.dumps(REFUSED[what]))
 
 
 def test_every_type_is_stored_as_itself() -> None:

@@ -59,11 +59,11 @@ def member_faults(name: str, spec: Any) -> Iterator[str]:
         yield f"{where} is a member that messages use for something else. Rename the measurement. {MEASURED}"
     if attribute in RESERVED_ATTRIBUTES or str(attribute).startswith("iot_"):
         yield f"{where}.attribute ({attribute}) is an attribute that rows use for something else. Rename it. {MEASURED}"
-    if kind not in LIMITS:
+    if not isinstance(kind, str) or kind not in LIMITS:
         yield f"{where}.type ({kind}) must be one of {', '.join(LIMITS)}. {MEASURED}"
         return
     allowed = ["attribute", "type", "required", "unit", *LIMITS[kind]]
-    for key in sorted(set(spec) - set(allowed)):
+    for key in sorted(set(spec) - set(allowed), key=str):
         yield f"{where}.{key} has no meaning for type {kind}, which takes {', '.join(allowed)}. Remove it. {MEASURED}"
     if not isinstance(spec.get("required", False), bool):
         yield f"{where}.required ({spec['required']}) must be true or false, not text. {MEASURED}"
@@ -75,7 +75,7 @@ def member_faults(name: str, spec: Any) -> Iterator[str]:
 def limit_faults(where: str, limits: Mapping[str, Any]) -> Iterator[str]:
     """Limits that are no numbers, or that no value can satisfy."""
     for key, value in limits.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if type(value) is not int and not (isinstance(value, float) and math.isfinite(value)):
             yield f"{where}.{key} ({value}) must be a number. {MEASURED}"
             return
     if "minimum" in limits and "maximum" in limits and limits["minimum"] > limits["maximum"]:
