@@ -23,6 +23,12 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "one value": {"temp": {"minimum": 3, "maximum": 3}},
     "50": {f"m{number}": {} for number in range(50)},
 }
+_NO_NAMES: list[Any] = ["a b", "a\n", "9a", "ä", "a" * 65, "a" * 255, 3, None, ["a"], {"a": 1}]
+_NO_TYPES: list[Any] = ["float", "Number", "", None, 3, ["number"], {}]
+_NO_LIMITS: list[Any] = ["low", True, float("nan"), float("inf"), []]
+_NO_LENGTHS: list[Any] = [0, -1, 4097, 2.5, "3", True, []]
+_NO_FLAGS: list[Any] = ["yes", 1, None]
+_NO_UNITS: list[Any] = [3, True, []]
 REFUSED: dict[str, Any] = {
     "none": {},
     "51": {f"m{number}": {} for number in range(51)},
@@ -41,23 +47,17 @@ REFUSED: dict[str, Any] = {
         f"name {name[:10]!r}": {name: {"attribute": "mine"}}
         for name in ("", "a b", " a", "a\n", "9a", "-a", ".a", "ä", "a/b", 'a"b', "a" * 65, "a" * 255)
     },
-    **{
-        f"attribute {name!r:.12}": {"temp": {"attribute": name}}
-        for name in ("a b", "a\n", "9a", "ä", "a" * 65, "a" * 255, 3, None, ["a"], {"a": 1})
-    },
+    **{f"attribute {name!r:.12}": {"temp": {"attribute": name}} for name in _NO_NAMES},
     "two of one attribute": {"temp": {"attribute": "t"}, "t": {}},
-    **{f"type {kind!r}": {"temp": {"type": kind}} for kind in ("float", "Number", "", None, 3, ["number"], {})},
+    **{f"type {kind!r}": {"temp": {"type": kind}} for kind in _NO_TYPES},
     "an unknown key": {"temp": {"limit": 3}},
     "keys of several types": {"temp": {3: 3, "limit": 3}},
     "a key of another type": {"door": {"type": "boolean", "minimum": 0}},
     "a length of a number": {"temp": {"max_length": 3}},
     "a limit of a string": {"state": {"type": "string", "maximum": 3}},
     "a minimum above the maximum": {"temp": {"minimum": 3, "maximum": 2}},
-    **{f"required {value!r}": {"temp": {"required": value}} for value in ("yes", 1, None)},
-    **{f"minimum {value!r}": {"temp": {"minimum": value}} for value in ("low", True, float("nan"), float("inf"), [])},
-    **{
-        f"max_length {value!r}": {"state": {"type": "string", "max_length": value}}
-        for value in (0, -1, 4097, 2.5, "3", True, [])
-    },
-    **{f"unit {value!r}": {"temp": {"unit": value}} for value in (3, True, [])},
+    **{f"required {value!r}": {"temp": {"required": value}} for value in _NO_FLAGS},
+    **{f"minimum {value!r}": {"temp": {"minimum": value}} for value in _NO_LIMITS},
+    **{f"max_length {value!r}": {"state": {"type": "string", "max_length": value}} for value in _NO_LENGTHS},
+    **{f"unit {value!r}": {"temp": {"unit": value}} for value in _NO_UNITS},
 }
