@@ -6,8 +6,10 @@ dead letters of different ages meet without loss: the former one, in which the r
 its own to them, and the plain reading of `SELECT *`.
 """
 
+import json
 import re
 import secrets
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -355,10 +357,26 @@ def _reason(error: Exception, message: bytes) -> str:
     if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
         if not message.strip():
             return f"the message is empty ({text})"
-        for word in (b"NaN", b"Infinity"):
-            if word in message:
-                return f"{text}: {word.decode()} is no JSON number"
+        if why := _why_malformed(message):
+            return f"{text}: {why}"
+        with suppress(ValueError, RecursionError):
+            json.loads(message)  # takes half of a surrogate pair, which msgspec reports as truncated
+            return "JSON is malformed: a text has half of a surrogate pair"
     return text
+
+
+def _why_malformed(message: bytes) -> str:
+    """Name a usual cause of malformed JSON; empty when it is none of them."""
+    if message.startswith(BOM_UTF8):
+        return "the message begins with a byte order mark"
+    try:
+        text = message.decode()
+    except UnicodeDecodeError:
+        return "the message is not UTF-8"
+    for word in ("NaN", "Infinity"):
+        if word in text:
+            return f"{word} is no JSON number"
+    return ""
 
 
 def _what_is_there(message: bytes) -> str:
