@@ -176,6 +176,25 @@ async def test_an_envelope_without_the_rules_word_is_only_its_payload(make_recei
     assert not any("trace_id" in row for row in table.rows())
 
 
+async def test_packs_of_a_rule_that_adds_nothing(make_receiver: Make, table: Table, queue: tuple[Any, str]) -> None:
+    """SELECT * forwards an array as it is; a batched action puts it into another one, beside single readings."""
+    receiver = await make_receiver(rule_adds_metadata=False, dead_letter_queue_url=queue[1])
+    readings = [READING | {"messageId": f"m{n}"} for n in range(1, 6)]
+    bad = {"deviceId": "d", "humidity": 40}
+    for sent, stored in (
+        (readings[:2], 2),
+        ([*readings[:2], bad], 2),
+        ([readings[:2], [readings[2], bad], readings[3], [readings[4]]], 5),
+    ):
+        response = await receiver.send(sent)
+        assert response.status == 200
+        assert (await response.json())["stored"] == stored
+    assert [row["Time"]["S"] for row in table.rows()] == [f"{AT}#m{n}" for n in range(1, 6)]
+    kept = dead_letters(queue)
+    assert [json.loads(b64decode(each["base64Message"])) for each in kept] == [bad, bad]
+    assert {each["reason"] for each in kept} == {"temp is missing; the message has humidity"}
+
+
 def test_all_forms_meet_in_one_body() -> None:
     named = READING | {"messageId": "m2", "iot_client_id": "d", "iot_trace_id": "t", "iot_received_at": 5}
     plain = READING | {"messageId": "m3"}
