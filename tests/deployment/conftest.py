@@ -8,14 +8,19 @@ import base64
 import json
 import os
 import re
+import ssl
 import subprocess
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 
+from tests.deployment.kit import THING
 from tests.support.paths import CACHE, ROOT, STATE
 
 REGION = "us-east-2"
@@ -110,3 +115,21 @@ def secret(kubectl: Kubectl) -> str:
     """The shared secret that the receiver accepts now."""
     data = kubectl("get", "secret", "iot-receiver", "-n", "apps")["data"]
     return base64.b64decode(data["current"]).decode()
+
+
+@pytest.fixture(scope="session")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kit, unzipped."""
+    archive = ROOT / "build" / "iot-receiver" / "kits" / f"{THING}.zip"
+    assert archive.stat().st_mode & 0o077 == 0
+    folder = tmp_path_factory.mktemp("kit")
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def https() -> httpx.Client:
+    """A client that trusts the sandbox's CA and resolves the domain by DNS."""
+    return httpx.Client(base_url=f"https://{DOMAIN}", trust_env=False, timeout=10,
+                        verify=ssl.create_default_context(cafile=str(STATE / "ca" / "ca.crt")))

@@ -1,6 +1,5 @@
 """The HTTPS domain as the internet, or AWS, sees it."""
 
-import ssl
 import time
 import uuid
 from collections.abc import Callable
@@ -9,17 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deployment.conftest import DOMAIN, TABLE
-from tests.support.paths import STATE
+from tests.deployment.conftest import TABLE
 
 Aws = Callable[[str], Any]
-
-
-@pytest.fixture(scope="module")
-def https() -> httpx.Client:
-    """A client that trusts the sandbox's CA and resolves the domain by DNS."""
-    return httpx.Client(base_url=f"https://{DOMAIN}", trust_env=False, timeout=10,
-                        verify=ssl.create_default_context(cafile=str(STATE / "ca" / "ca.crt")))
 
 
 def reading(device: str, **members: object) -> dict[str, object]:

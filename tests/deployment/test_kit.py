@@ -1,63 +1,20 @@
 """A kit's certificate, used by an independent MQTT client (Eclipse Paho)."""
 
 import json
-import ssl
-import threading
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.deployment.conftest import TABLE
-from tests.support.paths import ROOT
+from tests.deployment.kit import THING, Device
 
 Aws = Callable[[str], Any]
-ENDPOINT = "sandbox-ats.iot.us-east-2.amazonaws.com"
-THING = "kit-1"
-
-
-@pytest.fixture(scope="module")
-def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The kit, unzipped."""
-    archive = ROOT / "build" / "iot-receiver" / "kits" / f"{THING}.zip"
-    assert archive.stat().st_mode & 0o077 == 0
-    folder = tmp_path_factory.mktemp("kit")
-    with zipfile.ZipFile(archive) as content:
-        content.extractall(folder)
-    return folder
-
-
-class Device:
-    """A connection that records the broker's answers."""
-
-    def __init__(self, kit: Path, client_id: str) -> None:
-        self.connected, self.refused = threading.Event(), threading.Event()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
-        context = ssl.create_default_context(cafile=str(next(kit.rglob("AmazonRootCA1.pem"))))
-        context.load_cert_chain(next(kit.rglob("device.pem.crt")), next(kit.rglob("private.pem.key")))
-        self.client.tls_set_context(context)
-        self.client.on_connect = self._connect
-        self.client.on_disconnect = lambda *_: self.refused.set()
-
-    def _connect(self, _c: mqtt.Client, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
-        (self.refused if reason.is_failure else self.connected).set()
-
-    def open(self) -> "Device":
-        self.client.connect(ENDPOINT, 8883, keepalive=20)
-        self.client.loop_start()
-        return self
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 @pytest.fixture
