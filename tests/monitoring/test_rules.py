@@ -223,11 +223,12 @@ def promtool_test(case: Case) -> dict[str, Any]:
                               "exp_samples": [{"labels": "{}", "value": int(case.fires)}]}],
     }
     if case.says:
+        description = f"{case.says} What to do: {case.alert} in docs/alerts.md."
         [alert] = [alert for alert in alerts() if alert["alert"] == case.alert]
         test["alert_rule_test"] = [{
             "eval_time": case.at, "alertname": case.alert,
             "exp_alerts": [{"exp_labels": alert["labels"] | case.labels,
-                            "exp_annotations": alert["annotations"] | {"description": case.says}}]}]
+                            "exp_annotations": alert["annotations"] | {"description": description}}]}]
     return test
 
 

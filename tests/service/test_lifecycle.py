@@ -25,7 +25,7 @@ async def test_ready_and_alive(receiver: Receiver) -> None:
     assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 200
 
 
-async def test_not_ready_without_credentials(receiver: Receiver) -> None:
+async def test_not_ready_without_credentials(deadline: float, receiver: Receiver) -> None:
     receiver.app[keys.CREDENTIALS].current = None
     response = await receiver.client.get("/readyz")
     assert response.status == 503
