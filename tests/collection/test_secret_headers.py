@@ -30,13 +30,13 @@ def test_secret_headers_are_sent_and_not_shown(run: Run, aws: Callable[[str], An
     assert sorted(held(aws, "hidden"), key=str) == [plain, {"key": "X-Secret", "value": OLD}]
     assert not run("iot_topic_rule", **rule("hidden", plain, **secret))["changed"]
 
-    changed = run("iot_topic_rule", **rule("hidden", plain, secret_headers={"X-Secret": NEW}), sql_version="beta")
+    changed = run("iot_topic_rule", **rule("hidden", plain, secret_headers={"X-Secret": NEW}), sql_version="2015-10-08")
     assert changed["changed"]
     assert {"key": "X-Secret", "value": NEW} in held(aws, "hidden")
     shown = json.dumps([made, changed])
     assert OLD not in shown
     assert NEW not in shown
-    assert changed["diff"]["before"]["sql_version"] != changed["diff"]["after"]["sql_version"] == "beta"
+    assert changed["diff"]["before"]["sql_version"] != changed["diff"]["after"]["sql_version"] == "2015-10-08"
     assert "telemetry" in shown
 
 

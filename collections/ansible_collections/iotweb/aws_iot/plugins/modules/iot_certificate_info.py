@@ -32,7 +32,9 @@ notes:
     C(iot:ListCertificates), C(iot:ListPrincipalThings), C(iot:ListThingPrincipals).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - iotweb.aws_iot.aws
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""

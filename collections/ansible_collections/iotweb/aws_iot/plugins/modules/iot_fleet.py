@@ -34,7 +34,9 @@ seealso:
   - module: iotweb.aws_iot.iot_policy
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
-  - iotweb.aws_iot.aws
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""

@@ -60,7 +60,9 @@ notes:
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
   - iotweb.aws_iot.wait
-  - iotweb.aws_iot.aws
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
   - amazon.aws.tags
 """
 

@@ -25,7 +25,9 @@ notes:
     C(iot:ListTagsForResource), C(iot:ListTargetsForPolicy).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - iotweb.aws_iot.aws
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""

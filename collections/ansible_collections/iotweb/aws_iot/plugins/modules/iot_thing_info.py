@@ -34,7 +34,9 @@ notes:
   - The caller needs the permissions C(iot:DescribeThing), C(iot:ListThingPrincipals), C(iot:ListThings).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
-  - iotweb.aws_iot.aws
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""

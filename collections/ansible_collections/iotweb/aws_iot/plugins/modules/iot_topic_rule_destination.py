@@ -76,7 +76,9 @@ notes:
     C(iot:UpdateTopicRuleDestination).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
-  - iotweb.aws_iot.aws
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""

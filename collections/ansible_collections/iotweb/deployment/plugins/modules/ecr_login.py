@@ -24,7 +24,9 @@ options:
     required: true
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
-  - iotweb.aws_iot.aws
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
 """
 
 EXAMPLES = r"""
