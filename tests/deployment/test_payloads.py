@@ -243,8 +243,11 @@ def settings(kubectl: Kubectl) -> Any:
 
 
 @pytest.fixture(scope="module")
-def declared(playbook: Playbook, aws: Aws, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A receiver with humidity and door, and the former rule; gives the settings of before, which are restored."""
+def declared(
+    kept: list[DeadLetter], playbook: Playbook, aws: Aws, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """A receiver that takes humidity and door, once there are dead letters of them; gives its settings of before."""
+    assert kept
     before, rule = settings(kubectl), aws("iot").get_topic_rule(ruleName=RULE)["rule"]
     file = tmp_path_factory.mktemp("measurements") / "measurements.yml"
     file.write_text(yaml.safe_dump({"measurements": DECLARED}))
