@@ -27,7 +27,8 @@ RUN = uuid.uuid4().hex[:8]
 SECOND = int(time.time())
 AT = datetime.fromtimestamp(SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 RULE = "forward_to_alb"
-# The rule before the envelope: it named the members of a reading.
+# The rule before the envelope: it named the members of a reading, and finds none in a pack of them. So nothing may
+# publish packs meanwhile; site.yml changes the rule before the devices.
 NAMED = ("SELECT deviceId, temp, ts, messageId, timestamp() AS iot_received_at, traceid() AS iot_trace_id, "
          "clientid() AS iot_client_id FROM 'things/telemetry'")
 
