@@ -35,7 +35,10 @@ author: IoT receiver contributors (@iotweb)
 options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
   supervisord: {description: Program that supervises., type: path, required: true}
-  cgroup: {description: 'Control group below which every daemon stays; empty for none, as without root.', type: str, required: true}
+  cgroup:
+    description: Control group below which every daemon stays; empty for none, as without root.
+    type: str
+    required: true
   settle: {description: Seconds that a program must have run to count as started., type: int, default: 1}
   look: {description: Only check the programs configured before., type: bool, default: false}
   checks:

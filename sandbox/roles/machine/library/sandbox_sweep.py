@@ -26,7 +26,7 @@ author: IoT receiver contributors (@iotweb)
 options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
   cgroup:
-    description: Control group of the sandbox. Empty if it has none, and so needs no root, network and names in /etc/hosts.
+    description: Control group of the sandbox; empty for one without root, which has no network of its own either.
     type: str
     required: true
   namespace:
