@@ -8,6 +8,9 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 SANDBOX := /var/lib/iot-receiver-sandbox/supervisor/control
 KUBECTL = /var/cache/iot-receiver-sandbox/bin/current/kubectl --kubeconfig /var/lib/iot-receiver-sandbox/kubeconfig -n apps
+# With pipelining, Ansible starts one process a task, not three.
+TRY := ANSIBLE_PIPELINING=1 ansible-playbook -i inventory/try
+TRY_DOWN := $(TRY) playbooks/try_down.yml
 OWNER := /var/lib/iot-receiver-sandbox/owner
 # A shell's or an outer virtual environment's settings must not reach ours. Without byte code on disk each run
 # compiles Ansible's modules anew, which costs minutes.
@@ -45,6 +48,17 @@ readings: sandbox-is-up ## show the sandbox's readings at http://127.0.0.1:8090/
 	  || { echo 'Readings are not deployed: ansible-playbook playbooks/readings.yml, then make readings again'; exit 1; }
 	@echo 'Readings: http://127.0.0.1:8090/ (Ctrl-C ends it)'
 	@$(KUBECTL) port-forward service/iot-readings 8090:80 >/dev/null
+
+.PHONY: try
+try: setup ## show readings of two simulated devices on a page, without Kubernetes, until Ctrl-C
+	@trap 'trap "" INT TERM; $(TRY_DOWN)' EXIT; trap 'exit 130' INT TERM; \
+	$(TRY) playbooks/try.yml; \
+	echo 'Ctrl-C or make try-down ends it'; \
+	while [ -e build/try/supervisor/supervisord.pid ]; do sleep 1; done
+
+.PHONY: try-down
+try-down: setup ## end what make try started and leave nothing of it behind
+	@$(TRY_DOWN)
 
 .PHONY: test
 test: root python ## check, test, deploy to a sandbox of its own, and count

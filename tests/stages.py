@@ -132,7 +132,8 @@ def types() -> Lane:
         mypy("device", "device-test", "device/iot_device", "tests/device"),
         mypy("sandbox", "sandbox-test",
              "sandbox/iot_sandbox", "sandbox/roles/program_builds/files/sandbox_build", "tests/sandbox"),
-        mypy("deployment", "sandbox-test", "tests/deployment", "tests/soak", "tests/torn_down", "tests/leftovers"),
+        mypy("deployment", "sandbox-test", "tests/deployment", "tests/soak", "tests/torn_down", "tests/leftovers",
+             "tests/local_service"),
         mypy("collection", "controller", "collections", "tests/collection"),
         mypy("machine", "controller", "tests/machine"),
         mypy("charts", "controller", "tests/charts"),
@@ -153,6 +154,7 @@ def units() -> dict[str, Stage]:
         pytest("device", "unit", "device-test", "tests/device"),
         pytest("collection", "unit", "controller", "tests/collection", beside=both),
         pytest("machine", "unit", "controller", "tests/machine", beside=both),
+        pytest("local_service", "unit", "sandbox-test", "tests/local_service", beside=("controller",)),
         pytest("charts", "unit", "controller", "tests/charts"),
         pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("templates", "unit", "controller", "tests/templates"),
@@ -211,7 +213,8 @@ def plan() -> list[Phase]:
         ],
         [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
-            *([unit[name]] for name in ("sandbox", "machine", "monitoring")), *([stage] for stage in apart),
+            *([unit[name]] for name in ("sandbox", "machine", "local_service", "monitoring")),
+            *([stage] for stage in apart),
         ],
         [*beside, *([unit[name]] for name in ("service", "readings", "charts", "device", "playbooks"))],
         [[

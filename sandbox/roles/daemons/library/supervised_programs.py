@@ -7,6 +7,7 @@ import difflib
 import http.client
 import json
 import os
+import pwd
 import re
 import resource
 import socket
@@ -34,7 +35,10 @@ author: IoT receiver contributors (@iotweb)
 options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
   supervisord: {description: Program that supervises., type: path, required: true}
-  cgroup: {description: Control group below which every daemon stays., type: str, required: true}
+  cgroup:
+    description: Control group below which every daemon stays; empty for none, as without root.
+    type: str
+    required: true
   settle: {description: Seconds that a program must have run to count as started., type: int, default: 1}
   look: {description: Only check the programs configured before., type: bool, default: false}
   checks:
@@ -104,7 +108,7 @@ directory={state}
 minfds={files}
 umask=022
 # A session of the user who started it must not show through.
-user=root
+user={user}
 
 [supervisorctl]
 serverurl=unix://{state}/supervisor/supervisor.sock
@@ -127,6 +131,7 @@ stdout_logfile={state}/log/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=1
 """
+MARK = "IOT_RECEIVER_SANDBOX"  # by which the sweep finds what has no control group
 CONTROL = """#!/bin/sh
 exec {supervisorctl} -c {state}/supervisor/supervisord.conf "$@"
 """
@@ -172,19 +177,24 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True)
         files = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         configuration = self.folder / "supervisord.conf"
-        configuration.write_text(CONFIGURATION.format(state=self.state, files=files))
+        account = pwd.getpwuid(os.geteuid())
+        configuration.write_text(CONFIGURATION.format(state=self.state, files=files, user=account.pw_name))
         control = self.folder / "control"
         control.write_text(
             CONTROL.format(state=self.state, supervisorctl=self.supervisord.with_name("supervisorctl"))
         )
         control.chmod(0o755)
-        procs = daemons_cgroup(self.cgroup) / "cgroup.procs"
+        command: list[str | Path] = [self.supervisord, "-c", configuration]
+        if self.cgroup:
+            procs = daemons_cgroup(self.cgroup) / "cgroup.procs"
+            command = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', procs, *command]
         done = subprocess.run(
-            ["sh", "-c", 'echo $$ > "$0" && exec "$@"', procs, self.supervisord, "-c", configuration],
+            command,
             env={
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "HOME": "/root",
+                "HOME": account.pw_dir,
                 "LANG": "C.UTF-8",
+                MARK: str(self.state),
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -25,7 +25,10 @@ description:
 author: IoT receiver contributors (@iotweb)
 options:
   state_dir: {description: Folder of the sandbox's state., type: path, required: true}
-  cgroup: {description: Control group of the sandbox., type: str, required: true}
+  cgroup:
+    description: Control group of the sandbox; empty for one without root, which has no network of its own either.
+    type: str
+    required: true
   namespace:
     description: Its network namespace; those of further nodes begin with it and a dot.
     type: str
@@ -74,6 +77,8 @@ class Sweep:
 
     def cgroups(self) -> list[Path]:
         """The sandbox's control groups in every hierarchy."""
+        if not self.cgroup:
+            return []
         root = Path("/sys/fs/cgroup")
         return [group for group in (root / self.cgroup, *root.glob(f"*/{self.cgroup}")) if group.is_dir()]
 
@@ -99,7 +104,7 @@ class Sweep:
         first = self.processes(namespaces, marks)
         if not first or not self.found(f"{len(first)} processes"):
             return
-        self.stop_supervisor()
+        self.stop_supervisor(first)
         deadline = time.monotonic() + 20
         while left := self.processes(namespaces, marks):
             if time.monotonic() > deadline:
@@ -113,12 +118,12 @@ class Sweep:
                 kill(pid, signal.SIGKILL)
             time.sleep(0.05)
 
-    def stop_supervisor(self) -> None:
-        """Have the supervisor start nothing any more."""
+    def stop_supervisor(self, ours: set[int]) -> None:
+        """Have the supervisor start nothing any more; its id may be another process's by now."""
         pid = self.state / "supervisor/supervisord.pid"
         with contextlib.suppress(OSError, ValueError):
             self.supervisor = int(pid.read_text())
-            if f":/{self.cgroup}/" in Path(f"/proc/{self.supervisor}/cgroup").read_text():
+            if self.supervisor in ours:
                 kill(self.supervisor, signal.SIGTERM)
 
     def remove_mounts(self) -> None:
@@ -232,20 +237,21 @@ def main() -> None:
     )
     arguments = module.params
     state = Path(arguments["state_dir"])
-    if os.geteuid():
+    if arguments["cgroup"] and os.geteuid():
         module.fail_json(msg="The sandbox's processes are root's: run it as root, or with sudo -E.")
     if len(state.parts) < 3:
         module.fail_json(msg=f"{state} is no folder of the sandbox's own: set sandbox_state_dir.")
     sweep = Sweep(state, arguments["cgroup"], module.check_mode)
     name = arguments["namespace"]
-    namespaces = [NAMESPACES / name, *NAMESPACES.glob(f"{name}.*")]
+    namespaces = [NAMESPACES / name, *NAMESPACES.glob(f"{name}.*")] if name else []
     namespaces = [each for each in namespaces if each.exists()]
     try:
         sweep.end_processes(namespaces, arguments["marks"])
         sweep.remove_mounts()
-        sweep.remove_network(namespaces, arguments["link"])
-        sweep.remove_cgroups()
-        sweep.remove_hosts(arguments["hosts_marker"])
+        if arguments["cgroup"]:
+            sweep.remove_network(namespaces, arguments["link"])
+            sweep.remove_cgroups()
+            sweep.remove_hosts(arguments["hosts_marker"])
         sweep.remove_files()
     except (OSError, TimeoutError) as error:
         module.fail_json(msg=str(error), removed=sweep.removed)
