@@ -13,7 +13,11 @@ Playbook = Callable[..., Recap]
 RATE = 200  # messages a second
 # Tasks in which a run is killed, and after how many seconds; the next run continues from there. The states met
 # this way: a staged secret, one that is being promoted, and an old one that is still accepted.
-STEPS = {"Every pod takes the newest": 0.0, "Next secret is promoted": 0.8, "Nobody uses the old secret": 0.5}
+STEPS = {
+    "Wait until every pod accepts the newest value": 0.0,
+    "Promote the next secret": 0.8,
+    "Wait until no request uses the old secret": 0.5,
+}
 
 
 def test_killed_at_every_step_under_load_no_message_is_refused_or_lost(

@@ -19,19 +19,19 @@ RATE = 200  # messages a second
 BY_REFERENCE = "${get_secret("
 # Tasks in which a run is interrupted, each so many seconds after it began.
 STEPS = {
-    "Next secret is staged": 0.8,
-    "Receivers are given what the labels say": 0.3,
-    "Every pod takes the newest": 0.5,
-    "Next secret is promoted": 0.8,
-    "Receivers know it as the current one": 0.3,
+    "Stage the next secret": 0.8,
+    "Give the pods every value that is accepted": 0.3,
+    "Wait until every pod accepts the newest value": 0.5,
+    "Promote the next secret": 0.8,
+    "Tell the pods which value is current": 0.3,
     "Rule carries the current secret": 1.5,
-    "Receivers take both secrets": 0.3,
-    "IoT Core's copies of the old secret have expired": 1.0,
-    "Nobody uses the old secret": 0.5,
-    "Old secret is dropped": 0.8,
-    "Receivers are left with the current secret": 0.3,
-    "No pod takes the old secret": 0.3,
-    "Old secret is retired": 0.8,
+    "Give the pods both values": 0.3,
+    "Wait until IoT Core's copies of the old secret have expired": 1.0,
+    "Wait until no request uses the old secret": 0.5,
+    "Drop the old secret": 0.8,
+    "Remove the old value from the pods": 0.3,
+    "Wait until no pod accepts the old secret": 0.3,
+    "Remove the old secret's labels": 0.8,
 }
 
 
@@ -96,7 +96,7 @@ def deployment(
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_broken_off_in_each_task_it_ends_right(deployment: Deployment, tmp_path: Path, first: int) -> None:
+def test_interrupted_in_each_task_it_ends_right(deployment: Deployment, tmp_path: Path, first: int) -> None:
     with deployment.rotated(tmp_path):
         met = set(labels(deployment.aws).values())
         for step in [*STEPS][first::2]:
@@ -109,7 +109,11 @@ def test_broken_off_in_each_task_it_ends_right(deployment: Deployment, tmp_path:
 
 def test_site_run_between_steps_undoes_none(deployment: Deployment, tmp_path: Path) -> None:
     with deployment.rotated(tmp_path):
-        for step in ("Every pod takes the newest", "Nobody uses the old secret", "No pod takes the old secret"):
+        for step in (
+            "Wait until every pod accepts the newest value",
+            "Wait until no request uses the old secret",
+            "Wait until no pod accepts the old secret",
+        ):
             kill_at(step, STEPS[step], *deployment.setting)
             before = labels(deployment.aws)
             assert len(before) == 2
