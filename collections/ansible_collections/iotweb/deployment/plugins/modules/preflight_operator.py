@@ -54,7 +54,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Ask AWS who acts
+- name: Look up the AWS identity
   iotweb.deployment.preflight_operator:
     region: us-east-2
     permissions:
