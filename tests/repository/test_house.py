@@ -22,6 +22,15 @@ def test_removed_variables_are_in_the_changelog() -> None:
     assert {name for name in removed if f"`{name}`" not in changes} == set()
 
 
+@pytest.mark.parametrize("page", ["tests/deployment/test_rotation.py", "tests/soak/test_secret.py"])
+def test_tasks_that_tests_interrupt_exist(page: str) -> None:
+    steps = re.findall(r'^    "([A-Z][^"]+)": [\d.]+,$', (ROOT / page).read_text(), re.MULTILINE)
+    names = {name for path in ROOT.glob("roles/*/tasks/*.yml")
+             for name in re.findall(r"^\s*- name: (.+)$", path.read_text(), re.MULTILINE)}
+    assert steps
+    assert [step for step in steps if step not in names] == []
+
+
 def test_the_workflow_calls_what_a_person_calls() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
