@@ -90,7 +90,7 @@ def test_each_fault_is_named_with_what_to_do(
         "path": ("the path /ingest/ is not routed to the receiver", "Prefix", "--tags receiver"),
         "unrouted": ("the path /elsewhere is not routed to the receiver", "--tags receiver"),
         "never": ("IN_PROGRESS", "The confirmation never arrived at the receiver", "receiver_inbound_ranges",
-                  "What answers at /ingest and /ingest/ takes a post without the secret, so it is not this receiver"),
+                  "What answers at /ingest and /ingest/ accepts a post without the secret, so it is not this receiver"),
     }.items():
         for word in words:
             assert word in reasons[fault], (fault, reasons[fault])

@@ -75,7 +75,8 @@ def member_faults(name: str, spec: Any) -> Iterator[str]:
 def limit_faults(where: str, limits: Mapping[str, Any]) -> Iterator[str]:
     """Limits that are no numbers, or that no value can satisfy."""
     for key, value in limits.items():
-        if type(value) is not int and not (isinstance(value, float) and math.isfinite(value)):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole and not (isinstance(value, float) and math.isfinite(value)):
             yield f"{where}.{key} ({value}) must be a number. {MEASURED}"
             return
     if "minimum" in limits and "maximum" in limits and limits["minimum"] > limits["maximum"]:
