@@ -179,7 +179,7 @@ def ambiguous(environment: Mapping[str, str]) -> str:
     return (
         f"{profile} ({environment[profile]}) and AWS_ACCESS_KEY_ID are both set, and Terraform, boto3 and Ansible's"
         f" modules do not agree on which of them acts. Keep one: `unset {profile}`, or `unset AWS_ACCESS_KEY_ID"
-        ' AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN`. In aws_environment, set the other to "".'
+        ' AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN`. In aws_environment, set the keys to "" or leave the profile out.'
     )
 
 
