@@ -22,6 +22,22 @@ variable "rule_name" {
   type = string
 }
 
+variable "namespace" {
+  type = string
+}
+
+variable "service_account" {
+  type = string
+}
+
+variable "load_balancer_controller_service_account" {
+  type = string
+}
+
+variable "table_name" {
+  type = string
+}
+
 variable "description" {
   type    = string
   default = "$${literal} %%{ text }"
