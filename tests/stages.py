@@ -32,7 +32,7 @@ class Stage:
     command: list[str]
     count: Counter
     needs: tuple[str, ...] = ()
-    limit: int = 900  # seconds
+    limit: int = 1800  # seconds
     venvs: tuple[str, ...] = ("controller",)  # environments that it runs in
     folder: str = ""  # of its tests
 
@@ -91,7 +91,7 @@ def python(venv: str) -> str:
 
 
 def pytest(name: str, group: str, venv: str, folder: str, *, beside: tuple[str, ...] = (),
-           needs: tuple[str, ...] = (), limit: int = 900) -> Stage:
+           needs: tuple[str, ...] = (), limit: int = 1800) -> Stage:
     """A stage that pytest runs in an environment; programs of the environments `beside` take part, too."""
     venvs = (venv, *beside)
     if venvs != ("controller",):
@@ -150,7 +150,7 @@ def units() -> dict[str, Stage]:
     stages = [
         pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
         pytest("service", "unit", "service-test", "tests/service"),
-        pytest("readings", "unit", "service-test", "tests/readings", limit=1800),
+        pytest("readings", "unit", "service-test", "tests/readings"),
         pytest("device", "unit", "device-test", "tests/device"),
         pytest("collection", "unit", "controller", "tests/collection", beside=both),
         pytest("machine", "unit", "controller", "tests/machine", beside=both),
@@ -213,10 +213,11 @@ def plan() -> list[Phase]:
         ],
         [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
-            *([unit[name]] for name in ("sandbox", "machine", "local_service", "monitoring")),
+            *([unit[name]] for name in ("sandbox", "playbooks", "readings", "machine", "local_service")),
+            *([unit[name]] for name in ("monitoring", "charts")),
             *([stage] for stage in apart),
         ],
-        [*beside, *([unit[name]] for name in ("service", "readings", "charts", "device", "playbooks"))],
+        [*beside, *([unit[name]] for name in ("service", "device"))],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),
