@@ -117,8 +117,9 @@ async def browser() -> AsyncIterator[Page]:
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        await eventually((folder / "DevToolsActivePort").exists, 60)
-        port = (folder / "DevToolsActivePort").read_text("ascii").split()[0]
+        active = folder / "DevToolsActivePort"  # made first, then written
+        await eventually(lambda: active.exists() and active.read_text("ascii").strip(), 60)
+        port = active.read_text("ascii").split()[0]
         async with ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
                 tab = next(each for each in await response.json() if each["type"] == "page")
