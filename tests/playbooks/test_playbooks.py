@@ -13,7 +13,7 @@ OURS, FOREIGN = "123456789012", "999999999999"
 PLAYBOOKS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in [ROOT / "site.yml", *ROOT.glob("playbooks/*.yml")]
-    if not path.name.startswith("sandbox")
+    if not path.name.startswith(("sandbox", "try"))  # on this machine only
 )
 CHECKS = ("playbooks/preflight.yml", "playbooks/deployment.yml")
 TAGS = ("terraform", "deployment_facts", "receiver", "iot_core", "device", "verify")
