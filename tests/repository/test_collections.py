@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import ansible_collections
+import ansible
 import pytest
 import yaml
 
 from tests.support.paths import ROOT
 
-(BUNDLE,) = {Path(folder) for folder in ansible_collections.__path__}
+BUNDLE = Path(ansible.__file__).parents[1] / "ansible_collections"
 REQUIREMENTS = yaml.safe_load((ROOT / "requirements.yml").read_text())["collections"]
 REQUIRED = {each["name"]: each["version"] for each in REQUIREMENTS}
 FQCN = re.compile(r"\b([a-z]\w+)\.([a-z]\w+)\.([a-z]\w+)\b")
