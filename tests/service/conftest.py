@@ -1,5 +1,6 @@
 """The receiver as it runs, with DynamoDB Local and emulated AWS services behind it."""
 
+import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from iot_receiver import store as store_module
 from iot_receiver.app import init_app
 from iot_receiver.settings import Settings
 from moto.server import ThreadedMotoServer
+from moto.sqs.models import Queue
 
 from tests.service.faults import Faults, faulty_dynamodb
 from tests.service.harness import ACCOUNT, REGION, SECRET, Make, Receiver, Table, create_table, warm_up
@@ -37,11 +39,20 @@ def models() -> Loader:
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
     """STS and SQS, emulated, for all tests."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    deletion, delete = threading.Lock(), Queue.delete_message
+
+    def delete_alone(queue: Queue, receipt_handle: str) -> None:
+        with deletion:
+            delete(queue, receipt_handle)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # moto rebuilds the whole list of messages: of two deletions at once, one would be undone.
+        patch.setattr(Queue, "delete_message", delete_alone)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
 
 
 @pytest.fixture
