@@ -149,6 +149,19 @@ def current_rule(iot: IoT, name: str) -> dict[str, Any] | None:
     return described(name, answer["ruleArn"], answer["rule"], current_tags(iot, answer["ruleArn"]))
 
 
+def posting_rules(iot: IoT, url: str) -> list[dict[str, Any]]:
+    """Return the rules whose HTTP actions need the destination of a URL: two calls for each rule of the account."""
+    names = [rule["ruleName"] for rule in iot.list("list_topic_rules", "rules")]
+    rules = [rule for rule in (current_rule(iot, name) for name in names) if rule]
+    return [rule for rule in rules if url in map(confirmation_url, [*rule["actions"], rule["error_action"] or {}])]
+
+
+def confirmation_url(action: dict[str, Any]) -> str | None:
+    """Return the URL of the destination that an action needs, None for an action other than HTTP."""
+    http = action.get("http") or {}
+    return http.get("confirmationUrl") or http.get("url")
+
+
 def payload(rule: dict[str, Any]) -> dict[str, Any]:
     """Return the TopicRulePayload of a rule as the module returns it."""
     return {

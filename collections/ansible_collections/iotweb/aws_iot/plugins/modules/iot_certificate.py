@@ -66,10 +66,11 @@ notes:
     C(iot:CreateCertificateFromCsr), C(iot:CreateKeysAndCertificate), C(iot:DeleteCertificate),
     C(iot:DescribeCertificate), C(iot:DescribeThing), C(iot:DetachPolicy), C(iot:DetachThingPrincipal),
     C(iot:GetPolicy), C(iot:ListAttachedPolicies), C(iot:ListCertificates), C(iot:ListPrincipalThings),
-    C(iot:ListThingPrincipals), C(iot:UpdateCertificate).
+    C(iot:ListThingPrincipals), C(iot:UpdateCertificate); with O(owner) also C(iot:ListTagsForResource).
   - Set C(no_log) on tasks that let AWS make the keys.
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.owner
   - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -170,6 +171,9 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.certificate import 
     shown,
 )
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import MISSING, WAIT_OPTIONS, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, may_touch
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import current_tags
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.thing import current_thing
 
 
 def current_certificates(iot: IoT, params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -217,6 +221,23 @@ def check_attachments(iot: IoT, current: dict[str, Any] | None, wanted: dict[str
     for name in sorted(set(wanted["policies"]) - set(held["policies"])):
         if not exists(iot, "get_policy", policyName=name):
             iot.module.fail_json(msg=f"There is no policy {name}: make it by iot_policy first.")
+
+
+def is_ours(iot: IoT, found: list[dict[str, Any]]) -> bool:
+    """Return whether every thing of these certificates, and what they are to be attached to, is the caller's."""
+    params = iot.module.params
+    if not params["owner"]:
+        return True
+    for name in sorted({thing for one in found for thing in one["things"]} | {params["thing_name"]} - {None}):
+        thing = current_thing(iot, name)
+        if not may_touch(iot.module, f"Thing {name}", thing and thing["attributes"]):
+            return False
+    held = {policy for one in found for policy in one["policies"]}
+    for name in sorted(set(params["policies"] or []) - held):
+        policy = iot.find("get_policy", policyName=name)
+        if not may_touch(iot.module, f"Policy {name}", current_tags(iot, policy["policyArn"]) if policy else None):
+            return False
+    return True
 
 
 def issue(iot: IoT, csr: str | None) -> tuple[dict[str, Any], dict[str, str] | None]:
@@ -355,6 +376,7 @@ def main() -> None:
             "policies": {"type": "list", "elements": "str"},
             "purge_policies": {"type": "bool", "default": True},
             "state": {"choices": ["active", "inactive", "revoked", "absent"], "default": "active"},
+            **OWNER_OPTIONS,
             **WAIT_OPTIONS,
         },
         required_one_of=[("thing_name", "certificate_id")],
@@ -367,6 +389,8 @@ def main() -> None:
     iot = IoT(module)
     found = current_certificates(iot, module.params)
     before = found[0] if found else None
+    if not is_ours(iot, found):
+        iot.exit("certificate", before, before)
     after, keys = ensure(iot, before)
     if module.params["state"] in ("revoked", "absent"):
         for other in found[1:]:  # for the same key, which must be of no use any more

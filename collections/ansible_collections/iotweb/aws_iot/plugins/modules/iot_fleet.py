@@ -12,6 +12,9 @@ short_description: Remove the certificates of a policy, and their things
 description:
   - Revokes and deletes each certificate that the policy is attached to, and deletes the things these belong to.
     A thing that has another certificate as well stays.
+  - With O(owner), the fleet is what this owner enrolled instead, by the attributes of its things. A certificate of the
+    policy that belongs to no such thing stays, unless an interrupted run has revoked it already, as does one that
+    belongs to somebody else's thing as well.
   - The policy is detached last, so an interrupted run can be run again.
 author:
   - IoT receiver contributors (@iotweb)
@@ -28,12 +31,14 @@ options:
 notes:
   - The caller needs the permissions C(iot:DeleteCertificate), C(iot:DeleteThing), C(iot:DescribeThing),
     C(iot:DetachPolicy), C(iot:DetachThingPrincipal), C(iot:ListAttachedPolicies), C(iot:ListPrincipalThings),
-    C(iot:ListTargetsForPolicy), C(iot:ListThingPrincipals), C(iot:UpdateCertificate).
+    C(iot:ListTargetsForPolicy), C(iot:ListThingPrincipals), C(iot:UpdateCertificate); with O(owner) also
+    C(iot:DescribeCertificate), C(iot:GetPolicy), C(iot:ListTagsForResource), C(iot:ListThings).
 seealso:
   - module: iotweb.aws_iot.iot_certificate
   - module: iotweb.aws_iot.iot_policy
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.owner
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -43,6 +48,12 @@ EXAMPLES = r"""
 - name: Revoke and delete every device of the fleet
   iotweb.aws_iot.iot_fleet:
     policy_name: iot-thing-policy
+
+- name: Revoke and delete the devices that one deployment enrolled
+  iotweb.aws_iot.iot_fleet:
+    policy_name: iot-thing-policy
+    owner:
+      Deployment: prod
 """
 
 RETURN = r"""
@@ -56,6 +67,11 @@ things:
   type: list
   elements: str
   returned: always
+left:
+  description: ARNs of what the policy stays attached to, as it belongs to somebody else; empty without O(owner).
+  type: list
+  elements: str
+  returned: always
 """
 
 import contextlib
@@ -66,7 +82,9 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import of_all_pages
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, difference, owner_of
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports it
     from botocore.exceptions import BotoCoreError, ClientError
@@ -102,10 +120,29 @@ class Fleet:
         """The named member of all pages."""
         return of_all_pages(partial(self.call, operation), member, arguments)
 
-    def certificates(self, policy: str) -> list[str]:
-        """ARNs of the certificates that the policy is attached to."""
-        targets = self.all("list_targets_for_policy", "targets", policyName=policy, pageSize=250)
-        return sorted({target for target in targets if ":cert/" in target})
+    def targets(self, policy: str) -> list[str]:
+        """What the policy is attached to."""
+        return sorted(set(self.all("list_targets_for_policy", "targets", policyName=policy, pageSize=250)))
+
+    def tags(self, policy: str) -> dict[str, str]:
+        """The policy's tags, none where there is no policy."""
+        arn = self.call("get_policy", policyName=policy).get("policyArn")
+        tags = self.all("list_tags_for_resource", "tags", resourceArn=arn) if arn else []
+        return dict(boto3_tag_list_to_ansible_dict(tags))
+
+    def attributes(self, thing: str) -> dict[str, str]:
+        """The thing's attributes, none where there is no thing."""
+        return self.call("describe_thing", thingName=thing).get("attributes") or {}
+
+    def things_with(self, name: str, value: str) -> dict[str, dict[str, str]]:
+        """Names and attributes of the things that have an attribute with this value."""
+        found = self.all("list_things", "things", attributeName=name, attributeValue=value, maxResults=250)
+        return {thing["thingName"]: thing["attributes"] for thing in found}
+
+    def is_revoked(self, certificate: str) -> bool:
+        """Whether the certificate is revoked, and so of no use to anybody."""
+        answer = self.call("describe_certificate", certificateId=certificate.rpartition("/")[2])
+        return bool(answer) and answer["certificateDescription"]["status"] == "REVOKED"
 
     def things(self, certificate: str) -> list[str]:
         """Names of a certificate's things."""
@@ -132,6 +169,28 @@ class Fleet:
         self.call("delete_certificate", certificateId=identity)
 
 
+def enrolled(fleet: Fleet, params: dict[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """Certificates and things that the owner enrolled, and what the policy stays attached to."""
+    key, value = next(iter(owner_of(params).items()))
+    things = fleet.things_with(key, value)
+    things |= {name: fleet.attributes(name) for name in params["things"] if fleet.exists(name)}
+    ours = {thing: not difference(attributes, params) for thing, attributes in things.items()}
+
+    def is_ours(certificate: str) -> bool:
+        """Whether all its things are ours; one without is, where an interrupted run has revoked it."""
+        for thing in (owners := fleet.things(certificate)):
+            if thing not in ours:
+                ours[thing] = not difference(fleet.attributes(thing), params)
+        return all(ours[thing] for thing in owners) if owners else fleet.is_revoked(certificate)
+
+    name = params["policy_name"]
+    targets = set() if difference(fleet.tags(name), params) else set(fleet.targets(name))
+    held = {one for thing in things if ours[thing] for one in fleet.principals(thing)}
+    certificates = {one for one in held | targets if ":cert/" in one and is_ours(one)}
+    gone = {thing for thing in ours if ours[thing] and set(fleet.principals(thing)) <= certificates}
+    return sorted(certificates), sorted(gone), sorted(targets - certificates)
+
+
 def doomed_things(fleet: Fleet, certificates: list[str], names: list[str]) -> list[str]:
     """Things that belong to these certificates and to no other, and those of the names."""
     owners = {thing for certificate in certificates for thing in fleet.things(certificate)}
@@ -152,13 +211,18 @@ def main() -> None:
         argument_spec={
             "policy_name": {"required": True},
             "things": {"type": "list", "elements": "str", "default": []},
+            **OWNER_OPTIONS,
         },
         supports_check_mode=True,
     )
     fleet = Fleet(module)
     try:
-        certificates = fleet.certificates(module.params["policy_name"])
-        things = doomed_things(fleet, certificates, module.params["things"])
+        left: list[str] = []
+        if module.params["owner"]:
+            certificates, things, left = enrolled(fleet, module.params)
+        else:
+            certificates = [one for one in fleet.targets(module.params["policy_name"]) if ":cert/" in one]
+            things = doomed_things(fleet, certificates, module.params["things"])
         if not module.check_mode:
             remove(fleet, certificates, things)
     except FleetError as error:
@@ -168,6 +232,7 @@ def main() -> None:
         changed=bool(ids or things),
         certificates=ids,
         things=things,
+        left=left,
         diff={"before": {"certificates": ids, "things": things}, "after": {"certificates": [], "things": []}},
     )
 

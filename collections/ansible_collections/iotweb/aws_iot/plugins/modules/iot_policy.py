@@ -59,6 +59,7 @@ notes:
     C(iot:SetDefaultPolicyVersion), C(iot:TagResource), C(iot:UntagResource).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.owner
   - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -130,6 +131,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, MISSING, WAIT_OPTIONS, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, may_touch, with_owner
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.policy import (
     TARGET,
     agrees,
@@ -194,6 +196,7 @@ def create(iot: IoT, policy: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] | None = iot.visible(lambda: current_policy(iot, name))
         if found is None:
             iot.fail(error, "create_policy", {"policyName": name})
+        may_touch(iot.module, f"Policy {name}", found["tags"])
         return found
     known = {"policy_arn": answer["policyArn"], "default_version_id": answer["policyVersionId"]} if answer else {}
     return {**policy, **known, "targets": []}
@@ -217,7 +220,7 @@ def change(iot: IoT, current: dict[str, Any], wanted: dict[str, Any]) -> dict[st
 
 
 def ensure_present(iot: IoT, before: dict[str, Any] | None) -> dict[str, Any]:
-    wanted = desired(before, iot.module.params)
+    wanted = desired(before, with_owner(iot.module.params, "tags"))
     name = wanted["policy_name"]
     after = change(iot, before or create(iot, wanted), wanted)
     settled: dict[str, Any] = iot.settled(
@@ -266,6 +269,7 @@ def main() -> None:
             "detach_targets": {"type": "bool", "default": False},
             "state": {"choices": ["present", "absent"], "default": "present"},
             **TAG_OPTIONS,
+            **OWNER_OPTIONS,
             **WAIT_OPTIONS,
         },
         required_if=[("state", "present", ["document"])],
@@ -275,7 +279,9 @@ def main() -> None:
     iot = IoT(module)
     before = current_policy(iot, module.params["name"])
     after: dict[str, Any] | None = None
-    if module.params["state"] == "present":
+    if not may_touch(module, f"Policy {module.params['name']}", before and before["tags"]):
+        after = before
+    elif module.params["state"] == "present":
         after = ensure_present(iot, before)
     elif before is not None:
         ensure_absent(iot, before)

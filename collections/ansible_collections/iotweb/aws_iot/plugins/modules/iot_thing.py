@@ -53,6 +53,7 @@ notes:
     C(iot:DescribeThingType), C(iot:DetachThingPrincipal), C(iot:ListThingPrincipals), C(iot:UpdateThing).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.owner
   - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -109,6 +110,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, INVALID, WAIT_OPTIONS, IoT
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, may_touch, with_owner
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import check_texts
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.thing import (
     creation,
@@ -127,6 +129,7 @@ def create(iot: IoT, thing: dict[str, Any]) -> dict[str, Any]:
         found = iot.visible(lambda: current_thing(iot, thing["thing_name"]))
         if found is None:
             iot.fail(error, "create_thing", {"thingName": thing["thing_name"]})
+        may_touch(iot.module, f"Thing {thing['thing_name']}", found["attributes"])
         change(iot, found, {**found, **thing})
         return {**found, **thing}
     named = {"thing_arn": answer["thingArn"], "thing_id": answer.get("thingId", "")} if answer else {}
@@ -148,7 +151,7 @@ def check_type(iot: IoT, name: str) -> None:
 
 
 def ensure_present(iot: IoT, before: dict[str, Any] | None) -> dict[str, Any]:
-    thing = desired(before, iot.module.params)
+    thing = desired(before, with_owner(iot.module.params, "attributes"))
     if thing["thing_type_name"] and thing["thing_type_name"] != (before or {}).get("thing_type_name"):
         check_type(iot, thing["thing_type_name"])
     if before is None:
@@ -184,6 +187,7 @@ def main() -> None:
             "purge_attributes": {"type": "bool", "default": True},
             "detach_principals": {"type": "bool", "default": False},
             "state": {"choices": ["present", "absent"], "default": "present"},
+            **OWNER_OPTIONS,
             **WAIT_OPTIONS,
         },
         supports_check_mode=True,
@@ -192,7 +196,9 @@ def main() -> None:
     iot = IoT(module)
     before = current_thing(iot, module.params["name"])
     after: dict[str, Any] | None = None
-    if module.params["state"] == "present":
+    if not may_touch(module, f"Thing {module.params['name']}", before and before["attributes"]):
+        after = before
+    elif module.params["state"] == "present":
         after = ensure_present(iot, before)
     elif before is not None:
         ensure_absent(iot, module.params["name"])

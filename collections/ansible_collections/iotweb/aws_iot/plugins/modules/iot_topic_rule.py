@@ -83,6 +83,7 @@ notes:
     are taken for secrets, too, and not shown.
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.owner
   - iotweb.aws_iot.wait
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -204,6 +205,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import (
     WAIT_OPTIONS,
     IoT,
 )
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, may_touch, with_owner
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.secret_headers import (
     HIDDEN,
     Headers,
@@ -266,7 +268,7 @@ def desired(
         "actions": actions,
         "error_action": error_action,
         "enabled": params["enabled"],
-        "tags": desired_tags(before["tags"] if before else {}, params),
+        "tags": desired_tags(before["tags"] if before else {}, with_owner(params, "tags")),
     }
 
 
@@ -279,6 +281,7 @@ def create(iot: IoT, wanted: dict[str, Any]) -> dict[str, Any]:
         found = iot.visible(lambda: current_rule(iot, name))
         if found is None:
             iot.fail(error, "create_topic_rule", {"ruleName": name})
+        may_touch(iot.module, f"Rule {name}", found["tags"])
         return change(iot, found, {**wanted, "arn": found["arn"]})
     return wanted
 
@@ -356,6 +359,7 @@ def main() -> None:
             "role_timeout": {"type": "int", "default": 60},
             "state": {"choices": ["present", "disabled", "absent"], "default": "present"},
             **TAG_OPTIONS,
+            **OWNER_OPTIONS,
             **WAIT_OPTIONS,
         },
         required_if=[("state", "present", ["sql", "actions"])],
@@ -370,7 +374,9 @@ def main() -> None:
     actions, error_action = asked_actions(iot) if present else ([], None)
     before = current_rule(iot, name)
     after: dict[str, Any] | None = None
-    if present:
+    if not may_touch(module, f"Rule {name}", before and before["tags"]):
+        after = before
+    elif present:
         full = [with_secrets(action, secrets) for action in actions]
         full_error = with_secrets(error_action, secrets) if error_action else None
         after = ensure_present(iot, before, desired(before, module.params, full, full_error))

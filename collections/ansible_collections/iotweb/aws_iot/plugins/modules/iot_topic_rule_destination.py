@@ -73,9 +73,11 @@ options:
 notes:
   - The caller needs the permissions C(iot:ConfirmTopicRuleDestination), C(iot:CreateTopicRuleDestination),
     C(iot:DeleteTopicRuleDestination), C(iot:GetTopicRuleDestination), C(iot:ListTopicRuleDestinations),
-    C(iot:UpdateTopicRuleDestination).
+    C(iot:UpdateTopicRuleDestination); with O(owner) also C(iot:GetTopicRule), C(iot:ListTagsForResource),
+    C(iot:ListTopicRules).
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes
+  - iotweb.aws_iot.owner
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -150,7 +152,14 @@ progress:
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.destination_follower import Follower
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule_destination import left, predicted, url_fault
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, may_touch
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import posting_rules
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule_destination import (
+    Destination,
+    left,
+    predicted,
+    url_fault,
+)
 
 LEAST = {"wait_timeout": 0, "wait_delay": 1, "resend_after": 0}  # seconds
 
@@ -164,6 +173,17 @@ def check_options(module: AnsibleAWSModule) -> None:
             module.fail_json(msg=f"{name} ({module.params[name]}) must be {least} or more.")
 
 
+def is_ours(iot: IoT, before: Destination | None) -> bool:
+    """Return whether no rule of somebody else posts to the destination."""
+    if before is None or not iot.module.params["owner"]:
+        return True
+    url = before["confirmation_url"]
+    return all(
+        may_touch(iot.module, f"Destination {url}, to which rule {rule['name']} posts,", rule["tags"])
+        for rule in posting_rules(iot, url)
+    )
+
+
 def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
@@ -175,6 +195,7 @@ def main() -> None:
             "wait_timeout": {"type": "int", "default": 120},
             "wait_delay": {"type": "int", "default": 3},
             "resend_after": {"type": "int", "default": 30},
+            **OWNER_OPTIONS,
         },
         required_one_of=[("confirmation_url", "arn")],
         mutually_exclusive=[("confirmation_url", "arn")],
@@ -184,6 +205,8 @@ def main() -> None:
     iot = IoT(module)
     follower = Follower(iot)
     before = follower.begin()
+    if not is_ours(iot, before):
+        iot.exit("destination", before, before, progress=follower.progress)
     if module.check_mode:
         iot.changed, after = predicted(before, module.params, follower.step(before))
     else:

@@ -1,0 +1,192 @@
+"""Whose resources are: what belongs to somebody else is neither changed nor attached to nor deleted."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.collection.helpers import Aws, Run, document, pair, prediction_holds
+from tests.collection.receivers import Receiver
+
+OWNER = {"Deployment": "staging"}
+PROD = [{"Key": "Deployment", "Value": "prod"}]
+ADVICE = "Set iot_something, or adopt it."
+ACTION = {"lambda": {"functionArn": "arn:aws:lambda:us-east-2:123456789012:function:f"}}
+SQL = "SELECT * FROM 'x'"
+POLICY = json.dumps(document("iot:Connect"))
+
+
+def owned(run: Run, module: str, **options: Any) -> dict[str, Any]:
+    """Call a module as deployment staging does."""
+    return run(module, owner=OWNER, owner_advice=ADVICE, **options)
+
+
+def refused(run: Run, module: str, belongs: str, **options: Any) -> None:
+    """The module fails in check mode and really, and names the owner and what to do."""
+    for check in (True, False):
+        answer = owned(run, module, check=check, **options)
+        assert answer.get("failed") is True
+        assert belongs in answer["msg"]
+        assert ADVICE in answer["msg"]
+
+
+def left(run: Run, module: str, belongs: str, state: str = "absent", **options: Any) -> None:
+    """The module changes nothing, and warns who the owner is and what to do."""
+    for check in (True, False):
+        answer = owned(run, module, check=check, state=state, **options)
+        assert (answer.get("failed"), answer["changed"]) == (None, False)
+        assert belongs in str(answer["warnings"])
+        assert ADVICE in str(answer["warnings"])
+
+
+@pytest.mark.parametrize(("tags", "belongs"), [([], "Deployment is not set"), (PROD, "Deployment is prod")])
+def test_anothers_policy(run: Run, aws: Aws, tags: list[dict[str, str]], belongs: str) -> None:
+    iot = aws("iot")
+    arn = iot.create_policy(policyName="anothers", policyDocument=POLICY, tags=tags)["policyArn"]
+    belongs = f"Policy anothers belongs to somebody else ({belongs}, not staging)"
+    refused(run, "iot_policy", belongs, name="anothers", document=document("iot:Publish"))
+    left(run, "iot_policy", belongs, name="anothers", detach_targets=True)
+    owned(run, "iot_thing", name="attached")
+    refused(run, "iot_certificate", belongs, thing_name="attached", csr=pair()[0], policies=["anothers"])
+    assert iot.get_policy(policyName="anothers")["policyDocument"] == POLICY
+    assert iot.list_thing_principals(thingName="attached")["principals"] == []
+    assert iot.list_tags_for_resource(resourceArn=arn)["tags"] == tags
+    iot.delete_policy(policyName="anothers")
+    iot.delete_thing(thingName="attached")
+
+
+@pytest.mark.parametrize(("tags", "belongs"), [("", "is not set"), ("Deployment=prod", "is prod")])
+def test_anothers_rule(run: Run, aws: Aws, tags: str, belongs: str) -> None:
+    iot = aws("iot")
+    iot.create_topic_rule(ruleName="anothers", topicRulePayload={"sql": SQL, "actions": [ACTION]}, tags=tags)
+    belongs = f"Rule anothers belongs to somebody else (Deployment {belongs}, not staging)"
+    refused(run, "iot_topic_rule", belongs, name="anothers", sql="SELECT a FROM 'y'", actions=[ACTION])
+    for state in ("disabled", "absent"):
+        left(run, "iot_topic_rule", belongs, name="anothers", state=state)
+    rule = iot.get_topic_rule(ruleName="anothers")["rule"]
+    assert (rule["sql"], rule["ruleDisabled"]) == (SQL, False)
+    iot.delete_topic_rule(ruleName="anothers")
+
+
+@pytest.mark.parametrize(("attributes", "belongs"), [({}, "is not set"), ({"Deployment": "prod"}, "is prod")])
+def test_anothers_thing(run: Run, aws: Aws, attributes: dict[str, str], belongs: str) -> None:
+    iot = aws("iot")
+    iot.create_thing(thingName="anothers", attributePayload={"attributes": attributes})
+    issued = iot.create_keys_and_certificate(setAsActive=True)
+    iot.attach_thing_principal(thingName="anothers", principal=issued["certificateArn"])
+    belongs = f"Thing anothers belongs to somebody else (Deployment {belongs}, not staging)"
+    refused(run, "iot_thing", belongs, name="anothers", attributes={"room": "cellar"})
+    refused(run, "iot_certificate", belongs, thing_name="anothers", csr=pair()[0])
+    left(run, "iot_thing", belongs, name="anothers", detach_principals=True)
+    left(run, "iot_certificate", belongs, thing_name="anothers")
+    left(run, "iot_certificate", belongs, certificate_id=issued["certificateId"])
+    assert iot.describe_thing(thingName="anothers")["attributes"] == attributes
+    certificate = iot.describe_certificate(certificateId=issued["certificateId"])["certificateDescription"]
+    assert certificate["status"] == "ACTIVE"
+    assert iot.list_thing_principals(thingName="anothers")["principals"] == [issued["certificateArn"]]
+    run("iot_certificate", certificate_id=issued["certificateId"], state="absent")
+    iot.delete_thing(thingName="anothers")
+
+
+def test_anothers_destination(run: Run, aws: Aws, receiver: Receiver) -> None:
+    """A destination has no tags: it belongs to whose rule posts to it."""
+    iot, url = aws("iot"), f"{receiver.url}/owned"
+    assert owned(run, "iot_topic_rule_destination", confirmation_url=url)["destination"]["status"] == "ENABLED"
+    action = {"http": {"url": f"{url}/below", "confirmationUrl": url}}
+    iot.create_topic_rule(
+        ruleName="posting", topicRulePayload={"sql": SQL, "actions": [action]}, tags="Deployment=prod"
+    )
+    belongs = f"Destination {url}, to which rule posting posts, belongs to somebody else (Deployment is prod"
+    refused(run, "iot_topic_rule_destination", belongs, confirmation_url=url)
+    left(run, "iot_topic_rule_destination", belongs, confirmation_url=url)
+    listed = iot.list_topic_rule_destinations()["destinationSummaries"]
+    assert url in [one["httpUrlSummary"]["confirmationUrl"] for one in listed]
+    iot.delete_topic_rule(ruleName="posting")
+    assert owned(run, "iot_topic_rule_destination", confirmation_url=url, state="absent")["changed"] is True
+
+
+def test_what_is_made_bears_the_owner(run: Run, aws: Aws) -> None:
+    wanted = {"owner": OWNER}
+    policy = prediction_holds(run, "iot_policy", "policy", name="made", document=document("iot:Connect"), **wanted)
+    assert policy["policy"]["tags"] == OWNER
+    rule = prediction_holds(run, "iot_topic_rule", "rule", name="made", sql=SQL, actions=[ACTION], **wanted)
+    assert rule["rule"]["tags"] == OWNER
+    thing = prediction_holds(run, "iot_thing", "thing", name="made", attributes={"room": "cellar"}, **wanted)
+    assert thing["thing"]["attributes"] == OWNER | {"room": "cellar"}
+    aws("iot").update_thing(thingName="made", attributePayload={"attributes": {"more": "1"}, "merge": True})
+    assert prediction_holds(run, "iot_thing", "thing", name="made", **wanted)["changed"] is False
+    for module in ("iot_thing", "iot_topic_rule", "iot_policy"):
+        assert owned(run, module, name="made", state="absent")["changed"] is True
+
+
+def test_what_has_no_owner_can_be_adopted(run: Run, aws: Aws) -> None:
+    iot, adopted = aws("iot"), {"owner": OWNER, "adopt": True}
+    iot.create_policy(policyName="old", policyDocument=POLICY, tags=[{"Key": "team", "Value": "water"}])
+    iot.create_topic_rule(ruleName="old", topicRulePayload={"sql": SQL, "actions": [ACTION]}, tags="team=water")
+    iot.create_thing(thingName="old", attributePayload={"attributes": {"room": "cellar"}})
+    policy = prediction_holds(run, "iot_policy", "policy", name="old", document=document("iot:Connect"), **adopted)
+    assert policy["policy"]["tags"] == {"team": "water"} | OWNER
+    rule = prediction_holds(run, "iot_topic_rule", "rule", name="old", sql=SQL, actions=[ACTION], **adopted)
+    assert rule["rule"]["tags"] == {"team": "water"} | OWNER
+    thing = prediction_holds(run, "iot_thing", "thing", name="old", **adopted)
+    assert thing["thing"]["attributes"] == {"room": "cellar"} | OWNER
+    options = {"iot_thing": {}, "iot_topic_rule": {"sql": SQL, "actions": [ACTION]}, "iot_policy": {"document": POLICY}}
+    for module, more in options.items():
+        other = run(module, name="old", owner={"Deployment": "prod"}, adopt=True, **more)
+        assert "Deployment is staging, not prod" in other["msg"]
+        assert run(module, name="old", owner=OWNER, state="absent")["changed"] is True
+
+
+@pytest.fixture(name="fleets")
+def _fleets(run: Run, aws: Aws) -> Iterator[dict[str, str]]:
+    """ARNs of certificates that all have staging's policy, by whose thing they belong to."""
+    iot = aws("iot")
+    owned(run, "iot_policy", name="fleet", document=POLICY)
+    arns: dict[str, str] = {}
+    things = {"ours": OWNER, "prods": {"Deployment": "prod"}, "nobodys": {}, "": {}, "interrupted": {}}
+    for thing, owner in things.items():
+        arns[thing] = iot.create_keys_and_certificate(setAsActive=True)["certificateArn"]
+        iot.attach_policy(policyName="fleet", target=arns[thing])
+        if thing in ("", "interrupted"):
+            continue
+        iot.create_thing(thingName=thing, attributePayload={"attributes": owner})
+        iot.attach_thing_principal(thingName=thing, principal=arns[thing])
+    iot.update_certificate(certificateId=arns["interrupted"].rpartition("/")[2], newStatus="REVOKED")
+    yield arns
+    run("iot_fleet", policy_name="fleet")
+    for thing in ("ours", "prods", "nobodys"):
+        iot.delete_thing(thingName=thing)
+    iot.delete_policy(policyName="fleet")
+
+
+def test_a_fleet_is_what_was_enrolled(run: Run, aws: Aws, fleets: dict[str, str]) -> None:
+    """Not what has the policy: others may have attached it to certificates of their own."""
+    wanted = {"policy_name": "fleet", "things": ["ours", "prods", "nobodys", "never-was"]}
+    predicted = owned(run, "iot_fleet", check=True, **wanted)
+    done = owned(run, "iot_fleet", **wanted)
+    kept = {fleets[name] for name in ("prods", "nobodys", "")}
+    for answer in (predicted, done):
+        assert set(answer["certificates"]) == {fleets[one].rpartition("/")[2] for one in ("ours", "interrupted")}
+        assert answer["things"] == ["ours"]
+        assert set(answer["left"]) == kept
+    iot = aws("iot")
+    statuses = {one["certificateArn"]: one["status"] for one in iot.list_certificates()["certificates"]}
+    assert {arn for arn in kept if statuses[arn] == "ACTIVE"} == kept
+    assert set(iot.list_targets_for_policy(policyName="fleet")["targets"]) == kept
+    again = owned(run, "iot_fleet", **wanted)
+    assert (again["changed"], set(again["left"])) == (False, kept)
+
+
+def test_a_fleet_without_owner_can_be_adopted(run: Run, fleets: dict[str, str]) -> None:
+    answer = run("iot_fleet", check=True, policy_name="fleet", owner=OWNER, adopt=True)
+    assert answer["things"] == ["nobodys", "ours"]
+    assert set(answer["left"]) == {fleets["prods"], fleets[""]}
+
+
+def test_a_fleet_of_anothers_policy(run: Run, aws: Aws, fleets: dict[str, str]) -> None:
+    arn = aws("iot").get_policy(policyName="fleet")["policyArn"]
+    aws("iot").tag_resource(resourceArn=arn, tags=PROD)
+    answer = owned(run, "iot_fleet", check=True, policy_name="fleet")
+    assert answer["certificates"] == [fleets["ours"].rpartition("/")[2]]
+    assert answer["left"] == []
