@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.collection.helpers import Aws, Run, document, pair, prediction_holds
+from tests.collection.helpers import Aws, Run, document, imported, pair, prediction_holds
 from tests.collection.receivers import Receiver
 
 OWNER = {"Deployment": "staging"}
@@ -131,7 +131,11 @@ def test_what_has_no_owner_can_be_adopted(run: Run, aws: Aws) -> None:
     assert rule["rule"]["tags"] == {"team": "water"} | OWNER
     thing = prediction_holds(run, "iot_thing", "thing", name="old", **adopted)
     assert thing["thing"]["attributes"] == {"room": "cellar"} | OWNER
-    options = {"iot_thing": {}, "iot_topic_rule": {"sql": SQL, "actions": [ACTION]}, "iot_policy": {"document": POLICY}}
+    options: dict[str, dict[str, Any]] = {
+        "iot_thing": {},
+        "iot_topic_rule": {"sql": SQL, "actions": [ACTION]},
+        "iot_policy": {"document": POLICY},
+    }
     for module, more in options.items():
         other = run(module, name="old", owner={"Deployment": "prod"}, adopt=True, **more)
         assert "Deployment is staging, not prod" in other["msg"]
@@ -190,3 +194,51 @@ def test_a_fleet_of_anothers_policy(run: Run, aws: Aws, fleets: dict[str, str]) 
     answer = owned(run, "iot_fleet", check=True, policy_name="fleet")
     assert answer["certificates"] == [fleets["ours"].rpartition("/")[2]]
     assert answer["left"] == []
+
+
+class Session:
+    """A boto3 session of the emulated account."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.client = aws
+
+
+def planned(kind: str, name: str, **values: Any) -> dict[str, Any]:
+    """What a plan says of a resource that it would create."""
+    after = {"alarm_name" if kind == "aws_cloudwatch_metric_alarm" else "name": name, **values}
+    return {"mode": "managed", "type": kind, "address": f"module.stack.{kind}.x",
+            "change": {"actions": ["create"], "after": after}}  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", [None, "prod", "staging"])
+def test_what_terraform_would_take_over(aws: Aws, owner: str | None) -> None:
+    """SQS and CloudWatch hand out what exists under a name, so that Terraform would take it for its own."""
+    terraform = imported("deployment.terraform_orphans")
+    tags = {"Deployment": owner} if owner else {}
+    listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+    url = aws("sqs").create_queue(QueueName="held-queue", tags=tags)["QueueUrl"]
+    aws("logs").create_log_group(logGroupName="/aws/eks/held/cluster", tags=tags)
+    secret = aws("secretsmanager").create_secret(Name="held/secret", SecretString="x", Tags=listed)["ARN"]
+    aws("cloudwatch").put_metric_alarm(
+        AlarmName="held-alarm", ComparisonOperator="LessThanThreshold", EvaluationPeriods=1, Threshold=1,
+        MetricName="m", Namespace="n", Period=60, Statistic="Sum", Tags=listed)  # fmt: skip
+    ids = {
+        "aws_sqs_queue": ("held-queue", url),
+        "aws_cloudwatch_log_group": ("/aws/eks/held/cluster", "/aws/eks/held/cluster"),
+        "aws_secretsmanager_secret": ("held/secret", secret),
+        "aws_cloudwatch_metric_alarm": ("held-alarm", "held-alarm"),
+    }
+    free = planned("aws_sqs_queue", "free-queue")
+    plan = {"resource_changes": [*(planned(kind, name) for kind, (name, _) in ids.items()), free]}
+    imports, foreign = terraform.existing(plan, terraform.Account(Session(aws), "staging"))
+    adopted, refused_still = terraform.existing(plan, terraform.Account(Session(aws), "staging", adopt=True))
+    aws("sqs").delete_queue(QueueUrl=url)
+    aws("logs").delete_log_group(logGroupName="/aws/eks/held/cluster")
+    aws("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    aws("cloudwatch").delete_alarms(AlarmNames=["held-alarm"])
+
+    whole = [{"to": f"module.stack.{kind}.x", "id": identifier} for kind, (_, identifier) in ids.items()]
+    says = f"belongs to deployment {owner}" if owner else "has no tag Deployment"
+    sentences = [f"{name} (module.stack.{kind}.x) {says}" for kind, (name, _) in ids.items()]
+    assert (imports, foreign) == ((whole, []) if owner == "staging" else ([], sentences))
+    assert (adopted, refused_still) == (([], sentences) if owner == "prod" else (whole, []))

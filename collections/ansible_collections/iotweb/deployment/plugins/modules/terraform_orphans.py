@@ -8,11 +8,13 @@ DOCUMENTATION = r"""
 ---
 module: terraform_orphans
 version_added: 1.0.0
-short_description: Find resources that Terraform created but did not store in its state
+short_description: Find what a plan would create although it exists
 description:
   - Looks for what a plan is about to create among the resources in AWS that have this deployment's tags.
   - Terraform loses a resource when it is killed, or when the answer to its request is lost after AWS has carried it
     out. The next run would then fail on every name or address range that is taken.
+  - What exists under a planned name without these tags belongs to somebody else. Some services would refuse to create
+    it, others (SQS, CloudWatch alarms) would let Terraform take it over unasked.
   - Changes nothing.
 author:
   - IoT receiver contributors (@iotweb)
@@ -33,6 +35,10 @@ options:
     description: Value of the tag Deployment; what does not carry it is somebody else's.
     type: str
     required: true
+  adopt:
+    description: Whether what has no tag Deployment at all is imported, too.
+    type: bool
+    default: false
   region:
     description: Region to look in.
     type: str
@@ -56,6 +62,12 @@ imports:
   type: list
   elements: dict
   returned: always
+foreign:
+  description: Which planned names belong to somebody else, each as a sentence.
+  type: list
+  elements: str
+  returned: always
+  sample: ["/aws/eks/prod/cluster (module.stack.aws_cloudwatch_log_group.cluster) has no tag Deployment"]
 """
 
 import json
@@ -76,6 +88,7 @@ else:
 
 
 Values = dict[str, Any]
+NAMES = ("name", "alarm_name", "node_group_name", "url")  # of the attributes that name a resource
 # How ids begin of what is found by its tags alone.
 PREFIXES = {
     "aws_eip": "eipalloc-",
@@ -87,6 +100,7 @@ PREFIXES = {
     "aws_vpc_endpoint": "vpce-",
 }
 ABSENT = {
+    "AWS.SimpleQueueService.NonExistentQueue",
     "InvalidLaunchTemplateName.NotFoundException",
     "NoSuchEntity",
     "NoSuchEntityException",
@@ -94,16 +108,24 @@ ABSENT = {
 }
 
 
-class Account:
-    """What stands in one account and region for one deployment."""
+class ForeignError(Exception):
+    """It exists and belongs to somebody else; the text says to whom."""
 
-    def __init__(self, session: Any, deployment: str) -> None:
+
+class Account:
+    """What exists in one account and region for one deployment."""
+
+    def __init__(self, session: Any, deployment: str, adopt: bool = False) -> None:
         self._client = session.client
         self._deployment = deployment
+        self._adopt = adopt
         self._tagged = cache(self._look_up_tagged)
 
     def find(self, kind: str, values: Values, taken: set[str]) -> str | None:
-        """The import id of a planned resource of this kind, if it stands; never one of the ids taken."""
+        """The import id of a planned resource of this kind, if it exists; never one of the ids taken.
+
+        Raises ForeignError where it exists and is somebody else's.
+        """
         if kind in PREFIXES:
             return self._by_tags(PREFIXES[kind], values, taken)
         finder: Callable[[Values], str | None] | None = getattr(self, f"_{kind}", None)
@@ -116,11 +138,19 @@ class Account:
                 return None
             raise
 
-    def _ours(self, tags: Any) -> bool:
-        """Whether tags (in either of AWS's two forms) are of this deployment."""
+    @staticmethod
+    def _owner(tags: Any) -> str | None:
+        """The deployment that tags (in either of AWS's two forms) name."""
         if isinstance(tags, list):
             tags = {tag.get("Key", tag.get("key")): tag.get("Value", tag.get("value")) for tag in tags}
-        return bool(tags and tags.get("Deployment") == self._deployment)
+        return (tags or {}).get("Deployment")
+
+    def _mine(self, identifier: str, tags: Any) -> str:
+        """The identifier of what has a name that is to be created. Raises ForeignError."""
+        owner = self._owner(tags)
+        if owner == self._deployment or (owner is None and self._adopt):
+            return identifier
+        raise ForeignError(f"belongs to deployment {owner}" if owner else "has no tag Deployment")
 
     def _by_tags(self, prefix: str, values: Values, taken: set[str]) -> str | None:
         name = (values.get("tags") or {}).get("Name")
@@ -146,16 +176,17 @@ class Account:
             return None
         filters = [{"Name": "association.subnet-id", "Values": [subnet]}]
         tables = self._client("ec2").describe_route_tables(Filters=filters)["RouteTables"]
-        return f"{subnet}/{tables[0]['RouteTableId']}" if tables and self._ours(tables[0].get("Tags")) else None
+        ours = tables and self._owner(tables[0].get("Tags")) == self._deployment
+        return f"{subnet}/{tables[0]['RouteTableId']}" if ours else None
 
     def _aws_launch_template(self, values: Values) -> str | None:
         answer = self._client("ec2").describe_launch_templates(LaunchTemplateNames=[values["name"]])
         found = answer["LaunchTemplates"]
-        return found[0]["LaunchTemplateId"] if found and self._ours(found[0].get("Tags")) else None
+        return self._mine(found[0]["LaunchTemplateId"], found[0].get("Tags")) if found else None
 
     def _aws_iam_role(self, values: Values) -> str | None:
         role = self._client("iam").get_role(RoleName=values["name"])["Role"]
-        return role["RoleName"] if self._ours(role.get("Tags")) else None
+        return self._mine(role["RoleName"], role.get("Tags"))
 
     def _aws_iam_openid_connect_provider(self, values: Values) -> str | None:
         iam, host = self._client("iam"), values.get("url", "").removeprefix("https://")
@@ -163,7 +194,7 @@ class Account:
             arn: str = provider["Arn"]
             if host and arn.endswith("oidc-provider/" + host):
                 tags = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn).get("Tags")
-                return arn if self._ours(tags) else None
+                return self._mine(arn, tags)
         return None
 
     def _aws_cloudwatch_log_group(self, values: Values) -> str | None:
@@ -171,26 +202,38 @@ class Account:
         for group in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
             if group["logGroupName"] == name:
                 tags = logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
-                return name if self._ours(tags) else None
+                return self._mine(name, tags)
         return None
 
     def _aws_eks_cluster(self, values: Values) -> str | None:
         cluster = self._client("eks").describe_cluster(name=values["name"])["cluster"]
-        return values["name"] if self._ours(cluster.get("tags")) else None
+        return self._mine(values["name"], cluster.get("tags"))
 
     def _aws_eks_node_group(self, values: Values) -> str | None:
         cluster, name = values["cluster_name"], values["node_group_name"]
         answer = self._client("eks").describe_nodegroup(clusterName=cluster, nodegroupName=name)
-        return f"{cluster}:{name}" if self._ours(answer["nodegroup"].get("tags")) else None
+        return self._mine(f"{cluster}:{name}", answer["nodegroup"].get("tags"))
 
     def _aws_dynamodb_table(self, values: Values) -> str | None:
         dynamodb, name = self._client("dynamodb"), values["name"]
         arn = dynamodb.describe_table(TableName=name)["Table"]["TableArn"]
-        return name if self._ours(dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"]) else None
+        return self._mine(name, dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"])
 
     def _aws_secretsmanager_secret(self, values: Values) -> str | None:
         secret = self._client("secretsmanager").describe_secret(SecretId=values["name"])
-        return secret["ARN"] if self._ours(secret.get("Tags")) and "DeletedDate" not in secret else None
+        arn = self._mine(secret["ARN"], secret.get("Tags"))
+        return None if "DeletedDate" in secret else arn
+
+    def _aws_sqs_queue(self, values: Values) -> str | None:
+        sqs = self._client("sqs")
+        url: str = sqs.get_queue_url(QueueName=values["name"])["QueueUrl"]
+        return self._mine(url, sqs.list_queue_tags(QueueUrl=url).get("Tags"))
+
+    def _aws_cloudwatch_metric_alarm(self, values: Values) -> str | None:
+        cloudwatch, name = self._client("cloudwatch"), values["alarm_name"]
+        for alarm in cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]:
+            return self._mine(name, cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"])
+        return None
 
 
 def ids(module: Values) -> Iterator[str]:
@@ -202,16 +245,23 @@ def ids(module: Values) -> Iterator[str]:
         yield from ids(child)
 
 
-def orphans(plan: Values, account: Account) -> list[dict[str, str]]:
-    """What the plan would create although it stands, as import blocks."""
+def existing(plan: Values, account: Account) -> tuple[list[dict[str, str]], list[str]]:
+    """What the plan would create although it exists: ours as import blocks, others' as sentences."""
     taken = set(ids(plan.get("prior_state", {}).get("values", {}).get("root_module", {})))
-    found = []
+    imports, foreign = [], []
     for resource in plan.get("resource_changes", []):
-        if resource["mode"] == "managed" and resource["change"]["actions"] == ["create"]:
-            identifier = account.find(resource["type"], resource["change"]["after"], taken)
+        if resource["mode"] != "managed" or resource["change"]["actions"] != ["create"]:
+            continue
+        values = resource["change"]["after"]
+        try:
+            identifier = account.find(resource["type"], values, taken)
+        except ForeignError as owner:
+            name = next(values[key] for key in NAMES if values.get(key))
+            foreign.append(f"{name} ({resource['address']}) {owner}")
+        else:
             if identifier:
-                found.append({"to": resource["address"], "id": identifier})
-    return found
+                imports.append({"to": resource["address"], "id": identifier})
+    return imports, foreign
 
 
 def main() -> None:
@@ -222,6 +272,7 @@ def main() -> None:
             "plan": {"type": "str", "required": True},
             "deployment": {"type": "str", "required": True},
             "region": {"type": "str", "required": True},
+            "adopt": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -237,12 +288,12 @@ def main() -> None:
     )
     if shown.returncode != 0:
         module.fail_json(msg=f"The plan cannot be read: {shown.stderr}")
-    account = Account(boto3.session.Session(region_name=wanted["region"]), wanted["deployment"])
+    account = Account(boto3.session.Session(region_name=wanted["region"]), wanted["deployment"], wanted["adopt"])
     try:
-        imports = orphans(json.loads(shown.stdout), account)
+        imports, foreign = existing(json.loads(shown.stdout), account)
     except (BotoCoreError, ClientError) as error:
-        module.fail_json(msg=f"Cannot look for resources that an interrupted run created: {error}")
-    module.exit_json(changed=False, imports=imports)
+        module.fail_json(msg=f"Cannot look for what exists under the plan's names: {error}")
+    module.exit_json(changed=False, imports=imports, foreign=foreign)
 
 
 if __name__ == "__main__":
