@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from iot_verify import hops
-from iot_verify.rows import Comparison, Sent, Stored, compare, complaint, devices, percentile, silent, table
+from iot_verify.rows import Comparison, Sent, Stored, compare, complaint, devices, idle, percentile, silent, table
 
 Aws = Callable[[str], Any]
 START = 1_767_225_600.0
@@ -150,3 +150,13 @@ def test_each_hop_is_looked_at_without_touching_it(aws: Aws) -> None:
 def test_what_the_publisher_says_is_the_brokers_fault() -> None:
     assert hops.broker("no connection to x: NOT_AUTHORIZED").fault == "no connection to x: NOT_AUTHORIZED"
     assert hops.broker("the broker took reading m, but after 15 s there is no row of it").fault is None
+
+
+@pytest.mark.parametrize(
+    ("ages", "notice"),
+    [({}, "group edge has no host"),
+     ({"edge-1": None, "edge-2": 90_000.0}, "none has stored a reading in the last day"),
+     ({"edge-1": None, "edge-2": 80_000.0}, "")],
+)  # fmt: skip
+def test_a_fleet_that_publishes_nothing_is_reported(ages: dict[str, float | None], notice: str) -> None:
+    assert idle(ages) == "" if not notice else notice in idle(ages)

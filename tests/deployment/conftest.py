@@ -120,7 +120,7 @@ def secret(kubectl: Kubectl) -> str:
 @pytest.fixture(scope="session")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kit, unzipped."""
-    archive = ROOT / "build" / "iot-receiver" / "kits" / f"{THING}.zip"
+    archive = ROOT / "build/123456789012/us-east-2/iot-receiver/kits" / f"{THING}.zip"
     assert archive.stat().st_mode & 0o077 == 0
     folder = tmp_path_factory.mktemp("kit")
     with zipfile.ZipFile(archive) as content:

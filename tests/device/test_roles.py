@@ -31,8 +31,10 @@ local_tmp = {folder}/tmp
 AWS = """\
 #!/usr/bin/python
 # WANT_JSON
-import json
-print(json.dumps({"endpoint_address": "looked-up.example.com", "certificates": []}))
+import json, sys
+with open({log!r}, "a") as log, open(sys.argv[1]) as arguments:
+    print(json.dumps(json.load(arguments)), file=log)
+print({answer!r})
 """
 RECORDER = """\
 #!/bin/sh
@@ -47,12 +49,21 @@ class Controller:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        modules = folder / "collections/ansible_collections/iotweb/aws_iot/plugins/modules"
-        modules.mkdir(parents=True)
+        self.modules = folder / "collections/ansible_collections/iotweb/aws_iot/plugins/modules"
+        self.modules.mkdir(parents=True)
         for name in ("iot_endpoint_info", "iot_certificate", "iot_certificate_info", "iot_thing"):
-            (modules / f"{name}.py").write_text(AWS)
+            self.module(name, {"endpoint_address": "looked-up.example.com", "certificates": []})
         (folder / "ansible.cfg").write_text(CONFIGURATION.format(root=ROOT, folder=folder))
         self.hosts: dict[str, dict[str, Any]] = {"edge-1": {}, "edge-2": {}}
+
+    def module(self, name: str, answer: dict[str, Any]) -> None:
+        """Put a module in the place of one that calls AWS."""
+        script = AWS.format(log=str(self.folder / f"{name}.log"), answer=json.dumps(answer))
+        (self.modules / f"{name}.py").write_text(script)
+
+    def arguments(self, module: str) -> list[dict[str, Any]]:
+        """What a module was called with."""
+        return [json.loads(line) for line in (self.folder / f"{module}.log").read_text().splitlines()]
 
     def variables(self, **given: Any) -> dict[str, Any]:
         """Variables that keep role device within the folder."""
@@ -160,6 +171,26 @@ def test_measurements_and_topic_of_the_deployment_reach_device_and_kit(
         assert written["measurements"] == declared
         assert dict(Measurements(written["measurements"])).keys() == declared.keys()
         assert written["topic"] == ("$aws/rules/forward_to_alb/a/b" if basic_ingest else "a/b")
+
+
+@ansible
+@pytest.mark.parametrize("sole", [False, True])
+def test_a_key_made_anew_reports_or_deletes_other_certificates(sole: bool, controller: Controller) -> None:
+    """The thing has an old certificate, active, and a revoked one; the host has no key, then has one."""
+    old, revoked, new = ("a" * 64, "b" * 64, "c" * 64)
+    held = [{"certificate_id": old, "status": "ACTIVE"}, {"certificate_id": revoked, "status": "REVOKED"},
+            {"certificate_id": new, "status": "ACTIVE"}]  # fmt: skip
+    controller.module("iot_certificate_info", {"certificates": held})
+    controller.module("iot_certificate", {"certificate": {"certificate_id": new}})
+    variables = controller.variables(device_key_is_sole=sole, device_root_ca=str(ROOT / "LICENSE"), iot_policy_name="p")
+    status, out = controller.play("edge-1", variables, role("identity"))
+    assert status == 0, out
+    deleted = [call for call in controller.arguments("iot_certificate") if call.get("state") == "absent"]
+    assert [call["certificate_id"] for call in deleted] == ([old] if sole else [])
+    assert ("thing edge-1 has other certificates, whose keys are elsewhere: aaaaaaaa." in out) is not sole
+    status, out = controller.play("edge-1", variables, role("identity"))
+    assert status == 0, out
+    assert "other certificates" not in out, "its key is there"
 
 
 @ansible

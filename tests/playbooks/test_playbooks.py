@@ -1,5 +1,7 @@
 """Every playbook stands alone: it checks variables and who acts before anything else, whatever tags are asked for."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +99,22 @@ def test_a_folder_of_inventories_is_refused(tmp_path: Path) -> None:
     done = run(tmp_path, "playbooks/preflight.yml", "-i", "inventory/example", variables={"preflight_tools": []})
     assert done.status != 0
     assert "holds several inventories" in done.output
+
+
+@pytest.mark.parametrize(("account", "asked"), [(FOREIGN, True), (OURS, False)])
+def test_a_work_folder_of_an_earlier_release_is_moved_first(account: str, asked: bool, tmp_path: Path) -> None:
+    """Only by whom it belongs to: another account's deployment may have the same name."""
+    name = f"earlier-{tmp_path.name[-8:].strip('_').lower()}"
+    former = ROOT / "build" / name
+    (former / "terraform").mkdir(parents=True)
+    stack = {"account_id": FOREIGN, "region": "us-east-2"}
+    (former / "terraform/main.tf.json").write_text(json.dumps({"module": {"stack": stack}}))
+    variables = {"preflight_tools": [], "deployment_name": name, "aws_account_id": account, "receiver_domain": ""}
+    try:
+        done = run(tmp_path, "playbooks/preflight.yml", variables=variables)
+    finally:
+        shutil.rmtree(former)
+    assert (f"mv {former} {ROOT}/build/{FOREIGN}/us-east-2/{name}" in done.output) is asked
 
 
 @pytest.mark.parametrize(

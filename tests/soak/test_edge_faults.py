@@ -197,7 +197,7 @@ def test_a_fleet_is_simulated_at_two_thousand_readings_a_second(aws: Aws, tmp_pa
             (kit / "iot-device.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in given.items()))
         time.sleep(2)  # the broker looks at the IoT API each second
         since = now()
-        program = ROOT / "build/iot-receiver/verify/publisher/venv/bin/iot-device"
+        program = ROOT / "build/123456789012/us-east-2/iot-receiver/verify/publisher/venv/bin/iot-device"
         done = subprocess.run(
             [program, "simulate", f"--kits={tmp_path}/kits", f"--devices={CONNECTIONS}", f"--rate={RATE}",
              f"--count={RATE * SECONDS}", f"--ledger={tmp_path}/ledger"], capture_output=True, text=True, check=False)

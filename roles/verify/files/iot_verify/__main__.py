@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iot_verify import hops
 from iot_verify.path import Ends, PublishError
-from iot_verify.rows import Comparison, Sent, compare, complaint, devices, silent, table
+from iot_verify.rows import Comparison, Sent, compare, complaint, devices, idle, silent, table
 
 POLL_S = 0.5
 SECOND_LOOK_S = 1.0  # what is delivered twice arrives twice, a moment apart
@@ -62,7 +62,10 @@ def fleet(ends: Ends, names: Sequence[str], within: float) -> int:
     while within and (quiet := silent(found, limit)) and time.monotonic() < until:
         time.sleep(POLL_S)
         found |= ages(ends, quiet)
-    print(devices(found))
+    if found:
+        print(devices(found))
+    if notice := idle(found):
+        print(notice)
     if not (within and (quiet := silent(found, limit))):
         return 0
     print(f"no row of the last {within:g} s of {', '.join(quiet)}: iot-device doctor there says why", file=sys.stderr)

@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+DAY_S = 86_400.0
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -118,6 +120,15 @@ def table(outcome: Comparison) -> str:
         p50, p95 = (duration(percentile(outcome.latencies, share)) for share in (0.5, 0.95))
         lines.append(f"latency   p50 {p50}  p95 {p95}")
     return "\n".join(lines)
+
+
+def idle(ages: Mapping[str, float | None]) -> str:
+    """Return a notice if no device publishes, so that a path which only verify uses does not pass for a fleet."""
+    if not ages:
+        return "devices   none: group edge has no host that publishes, so nothing but verify's own thing did"
+    if silent(ages, DAY_S) == list(ages):
+        return "devices   none has stored a reading in the last day, so nothing but verify's own thing publishes"
+    return ""
 
 
 def devices(ages: Mapping[str, float | None]) -> str:
