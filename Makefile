@@ -5,7 +5,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
-PYTHON ?= python3
+# The distribution's Python is built with profiles and runs Ansible in a fifth less time than one that pyenv compiles.
+PYTHON ?= $(shell for python in /usr/bin/python3 python3; do \
+  "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; echo "$$python")
 SANDBOX := /var/lib/iot-receiver-sandbox/supervisor/control
 KUBECTL = /var/cache/iot-receiver-sandbox/bin/current/kubectl --kubeconfig /var/lib/iot-receiver-sandbox/kubeconfig -n apps
 # With pipelining, Ansible starts one process a task, not three.
@@ -126,11 +128,11 @@ python:
 	  || { test "$$(id -u)" -eq 0 || { echo "$(PYTHON) cannot make environments: sudo apt-get install python3-venv, then make $(MAKECMDGOALS) again"; exit 1; }; \
 	       echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }
 
-# Byte code is kept even where the shell sets PYTHONDONTWRITEBYTECODE: without, each playbook compiles Ansible again.
 define make_venv
 	echo "Installing $(2) into $(1)"; \
 	$(PYTHON) -m venv --clear $(1); \
-	$(1)/bin/python -c 'import site; print("import sys; sys.dont_write_bytecode = False", file=open(site.getsitepackages()[0] + "/bytecode.pth", "w"))'; \
+	site=$$($(1)/bin/python -c 'import site; print(site.getsitepackages()[0])'); \
+	cp requirements/kept_bytecode.py "$$site"; echo import kept_bytecode > "$$site/kept_bytecode.pth"; \
 	$(1)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r $(2); \
 	touch $(1)/installed
 endef
