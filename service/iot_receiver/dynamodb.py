@@ -1,22 +1,19 @@
-"""The hot path to DynamoDB: BatchWriteItem over aiobotocore's HTTP session, body and signature by hand.
+"""The hot path to DynamoDB: BatchWriteItem over connections of our own, body and signature by hand.
 
-The ordinary client spends most of a small write on walking shapes and events. This does what it does for
-this one call: same endpoint, credentials, signature and session; retries are the store's. The tests compare
-it with the ordinary client.
+The ordinary client spends most of a small write on walking shapes and events, and on a general HTTP client. This does
+what it does for this one call: same endpoint, credentials, signature, CAs and proxy; retries are the store's. The tests
+compare it with the ordinary client.
 """
 
-import asyncio
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.exceptions import BotoCoreError
 
+from iot_receiver.connection import Server
 from iot_receiver.credentials import Credentials
 from iot_receiver.signature import Signer
 
@@ -112,27 +109,21 @@ class BatchWriter:
     def __init__(
         self, url: str, region: str, table: str, credentials: Credentials, *, ca_bundle: str | None = None
     ) -> None:
-        self._url = url.rstrip("/") + "/"
-        self._signer = Signer(self._url, region, "dynamodb", "DynamoDB_20120810.BatchWriteItem")
+        url = url.rstrip("/") + "/"
+        self._signer = Signer(url, region, "dynamodb", "DynamoDB_20120810.BatchWriteItem")
         self._table = table
         self._head = b'{"RequestItems":{%b:[' % msgspec.json.encode(table)
         self._credentials = credentials
-        # Any: the annotations know neither two timeouts nor a bundle's path, which botocore gives as well
-        arguments: dict[str, Any] = {
-            "verify": ca_bundle or True,
-            "timeout": (CONNECT_TIMEOUT, ATTEMPT_TIMEOUT),
-            "max_pool_connections": 64,
-        }
-        self._session: Any = AIOHTTPSession(**arguments)
+        self._server = Server(url, ca_bundle)
 
     async def __aenter__(self) -> "BatchWriter":
-        await self._session.__aenter__()
+        await self._server.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._session.__aexit__(None, None, None)
+        await self._server.__aexit__(None, None, None)
 
-    def request(self, puts: Sequence[bytes]) -> AWSPreparedRequest:
+    def request(self, puts: Sequence[bytes]) -> bytes:
         """Build and sign the call.
 
         Raises:
@@ -142,10 +133,9 @@ class BatchWriter:
         if credentials is None:
             raise WriteError("NoCredentials")
         body = b"%b%b]}}" % (self._head, b",".join(puts))
-        headers: Any = self._signer.headers(body, credentials)  # a plain dict is all that the session needs
-        return AWSPreparedRequest("POST", self._url, headers, body, stream_output=False)
+        return self._signer.request(body, credentials)
 
-    async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109
+    async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109 - see connection.py
         """Write at most 25 items with different keys, each given as a PutRequest in JSON.
 
         Args:
@@ -159,18 +149,16 @@ class BatchWriter:
         """
         request = self.request(puts)
         try:
-            async with asyncio.timeout(timeout):
-                response = await self._session.send(request)
-                body: bytes = await response.content
+            status, headers, body = await self._server.ask(request, CONNECT_TIMEOUT, timeout)
         except TimeoutError:
             raise WriteError("Timeout") from None
-        except (BotoCoreError, OSError) as error:
+        except OSError as error:
             raise WriteError(type(error).__name__) from error
-        checksum = response.headers.get("x-amz-crc32")
-        if checksum is not None and checksum != str(zlib.crc32(body)):
+        checksum = headers.get(b"x-amz-crc32")
+        if checksum is not None and checksum != b"%d" % zlib.crc32(body):
             raise WriteError("ChecksumMismatch")
-        if response.status_code != 200:
-            raise _write_error(response.status_code, body)
+        if status != 200:
+            raise _write_error(status, body)
         if body == b'{"UnprocessedItems":{}}':
             return []
         try:

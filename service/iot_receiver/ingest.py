@@ -111,7 +111,9 @@ class Ingest:
         for row in rows:
             if row.skew_ms is not None:
                 self._count_skew(row.skew_ms)
-        rejections = {number: result for number, result in enumerate(results) if isinstance(result, Rejection)}
+        rejections: dict[int, Rejection] = {}
+        if len(rows) < len(results):
+            rejections = {number: result for number, result in enumerate(results) if isinstance(result, Rejection)}
         refusals = await stored
         if refusals:
             numbers = [number for number in range(len(results)) if number not in rejections]

@@ -137,8 +137,7 @@ class Schema:
         self._fields = [(f"measured_{place}", msgspec.Raw, msgspec.Raw(b"")) for place in range(len(self.names))]
         self._rename = dict(zip((field for field, *_ in self._fields), self.names, strict=True))
         self._readers = [_reader(name, measurement) for name, measurement in measurements.items()]
-        # one getter of all: of a single field it would give the bare value
-        self._raws = attrgetter(*(field for field, *_ in self._fields), "device_id")
+        self._raws = attrgetter(*(field for field, *_ in self._fields))  # of a single field, it gives the bare value
         self._temp_is_number = "temp" in measurements and measurements["temp"].type == "number"
 
     def struct(self, base: type[R]) -> type[R]:
@@ -153,7 +152,11 @@ class Schema:
         Raises:
             ValueError: with the reason, when one can't be stored as declared, or none is there.
         """
-        values = tuple([read(bytes(raw)) for read, raw in zip(self._readers, self._raws(reading), strict=False)])
+        raws = self._raws(reading)
+        if len(self._readers) == 1:
+            values: tuple[Value, ...] = (self._readers[0](bytes(raws)),)
+        else:
+            values = tuple([read(bytes(raw)) for read, raw in zip(self._readers, raws, strict=True)])
         if values.count(None) == len(values):
             raise ValueError(f"{' and '.join(self.names)} {'is' if len(self.names) == 1 else 'are'} missing")
         return values
@@ -178,16 +181,15 @@ def _reader(name: str, measurement: Measurement) -> Callable[[bytes], Value]:
         "boolean": _boolean,
         "string": _string,
     }
-    present = readers[measurement.type](name, measurement)
-    if measurement.required:
+    present, required = readers[measurement.type](name, measurement), measurement.required
 
-        def required(raw: bytes) -> Value:
-            if not raw:
-                raise ValueError(f"{name} is missing")
-            return present(raw)
+    def read(raw: bytes) -> Value:
+        if required and not raw:
+            raise ValueError(f"{name} is missing")
+        return None if not required and raw in {b"", b"null"} else present(raw)
 
-        return required
-    return lambda raw: None if raw in {b"", b"null"} else present(raw)
+    # A fleet's values repeat; texts may be long.
+    return read if measurement.type == "string" else lru_cache(maxsize=8_192)(read)
 
 
 def _number(name: str, measurement: Measurement) -> Callable[[bytes], str]:
@@ -195,7 +197,6 @@ def _number(name: str, measurement: Measurement) -> Callable[[bytes], str]:
     unit = f" {measurement.unit}" if measurement.unit else ""
     checked = kind == "integer" or (lowest, highest) != (None, None)
 
-    @lru_cache(maxsize=8_192)  # a fleet's values repeat
     def read(raw: bytes) -> str:
         if raw[:1] not in b"-0123456789":
             raise ValueError(f"{name} is not {'an integer' if kind == 'integer' else 'a number'}")

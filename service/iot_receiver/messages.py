@@ -281,14 +281,17 @@ class MessageParser:
         client = origin.iot_client_id
         if self._check_client and client is not None and (client != device or client == _HTTPS_PUBLISH):
             raise ValueError("deviceId is not the client id of its publisher")
-        sent = _instant("ts", bytes(reading.ts), times.from_number)
+        ts, finer = bytes(reading.ts), ""
+        sent = times.as_key(ts)
+        if sent is None and (instant := _instant("ts", ts, times.from_number)) is not None:
+            sent, finer = instant
         trace = origin.iot_trace_id
         if trace is not None and place is not None:
             trace = f"{trace}-{place}"
         skew = None
         if sent is not None:
-            moment = sent.iso
-            identity = reading.message_id or self._digest(device, values, sent)
+            moment = sent
+            identity = reading.message_id or self._digest(device, values, times.Instant(sent, finer))
             if not receipt.earliest <= moment <= receipt.latest:
                 skew = times.ms_from_iso(moment) - times.ms_from_iso(receipt.iso)
         else:

@@ -1,7 +1,6 @@
 """A row as values, and as the bytes that DynamoDB takes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -12,8 +11,7 @@ _encode = msgspec.json.Encoder().encode
 _device = lru_cache(maxsize=8_192)(_encode)  # a fleet's ids repeat
 
 
-@dataclass(slots=True, eq=False)
-class Row:
+class Row(msgspec.Struct, eq=False, gc=False):
     """One item of the table.
 
     Attributes:
@@ -43,9 +41,10 @@ class RowWriter:
 
     def put(self, row: Row) -> bytes:
         """Write one row."""
-        measured = b"".join(
-            [write(value) for write, value in zip(self._attributes, row.values, strict=True) if value is not None]
-        )
+        if len(row.values) == 1:
+            measured = self._attributes[0](row.values[0])
+        else:
+            measured = b"".join([write(value) for write, value in zip(self._attributes, row.values, strict=True)])
         members = b""
         if row.skew_ms is not None:
             members = b',"clock_skew_ms":{"N":"%d"}' % row.skew_ms
@@ -65,8 +64,12 @@ class RowWriter:
 def _attribute(measurement: Measurement) -> Callable[[Value], bytes]:
     kind = {"string": "S", "boolean": "BOOL"}.get(measurement.type, "N")
     head = f'"{measurement.attribute}":{{"{kind}":'.encode()
-    if kind == "N":
-        form = head + b'"%b"},'
-        return lambda value: form % str(value).encode()
-    form = head + b"%b},"
-    return lambda value: form % _encode(value)
+    quote = b'"' if kind == "N" else b""  # a number is text already, and has nothing to escape
+
+    def write(value: Value) -> bytes:
+        if value is None:
+            return b""
+        return b"%b%b%b%b}," % (head, quote, str(value).encode() if quote else _encode(value), quote)
+
+    # A fleet's values repeat; texts may be long.
+    return write if kind == "S" else lru_cache(maxsize=8_192)(write)

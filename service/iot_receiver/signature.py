@@ -54,6 +54,15 @@ class Signer:
             headers["X-Amz-Security-Token"] = self._token
         return headers
 
+    def request(self, body: bytes, credentials: ReadOnlyCredentials) -> bytes:
+        """The request as it goes over the wire."""
+        headers = "".join([f"{name}: {value}\r\n" for name, value in self.headers(body, credentials).items()])
+        head = (
+            f"POST {self._path} HTTP/1.1\r\nHost: {self._host}\r\nAccept-Encoding: identity\r\n{headers}"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
     def _keep(self, day: str, credentials: ReadOnlyCredentials) -> None:
         key = f"AWS4{credentials.secret_key}".encode()
         for part in (day, self._region, self._service, "aws4_request"):

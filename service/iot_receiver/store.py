@@ -7,7 +7,9 @@ arrive meanwhile make up the next. So a lone row never waits for others, and a c
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+import msgspec
 
 from iot_receiver.admission import CALM_SECONDS, WAIT_SECONDS, Concurrency, Pace, Throttle
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BatchWriter, Key, WriteError
@@ -45,18 +47,15 @@ class _Request:
         self.refusals: dict[int, str] = {}
 
 
-class _Entry:
+class _Entry(msgspec.Struct, eq=False):
     """One row on its way."""
 
-    __slots__ = ("alone", "attempts", "index", "key", "put", "request")
-
-    def __init__(self, request: _Request, index: int, row: Row, put: bytes) -> None:
-        self.request = request
-        self.index = index
-        self.key: Key = (row.device_id, row.time)
-        self.put = put
-        self.attempts = 0
-        self.alone = False  # in a call of its own, to find which item of a batch is refused
+    request: _Request
+    index: int
+    key: Key
+    put: bytes
+    attempts: int = 0
+    alone: bool = False  # in a call of its own, to find which item of a batch is refused
 
 
 class Store:
@@ -97,7 +96,10 @@ class Store:
             future.set_result({})
             return future
         self._metrics.queued += len(rows)
-        self._waiting.extend(_Entry(request, index, row, self._put(row)) for index, row in enumerate(rows))
+        put = self._put
+        self._waiting.extend(
+            [_Entry(request, index, (row.device_id, row.time), put(row)) for index, row in enumerate(rows)]
+        )
         self._requests.append(request)
         if not self._ticking:
             self._ticking = True
@@ -140,10 +142,10 @@ class Store:
             if delay := self._throttle.delay(now):
                 self._pause(delay)
                 return
-            batch = self._next_batch(now)
-            if batch:
-                self._throttle.sent(len(batch), now)
-                call = self._loop.create_task(self._call(batch))
+            entries, puts = self._next_batch(now)
+            if entries:
+                self._throttle.sent(len(puts), now)
+                call = self._loop.create_task(self._call(entries, puts))
                 self._calls.add(call)
                 self._metrics.writes_in_flight = len(self._calls)
                 call.add_done_callback(self._called)
@@ -171,14 +173,15 @@ class Store:
         if self._waiting:
             self._wake()
 
-    def _next_batch(self, now: float) -> dict[Key, list[_Entry]]:
+    def _next_batch(self, now: float) -> tuple[list[_Entry], dict[Key, bytes]]:
         """Take entries with at most 25 different keys; those of one key share a write, the last one's."""
-        batch: dict[Key, list[_Entry]] = {}
+        entries: list[_Entry] = []
+        puts: dict[Key, bytes] = {}
         waiting = self._waiting
         in_time = now + min(self._concurrency.seconds, ATTEMPT_TIMEOUT)
-        while waiting and len(batch) < BATCH_ITEMS:
+        while waiting and len(puts) < BATCH_ITEMS:
             entry = waiting[0]
-            if entry.alone and batch:
+            if entry.alone and entries:
                 break
             waiting.popleft()
             request = entry.request
@@ -187,24 +190,23 @@ class Store:
             if request.future.done():
                 self._metrics.queued -= 1
                 continue
-            batch.setdefault(entry.key, []).append(entry)
+            entries.append(entry)
+            puts[entry.key] = entry.put
             if entry.alone:
                 break
-        return batch
+        return entries, puts
 
-    async def _call(self, batch: dict[Key, list[_Entry]]) -> None:
-        entries = [entry for group in batch.values() for entry in group]
-        puts = [group[-1].put for group in batch.values()]
+    async def _call(self, entries: list[_Entry], puts: dict[Key, bytes]) -> None:
         metrics = self._metrics
         metrics.batch_items.observe(len(puts))
         metrics.merged += len(entries) - len(puts)
-        left_time = max(entry.request.deadline for entry in entries) - self._loop.time()
+        left_time = max([entry.request.deadline for entry in entries]) - self._loop.time()
         timeout = max(0.01, min(ATTEMPT_TIMEOUT, left_time))
         slow = self._loop.call_later(SLOW_SECONDS, self._grew_slow, batch_id := object())
         started = self._loop.time()
         try:
-            left = await self._writer.write(puts, timeout)
-            if not batch.keys() >= set(left):
+            left = set(await self._writer.write(list(puts.values()), timeout))
+            if not puts.keys() >= left:
                 raise WriteError("BrokenAnswer")  # it speaks of rows that were not in the call  # noqa: TRY301 - as any other
         except WriteError as error:
             if error.throttled:
@@ -221,7 +223,7 @@ class Store:
             self._pace.count(len(puts) - len(left), now)
             if left:
                 self._throttle.throttled(self._pace.per_second(now), now)
-            self._written(batch, left)
+            self._written(entries, left)
         finally:
             metrics.write_seconds.observe(self._loop.time() - started)
             slow.cancel()
@@ -232,15 +234,14 @@ class Store:
         if self._waiting:
             self._wake()
 
-    def _written(self, batch: dict[Key, list[_Entry]], left: Sequence[Key]) -> None:
-        again: list[_Entry] = []
-        for key in left:
-            again += batch.pop(key, ())
-        for group in batch.values():
-            self._settle(group)
-        if again:
-            self._metrics.unprocessed += len(again)
-            self._again(again)
+    def _written(self, entries: list[_Entry], left: set[Key]) -> None:
+        if not left:
+            self._settle(entries)
+            return
+        again = [entry for entry in entries if entry.key in left]
+        self._settle([entry for entry in entries if entry.key not in left])
+        self._metrics.unprocessed += len(again)
+        self._again(again)
 
     def _failed(self, entries: list[_Entry], error: WriteError) -> None:
         metrics = self._metrics
@@ -259,9 +260,9 @@ class Store:
                 entry.alone = True
             self._waiting.extendleft(reversed(entries))
 
-    def _settle(self, entries: Iterable[_Entry], refusal: str | None = None) -> None:
+    def _settle(self, entries: Sequence[_Entry], refusal: str | None = None) -> None:
+        self._metrics.queued -= len(entries)
         for entry in entries:
-            self._metrics.queued -= 1
             request = entry.request
             if refusal is not None:
                 request.refusals[entry.index] = refusal
