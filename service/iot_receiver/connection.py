@@ -9,7 +9,7 @@ import ssl
 from base64 import b64encode
 from types import TracebackType
 from typing import NamedTuple, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
@@ -18,10 +18,6 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 OPENING_SECONDS = 2.0  # a connection that is opened for longer than its first request waits serves a later one
 IDLE_SECONDS = 12.0  # as aiobotocore; the network may have forgotten an older one without a word
 POLL_SECONDS = 0.001  # from one look at the sockets to the next
-
-
-class ProxyError(ValueError):
-    """The environment names a proxy that can't be used."""
 
 
 class Answer(NamedTuple):
@@ -130,36 +126,26 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Give the answer (httptools)."""
-        if self._waiting is None or not self._parser.should_keep_alive():
+        if not self._tunnelling and not (self._give() and self._parser.should_keep_alive()):
             self.close()
-        self._give()
 
-    def _give(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._body)))
-
-
-def _proxy(url: str) -> SplitResult | None:
-    """The proxy through which botocore's clients, too, would go there."""
-    named = get_environ_proxies(url).get("https")
-    proxy = urlsplit(named) if named else None
-    if proxy is not None and (proxy.scheme != "http" or not proxy.hostname):
-        raise ProxyError(f"HTTPS_PROXY must be http://host:port, or NO_PROXY must name {urlsplit(url).hostname}")
-    return proxy
+    def _give(self) -> bool:
+        """Give what has been read to whoever waits for it; False when nobody does."""
+        if self._waiting is None or self._waiting.done():
+            return False
+        self._waiting.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+        return True
 
 
 class Server:
-    """Keeps connections to a server; use within `async with`.
-
-    Raises:
-        ProxyError: when the environment names a proxy for it that can't be used.
-    """
+    """Keeps connections to a server; use within `async with`."""
 
     def __init__(self, url: str, ca_bundle: str | None = None) -> None:
         parts = urlsplit(url)
         self._host, self._secure = parts.hostname or "", parts.scheme == "https"
         self._port = parts.port or (443 if self._secure else 80)
-        self._proxy = _proxy(url) if self._secure else None
+        # whatever botocore's clients would go through; Settings has checked its form
+        self._proxy = urlsplit(get_environ_proxies(url).get("https", "")) if self._secure else None
         self._ca_bundle = ca_bundle
         self._context: ssl.SSLContext | None = None
         self._idle: list[Connection] = []
@@ -220,9 +206,9 @@ class Server:
     async def _open(self) -> Connection:
         loop, proxy = asyncio.get_running_loop(), self._proxy
         async with asyncio.timeout(OPENING_SECONDS):
-            if proxy is None or self._context is None:
+            if not proxy or not proxy.hostname or not self._context:
                 return (await loop.create_connection(Connection, self._host, self._port, ssl=self._context))[1]
-            _, connection = await loop.create_connection(Connection, proxy.hostname or "", proxy.port or 80)
+            _, connection = await loop.create_connection(Connection, proxy.hostname, proxy.port or 80)
             login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}" if proxy.username else None
             await connection.tunnel(self._host, self._port, login, self._context)
             return connection

@@ -139,6 +139,12 @@ class RedriveSettings(StoreSettings):
 
 
 def _store_settings(read: Reader) -> dict[str, Any]:
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        proxy = read(name, str, "")
+        if proxy and not re.fullmatch(r"http://([^@/\s]+@)?[^@/\s]+/?", proxy):  # not shown: it may hold a password
+            read.faults.append(
+                f"{name} can't be used: expected http://host:port (a proxy that opens tunnels by CONNECT)"
+            )
     return {
         "aws_region": read("AWS_REGION", REGION),
         "table_name": read("RECEIVER_TABLE_NAME", TABLE_NAME),

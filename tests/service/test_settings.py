@@ -112,3 +112,15 @@ def test_a_folder_without_a_secret_is_one_of_the_faults(tmp_path: Path) -> None:
         Settings.from_environment({"RECEIVER_SECRETS_DIR": str(tmp_path)})
     assert "holds no secret" in str(raised.value)
     assert "AWS_REGION is not set" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+def test_a_proxy_that_can_not_be_used_is_refused(tmp_path: Path, name: str) -> None:
+    for proxy in ("socks5://me:pass@proxy:1080", "https://proxy:3128", "proxy:3128"):
+        with pytest.raises(SettingsError) as raised:
+            Settings.from_environment(environment(tmp_path, **{name: proxy}))
+        assert raised.value.faults == [
+            f"{name} can't be used: expected http://host:port (a proxy that opens tunnels by CONNECT)"
+        ]
+    for proxy in ("http://proxy:3128", "http://me:pass@10.0.0.1:3128/"):
+        Settings.from_environment(environment(tmp_path, **{name: proxy}))
