@@ -1,3 +1,3 @@
 """Receives AWS IoT Core's HTTPS rule action and stores each message as one row in DynamoDB."""
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"

@@ -21,7 +21,7 @@ from tests.support.paths import ROOT
 SOURCE = ROOT / "collections/ansible_collections/iotweb"
 DEPENDENCIES = {
     "aws_iot": {"amazon.aws": ">=9.0.0"},
-    "deployment": {"amazon.aws": ">=9.0.0", "iotweb.aws_iot": ">=1.1.0", "kubernetes.core": ">=5.0.0"},
+    "deployment": {"amazon.aws": ">=9.0.0", "iotweb.aws_iot": ">=2.0.0", "kubernetes.core": ">=5.0.0"},
 }
 CREDENTIAL_OPTIONS = {"region", "access_key", "endpoint_url", "profile"}
 

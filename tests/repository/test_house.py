@@ -22,6 +22,17 @@ def test_removed_variables_are_in_the_changelog() -> None:
     assert {name for name in removed if f"`{name}`" not in changes} == set()
 
 
+def test_the_whole_has_one_version() -> None:
+    latest = re.search(r"^## ([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert latest
+    files = [ROOT / "service/pyproject.toml", ROOT / "device/pyproject.toml", ROOT / "service/iot_receiver/__init__.py",
+             *ROOT.glob("collections/ansible_collections/iotweb/*/galaxy.yml")]
+    versions = {str(path.relative_to(ROOT)): re.findall(
+        r"^(?:__)?version(?:__)?(?: =|:) \"?([\d.]+)", path.read_text(), re.MULTILINE) for path in files}
+    assert len(versions) == 5
+    assert {path: version for path, version in versions.items() if version != [latest[1]]} == {}
+
+
 @pytest.mark.parametrize("page", ["tests/deployment/test_rotation.py", "tests/soak/test_secret.py"])
 def test_tasks_that_tests_interrupt_exist(page: str) -> None:
     steps = re.findall(r'^    "([A-Z][^"]+)": [\d.]+,$', (ROOT / page).read_text(), re.MULTILINE)

@@ -19,17 +19,17 @@ options:
         leaves the resource.
       - Without the option, the module does not ask whose a resource is.
     type: dict
-    version_added: 1.1.0
+    version_added: 2.0.0
   owner_advice:
     description: What such a message tells its reader to do.
     type: str
     default: "Give another name, or take it over with adopt: true if it has no owner."
-    version_added: 1.1.0
+    version_added: 2.0.0
   adopt:
     description:
       - Whether a resource that has none of the tags of O(owner) is taken over, by giving it these tags.
       - One with other values has an owner, who must remove them first.
     type: bool
     default: false
-    version_added: 1.1.0
+    version_added: 2.0.0
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: iot_fleet
-version_added: 1.1.0
+version_added: 2.0.0
 short_description: Remove the certificates of a policy, and their things
 description:
   - Revokes and deletes each certificate that the policy is attached to, and deletes the things these belong to.

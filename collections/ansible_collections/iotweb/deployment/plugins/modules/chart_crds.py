@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: chart_crds
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Apply the CRDs of a Helm chart and its dependencies
 description:
   - Reads the CRDs that C(helm show crds) prints and applies them server-side, since some are longer than the annotation

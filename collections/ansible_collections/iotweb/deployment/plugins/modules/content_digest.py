@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: content_digest
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Name the content of files
 description:
   - Digests names, contents and executable bits of files, and of all files in folders but for what Python and

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: dead_letters_info
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Count the messages of SQS queues
 description:
   - Counts messages that can be received and those that somebody has received and not deleted.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: destination_url
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Check the URL of a rule's destination as AWS IoT will
 description:
   - Resolves the name, verifies the certificate's chain, asks for the receiver's health and tries the paths of

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: device_kit_archive
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Write a private zip archive with exactly these members
 description:
   - Reads a member, or writes the archive where a member's content or mode differs.

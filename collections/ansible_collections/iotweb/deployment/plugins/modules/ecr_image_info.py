@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: ecr_image_info
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Look up whether an image is in ECR
 description:
   - "Source: Amazon ECR API Reference, DescribeImages."

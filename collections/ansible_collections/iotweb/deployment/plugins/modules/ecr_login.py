@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: ecr_login
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Write a login to ECR that docker, podman, buildah and skopeo read
 description:
   - The login is valid for twelve hours. The file is readable by its owner only; whoever asks for it removes it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: eks_cluster_status
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Look up the status of an EKS cluster
 description:
   - "Source: Amazon EKS API Reference, DescribeCluster."

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: image_builder
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Find a program that builds images
 description:
   - Asks each for its state, since docker's client may be there without its daemon.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: image_command
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Run a command that builds or pushes an image, and show its progress
 description:
   - A build takes a minute and more, during which M(ansible.builtin.command) would print nothing.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: pip_settings
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Give an image's build this machine's pip settings
 description:
   - Writes the settings that say where packages come from (index, proxy, trusted authorities), from pip's files

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: preflight_operator
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Find out whose AWS credentials these are, and what they may not do
 description:
   - Asks STS who the caller is and IAM (SimulatePrincipalPolicy) whether it may do what a deployment does.

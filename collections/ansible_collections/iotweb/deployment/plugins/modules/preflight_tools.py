@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: preflight_tools
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Find programs and Python libraries that are missing or too old
 description:
   - Changes nothing, and never fails for what it finds. Each fault is returned with its fix.

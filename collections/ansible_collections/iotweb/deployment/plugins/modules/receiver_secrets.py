@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: receiver_secrets
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Wait until the receiver's pods accept a shared secret, no longer use it, or no longer accept it
 description:
   - Asks every running pod for its metrics, through the cluster's API as C(kubectl port-forward) does, so it needs no

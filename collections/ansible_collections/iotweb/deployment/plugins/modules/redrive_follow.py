@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: redrive_follow
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Wait for the redrive's Job and show its progress
 description:
   - Many dead letters take minutes, during which a module that waits would print nothing.

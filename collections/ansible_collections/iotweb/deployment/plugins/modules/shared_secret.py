@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: shared_secret
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Give a secret of AWS Secrets Manager its value, and rotate it step by step
 description:
   - Makes the secret's value, of 256 random bits, if there is none, and moves its versions' staging labels.

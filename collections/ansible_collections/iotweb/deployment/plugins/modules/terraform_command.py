@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: terraform_command
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Run a Terraform command and show its progress
 description:
   - An apply on AWS takes a quarter of an hour, during which M(ansible.builtin.command) would print nothing.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: terraform_orphans
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Find what a plan would create although it exists
 description:
   - Looks for what a plan is about to create among the resources in AWS that have this deployment's tags.
