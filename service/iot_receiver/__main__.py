@@ -1,86 +1,28 @@
 """The command line: `iot-receiver` receives, `iot-receiver redrive` takes dead letters back."""
 
-import asyncio
-import ctypes
 import os
 import signal
 import sys
-from contextlib import suppress
-from typing import cast
-
-import uvloop
-from aiohttp import web
-
-from iot_receiver import keys
-from iot_receiver.app import init_app
-from iot_receiver.environment import SettingsError
-from iot_receiver.logs import configure, event
-from iot_receiver.secrets import SecretsError
-from iot_receiver.server import listen
-from iot_receiver.settings import Settings
-
-CLOSING_SECONDS = 5.0  # for connections in use to end with an answer instead of being cut
-FINISH_SECONDS = 10.0  # for requests in flight; their deadline is far shorter
-M_MMAP_THRESHOLD = -3  # malloc.h
-LARGE = 65_536  # bytes; messages are far smaller
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; a process that can't start says why and exits with 2."""
-    if sys.argv[1:]:
-        return command(sys.argv[1:])
-    try:
-        settings = Settings.from_environment(os.environ)
-        configure(settings.log_level)
-        app = init_app(settings)
-    except (SettingsError, SecretsError) as error:
-        sys.stderr.write(f"iot-receiver can't start:\n{error}\n")
-        return 2
-    give_large_blocks_back()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(app))
-    return 0
+    """Run a command.
 
+    A container's first process is not ended by a signal that it does not handle, and the imports take a second or more:
+    so SIGTERM is handled before them, and until the command handles it in its own way there is nothing to finish.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    arguments = sys.argv[1:]
+    if not arguments:
+        from iot_receiver.process import receive  # noqa: PLC0415 - see above
 
-def give_large_blocks_back() -> None:
-    """Have the C library return a large body's memory at once instead of keeping it for the next (mallopt(3))."""
-    with suppress(AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+        return receive()
+    if arguments[0] == "redrive":
+        from iot_receiver.redrive.command import main as redrive  # noqa: PLC0415 - see above
 
-
-def command(arguments: list[str]) -> int:
-    """Run the command line's subcommand."""
-    if arguments[:1] != ["redrive"]:
-        sys.stderr.write("usage: iot-receiver [redrive]\n")
-        return 2
-    from iot_receiver.redrive.command import main as redrive  # noqa: PLC0415 - the receiver itself has no use for it
-
-    return redrive(arguments[1:])
-
-
-async def serve(app: web.Application) -> None:
-    """Serve until SIGTERM, then until the load balancer has deregistered the target, then finish."""
-    settings, lifecycle = app[keys.SETTINGS], app[keys.LIFECYCLE]
-    loop = asyncio.get_running_loop()
-    runner = web.AppRunner(app, shutdown_timeout=FINISH_SECONDS)
-    await runner.setup()
-    server = cast(web.Server, runner.server)
-    listener = await listen(server, settings.host, settings.port, settings.keepalive)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lifecycle.stop)
-    event("started", "the receiver listens", port=settings.port, table=settings.table_name)
-
-    await lifecycle.stop_requested.wait()
-    event("stopping", "serving until the load balancer has deregistered this target")
-    await asyncio.sleep(settings.deregistration_delay)
-
-    lifecycle.closing = True
-    listener.close()
-    deadline = loop.time() + CLOSING_SECONDS
-    while server.connections and loop.time() < deadline:  # noqa: ASYNC110 - aiohttp has no event for it
-        await asyncio.sleep(0.05)
-    await runner.cleanup()
-    event("stopped", "every request was answered")
+        return redrive(arguments[1:])
+    sys.stderr.write("usage: iot-receiver [redrive]\n")
+    return 2
 
 
 if __name__ == "__main__":

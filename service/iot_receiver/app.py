@@ -1,7 +1,9 @@
 """The application: its parts, how they are opened and closed, and its paths."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from aiobotocore.session import AioSession, get_session
 from aiohttp import hdrs, web
@@ -24,6 +26,7 @@ from iot_receiver.server import BANNER, expected
 from iot_receiver.settings import Settings
 from iot_receiver.store import Store
 
+REACH_SECONDS = 1.0  # for DynamoDB's first answer, before the receiver listens without it
 COLLECT_AFTER = 10_000  # objects: messages in flight are thousands, none of them garbage
 
 
@@ -37,7 +40,7 @@ def init_app(settings: Settings, new_session: Callable[[], AioSession] = get_ses
         SecretsError: when there is no secret to begin with.
     """
     session = new_session()
-    credentials = Credentials(session)
+    credentials = Credentials(session, new_session)
     lifecycle = Lifecycle(credentials)
     secrets = Secrets(settings.secrets_dir)
     secrets.load()
@@ -100,7 +103,7 @@ async def fresh_credentials(app: web.Application) -> AsyncIterator[None]:
 
 async def store(app: web.Application) -> AsyncIterator[None]:
     """The way to the table; at the end, accepted rows are settled first."""
-    settings = app[keys.SETTINGS]
+    settings, lifecycle = app[keys.SETTINGS], app[keys.LIFECYCLE]
     writer = BatchWriter(
         app[keys.ENDPOINT].url,
         settings.aws_region,
@@ -108,7 +111,12 @@ async def store(app: web.Application) -> AsyncIterator[None]:
         app[keys.CREDENTIALS],
         ca_bundle=app[keys.SESSION].get_config_variable("ca_bundle"),
     )
-    async with writer:
+
+    async def reach() -> None:
+        await writer.reach()
+        lifecycle.reached.set()
+
+    async with writer, in_background(reach()):
         app[keys.STORE] = Store(writer, RowWriter(settings.measurements), app[keys.METRICS])
         yield
         await app[keys.STORE].drain()
@@ -136,7 +144,9 @@ async def confirmation(app: web.Application) -> AsyncIterator[None]:
 
 
 async def started(app: web.Application) -> AsyncIterator[None]:
-    """Readiness: everything above is open, and only credentials may be missing yet."""
+    """Readiness: everything above is open, and only credentials and DynamoDB may be missing yet."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(app[keys.LIFECYCLE].reached.wait(), REACH_SECONDS)
     gc.collect()
     gc.freeze()  # what stays for good need not be collected again and again
     gc.set_threshold(COLLECT_AFTER)

@@ -1,8 +1,10 @@
 """AWS credentials, refreshed in the background so that no request waits for STS."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 
-from aiobotocore.session import AioSession
+from aiobotocore.session import AioSession, get_session
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
 from iot_receiver.logs import event, fault
@@ -15,13 +17,19 @@ REFRESH_SECONDS = 10.0  # botocore itself would wait for STS for a minute
 class Credentials:
     """Holds the newest credentials of the process's AWS identity.
 
+    Args:
+        new_session: the source of sessions that have no credentials yet.
+
     Attributes:
         current: what to sign with; None until the first have arrived.
     """
 
-    def __init__(self, session: AioSession) -> None:
+    def __init__(self, session: AioSession, new_session: Callable[[], AioSession] = get_session) -> None:
         self._session = session
+        self._new_session = new_session
         self._source: object = None
+        self._renew = asyncio.Event()
+        self._renewed = float("-inf")
         self.current: ReadOnlyCredentials | None = None
 
     @property
@@ -47,8 +55,20 @@ class Credentials:
         self._source, self.current = source, fresh
         return True
 
+    def expired(self, credentials: ReadOnlyCredentials) -> None:
+        """Have others loaded at once: AWS says that these have expired, whatever they say themselves."""
+        now = asyncio.get_running_loop().time()
+        if credentials == self.current and now - self._renewed >= RETRY_SECONDS:
+            fault("credentials_expired", "AWS says that the credentials have expired: loading others")
+            self._renewed = now
+            self._session = self._new_session()  # botocore would keep its own for as long as it believes in them
+            self._renew.set()
+
     async def keep_fresh(self) -> None:
         """Refresh until cancelled."""
         while True:
             fresh = await self.refresh()
-            await asyncio.sleep(POLL_SECONDS if fresh else RETRY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS if fresh else RETRY_SECONDS):
+                    await self._renew.wait()
+            self._renew.clear()

@@ -5,6 +5,7 @@ what it does for this one call: same endpoint, credentials, signature, CAs and p
 compare it with the ordinary client.
 """
 
+import asyncio
 import re
 import zlib
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from aiobotocore.session import AioSession
 
 from iot_receiver.connection import Server
 from iot_receiver.credentials import Credentials
+from iot_receiver.logs import fault
 from iot_receiver.signature import Signer
 
 CONNECT_TIMEOUT = 0.3  # seconds
@@ -36,6 +38,8 @@ REFUSALS = frozenset(
         "ItemCollectionSizeLimitExceededException",
     }
 )
+
+EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
 
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}")  # it becomes a metric's label
 
@@ -62,14 +66,16 @@ class WriteError(Exception):
         code: DynamoDB's name of the error, or the exception's.
         refused: at least one item is invalid: the same call would fail again.
         throttled: DynamoDB asks to come back later.
+        answered: DynamoDB itself said so, and not a proxy or the network.
     """
 
-    def __init__(self, code: str, detail: str = "") -> None:
+    def __init__(self, code: str, detail: str = "", *, answered: bool = False) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.refused = code in REFUSALS
         self.throttled = code in THROTTLES
+        self.answered = answered
 
 
 class _Text(msgspec.Struct, gc=False):
@@ -123,17 +129,21 @@ class BatchWriter:
     async def __aexit__(self, *error: object) -> None:
         await self._server.__aexit__(None, None, None)
 
-    def request(self, puts: Sequence[bytes]) -> bytes:
-        """Build and sign the call.
-
-        Raises:
-            WriteError: when there are no credentials.
-        """
-        credentials = self._credentials.current
-        if credentials is None:
-            raise WriteError("NoCredentials")
-        body = b"%b%b]}}" % (self._head, b",".join(puts))
-        return self._signer.request(body, credentials)
+    async def reach(self) -> None:
+        """Call DynamoDB until it answers, so that no message has to wait for a connection, TLS and the first call."""
+        pause = 0.02  # seconds
+        while True:
+            try:
+                await self.write([], ATTEMPT_TIMEOUT)
+            except WriteError as error:
+                if error.answered:  # that there is nothing to write
+                    return
+                if error.code != "NoCredentials":
+                    fault("dynamodb_unreachable", "DynamoDB has not answered yet", code=error.code)
+                await asyncio.sleep(pause)
+                pause = min(1.0, 2 * pause)
+            else:
+                return
 
     async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109 - see connection.py
         """Write at most 25 items with different keys, each given as a PutRequest in JSON.
@@ -147,18 +157,24 @@ class BatchWriter:
         Raises:
             WriteError: when it is unknown whether any was written.
         """
-        request = self.request(puts)
+        credentials = self._credentials.current
+        if credentials is None:
+            raise WriteError("NoCredentials")
+        request = self._signer.request(b"%b%b]}}" % (self._head, b",".join(puts)), credentials)
         try:
             status, headers, body = await self._server.ask(request, CONNECT_TIMEOUT, timeout)
         except TimeoutError:
             raise WriteError("Timeout") from None
-        except OSError as error:
-            raise WriteError(type(error).__name__) from error
+        except OSError as broken:
+            raise WriteError(type(broken).__name__) from broken
         checksum = headers.get(b"x-amz-crc32")
         if checksum is not None and checksum != b"%d" % zlib.crc32(body):
             raise WriteError("ChecksumMismatch")
         if status != 200:
-            raise _write_error(status, body)
+            error = _write_error(status, body)
+            if error.code in EXPIRED:
+                self._credentials.expired(credentials)
+            raise error
         if body == b'{"UnprocessedItems":{}}':
             return []
         try:
@@ -173,10 +189,10 @@ class BatchWriter:
 
 def _write_error(status: int, body: bytes) -> WriteError:
     try:
-        fault = _decode_fault(body)
+        said = _decode_fault(body)
     except ValueError:
-        fault = _Fault()
-    code = fault.type.rsplit("#", 1)[-1]
+        said = _Fault()
+    code = said.type.rsplit("#", 1)[-1]
     # an answer of a proxy or an overloaded front end is never the item's fault
     known = status == 400 and _CODE.fullmatch(code)
-    return WriteError(code if known else f"Http{status}", fault.message or fault.Message)
+    return WriteError(code if known else f"Http{status}", said.message or said.Message, answered=bool(known))

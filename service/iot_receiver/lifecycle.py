@@ -9,9 +9,10 @@ from iot_receiver.problems import unavailable
 
 
 class Lifecycle:
-    """Ready means started, with credentials that are valid, and not stopping.
+    """Ready means started, DynamoDB reached, with credentials that are valid, and not stopping.
 
     Attributes:
+        reached: DynamoDB has answered once.
         stopping: SIGTERM has come; requests are still served until the load balancer has deregistered the target.
         closing: no more requests are expected; each answer closes its connection.
     """
@@ -19,6 +20,7 @@ class Lifecycle:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self.started = False
+        self.reached = asyncio.Event()
         self.stopping = False
         self.closing = False
         self.stop_requested = asyncio.Event()
@@ -26,7 +28,7 @@ class Lifecycle:
     @property
     def ready(self) -> bool:
         """Whether requests are welcome."""
-        return self.started and not self.stopping and self._credentials.valid
+        return self.started and self.reached.is_set() and not self.stopping and self._credentials.valid
 
     def stop(self) -> None:
         """Begin to stop (the handler of SIGTERM)."""
@@ -37,7 +39,9 @@ class Lifecycle:
         """GET /readyz."""
         if self.ready:
             return web.Response(text="ready\n")
-        return unavailable("stopping" if self.stopping else "no valid AWS credentials")
+        if self.stopping:
+            return unavailable("stopping")
+        return unavailable("DynamoDB has not answered yet" if self._credentials.valid else "no valid AWS credentials")
 
     async def livez(self, _: web.Request) -> web.Response:
         """GET /livez: the event loop turns."""

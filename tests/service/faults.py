@@ -94,20 +94,20 @@ async def _handle(request: web.Request, session: ClientSession, faults: Faults) 
     raw = await request.read()
     if not request.headers["X-Amz-Target"].endswith(".BatchWriteItem"):
         return await _handed_on(request, session, faults.target, raw)
-    faults.headers.append(dict(request.headers))
-    faults.bodies.append(raw)
-    body: dict[str, Any] = json.loads(raw)
-    table, writes = next(iter(body["RequestItems"].items()))
-    faults.calls.append(len(writes))
-    if faults.script:
+    table, writes = next(iter(json.loads(raw)["RequestItems"].items()))
+    if writes:  # there are none in the receiver's call before it is ready
+        faults.headers.append(dict(request.headers))
+        faults.bodies.append(raw)
+        faults.calls.append(len(writes))
+    if writes and faults.script:
         answer = await faults.script.pop(0)(request)
         if answer is not None:
             return answer
-    if faults.seed.random() < faults.failed_calls:
+    if writes and faults.seed.random() < faults.failed_calls:
         answer = await faults.seed.choice(_FAILURES)(request)
         if answer is not None:
             return answer
-    if any(write["PutRequest"]["Item"]["deviceId"]["S"] == faults.refuse_device for write in writes):
+    if not writes or any(write["PutRequest"]["Item"]["deviceId"]["S"] == faults.refuse_device for write in writes):
         return (await error("ValidationException")(request)) or web.Response()
     await asyncio.sleep(faults.delay)
     left = [write for write in writes if faults.seed.random() < faults.throttled_items]

@@ -19,6 +19,7 @@ from iot_receiver.app import init_app
 from iot_receiver.credentials import Credentials
 from iot_receiver.settings import Settings
 
+from tests.service.faults import Answer, Faults, error
 from tests.service.harness import ACCOUNT, Make, Receiver
 
 
@@ -120,6 +121,58 @@ async def test_not_ready_once_the_credentials_have_expired(receiver: Receiver) -
     response = await receiver.client.get("/readyz")
     assert response.status == 503
     assert "no valid AWS credentials" in await response.text()
+
+
+def refusing(access_key: str, refused: list[str]) -> Answer:
+    """DynamoDB's answer to calls signed with a key that has expired; others are taken."""
+
+    async def answer(request: web.Request) -> web.StreamResponse | None:
+        if access_key not in request.headers["Authorization"]:
+            return None
+        refused.append(access_key)
+        return await error("ExpiredTokenException")(request)
+
+    return answer
+
+
+async def test_credentials_that_aws_calls_expired_are_replaced_at_once(
+    service_account: None, faults: Faults, make_receiver: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 3_600.0)
+    receiver = await make_receiver()
+    credentials = receiver.app[keys.CREDENTIALS]
+    while not credentials.valid:  # noqa: ASYNC110 - STS is asked in the background
+        await asyncio.sleep(0.02)
+    assert credentials.current is not None
+    refused: list[str] = []
+    old = credentials.current.access_key
+    faults.script = [refusing(old, refused)] * 1_000
+    answers = await asyncio.gather(*(receiver.send({"deviceId": f"d{number}", "temp": 1}) for number in range(30)))
+    assert {answer.status for answer in answers} == {200}
+    assert credentials.current.access_key != old
+    assert refused
+    assert len(faults.rows) == 30
+
+
+async def test_credentials_that_can_not_be_replaced_are_asked_for_once_a_second(
+    deadline: float, faults: Faults, make_receiver: Make
+) -> None:
+    receiver = await make_receiver()
+    credentials = receiver.app[keys.CREDENTIALS]
+    make, made = credentials._new_session, list[AioSession]()
+
+    def counted() -> AioSession:
+        made.append(make())
+        return made[-1]
+
+    credentials._new_session = counted
+    refused: list[str] = []
+    faults.script = [refusing("key", refused)] * 1_000
+    assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 503
+    assert len(refused) > 2
+    assert len(made) == 1  # within the 0.9 s of a request
+    faults.script = []
+    assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 200
 
 
 async def test_what_tells_the_endpoint_does_not_stay(aws: None, secrets_dir: Path) -> None:

@@ -1,18 +1,23 @@
 """Start, readiness, and a stop that cuts nobody off."""
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
+from iot_receiver import app as app_module
 from iot_receiver import keys
 
 from tests.service.faults import Faults
-from tests.service.harness import SECRET, Receiver, Table
+from tests.service.harness import ACCOUNT, SECRET, Make, Receiver, Table
 from tests.service.process import SERVICE, Process, receiver_process
+from tests.support.ports import free_port
 
 
 async def test_ready_and_alive(receiver: Receiver) -> None:
@@ -31,6 +36,92 @@ async def test_not_ready_without_credentials(deadline: float, receiver: Receiver
     assert response.status == 503
     assert "credentials" in await response.text()
     assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 503
+
+
+class DynamoDB:
+    """Takes everything; counts connections."""
+
+    def __init__(self) -> None:
+        self.connections = self.calls = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
+                self.calls += 1
+                writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{"UnprocessedItems":{}}\n')
+
+
+async def test_ready_once_dynamodb_has_answered(make_receiver: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, dynamodb = free_port(), DynamoDB()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(app_module, "REACH_SECONDS", 0.1)
+    receiver = await make_receiver()
+    response = await receiver.client.get("/readyz")
+    assert (response.status, "DynamoDB has not answered yet" in await response.text()) == (503, True)
+    async with await asyncio.start_server(dynamodb, "127.0.0.1", port):
+        while (await receiver.client.get("/readyz")).status != 200:  # noqa: ASYNC110 - it tries again by itself
+            await asyncio.sleep(0.05)
+        assert (dynamodb.connections, dynamodb.calls) == (1, 1)
+        assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 200
+        assert (dynamodb.connections, dynamodb.calls) == (1, 2)  # the first message finds all that it needs
+
+
+def handles_sigterm(pid: int) -> bool:
+    """Whether the process, rather than the kernel, decides what SIGTERM does."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("arguments", [(), ("redrive",)])
+async def test_sigterm_at_any_instant_of_the_start_ends_it(
+    aws: None, secrets_dir: Path, arguments: tuple[str, ...]
+) -> None:
+    """As a container's first process, for which a signal without a handler is no signal."""
+
+    async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async def ended(environment: dict[str, str], delay: float) -> tuple[int | None, bytes]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "iot_receiver", *arguments),
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+        )
+        while not handles_sigterm(process.pid):  # noqa: ASYNC110 - Python itself takes some 20 ms
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(delay)
+        process.terminate()
+        try:
+            said, _ = await asyncio.wait_for(process.communicate(), 30)
+        except TimeoutError:
+            process.kill()
+            raise
+        return process.returncode, said
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": SERVICE,
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ENDPOINT_URL_DYNAMODB": url,
+            "RECEIVER_AWS_ACCOUNT_ID": ACCOUNT,
+            "RECEIVER_TABLE_NAME": "telemetry",
+            "RECEIVER_SECRETS_DIR": str(secrets_dir),
+            "RECEIVER_RULE_DEAD_LETTER_QUEUE_URL": f"{url}/queue",
+            "RECEIVER_HOST": "127.0.0.1",
+            "RECEIVER_DEREGISTRATION_DELAY_SECONDS": "0",
+        }
+        for delays in ((0.0, 0.02, 0.1), (0.2, 0.4, 0.6), (0.8, 1.2, 1.6), (2.0, 3.0, 5.0)):
+            outcomes = await asyncio.gather(
+                *(ended({**environment, "RECEIVER_PORT": str(free_port())}, delay) for delay in delays)
+            )
+            assert {status for status, _ in outcomes} <= ({0, 1} if arguments else {0})
+            if delays[0] == 0.0:
+                assert outcomes[0][1] == b""  # it had not come to its first line
 
 
 async def test_a_process_that_can_not_start_says_why(tmp_path: Path) -> None:

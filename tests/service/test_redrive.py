@@ -564,6 +564,7 @@ def test_the_command_line_knows_redrive_alone(
 ) -> None:
     for name in ("RECEIVER_TABLE_NAME", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # SIGTERM is to end pytest as before
     monkeypatch.setattr("sys.argv", ["iot-receiver", "redrive"])
     assert __main__.main() == 2
     assert "RECEIVER_TABLE_NAME is not set" in capsys.readouterr().err

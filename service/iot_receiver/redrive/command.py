@@ -31,6 +31,8 @@ from iot_receiver.rows import RowWriter
 from iot_receiver.settings import RedriveSettings
 from iot_receiver.store import Store
 
+STOP_SECONDS = 10.0  # for what is under way after SIGTERM
+
 _RESULTS = {"run": "redrive_finished", "list": "redrive_listed", "drop": "redrive_dropped"}
 
 
@@ -70,7 +72,13 @@ async def _until_signalled(settings: RedriveSettings, action: str, drops: Kind |
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    return await redrive(settings, get_session(), stopping, action, drops)
+    work = asyncio.create_task(redrive(settings, get_session(), stopping, action, drops))
+    signalled = asyncio.create_task(stopping.wait())
+    await asyncio.wait({work, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    if signalled.done():
+        await asyncio.wait({work}, timeout=STOP_SECONDS)
+        work.cancel()
+    return await work
 
 
 async def redrive(
@@ -86,6 +94,9 @@ async def redrive(
     try:
         async with AsyncExitStack() as stack:
             await _redrive(settings, session, stopping, stack, tallies, stores=action != "list", drops=drops)
+    except asyncio.CancelledError:  # AWS has not answered since SIGTERM
+        if not stopping.is_set():
+            raise
     except NotStoredError:
         problem = "DynamoDB takes no rows: look at the table's throttling and the network, then run again"
     except ClientError as error:
