@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 from tests.support.paths import ROOT
 
+SETTINGS: dict[str, str] = {}  # of Ansible, over ansible.cfg
 CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::{account}:user/somebody</Arn><UserId>AIDA</UserId><Account>{account}</Account>
 </GetCallerIdentityResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
@@ -21,11 +23,34 @@ CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011
 
 @dataclass
 class Aws:
-    """An AWS of one account that knows STS's GetCallerIdentity, and refuses and notes all else."""
+    """An AWS of one account that knows STS's GetCallerIdentity, and refuses and notes all else.
+
+    Where it is given parameters, it has those of Systems Manager, too.
+    """
 
     account: str
     url: str = ""
     others: list[str] = field(default_factory=list)
+    parameters: dict[str, str] | None = None
+    hangs: bool = False  # instead of refusing
+    asked: threading.Event = field(default_factory=threading.Event)  # what it refuses or hangs at
+
+    def parameter(self, operation: str, wanted: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Systems Manager's answer to a call: status and content."""
+        assert self.parameters is not None
+        name = wanted["Name"]
+        if operation == "PutParameter":
+            assert wanted["Overwrite"] is False
+            if name in self.parameters:
+                return 400, {"__type": "ParameterAlreadyExists"}
+            self.parameters[name] = wanted["Value"]
+            return 200, {"Version": 1}
+        if name not in self.parameters:
+            return 400, {"__type": "ParameterNotFound"}
+        if operation == "GetParameter":
+            return 200, {"Parameter": {"Name": name, "Value": self.parameters[name]}}
+        del self.parameters[name]
+        return 200, {}
 
 
 @contextmanager
@@ -36,9 +61,19 @@ def answering(account: str) -> Iterator[Aws]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            service, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
+            if service == "AmazonSSM" and aws.parameters is not None:
+                status, answer = aws.parameter(operation, json.loads(body))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(answer).encode())
+                return
             known = "Action=GetCallerIdentity" in body
             if not known:
                 aws.others.append(f"{self.path} {self.headers.get('X-Amz-Target', '')} {body[:100]}")
+                aws.asked.set()
+                while aws.hangs:
+                    time.sleep(0.1)
             self.send_response(200 if known else 400)
             self.end_headers()
             self.wfile.write(CALLER.format(account=account).encode() if known else b"")
@@ -54,6 +89,7 @@ def answering(account: str) -> Iterator[Aws]:
         try:
             yield aws
         finally:
+            aws.hangs = False
             server.shutdown()
 
 
@@ -65,20 +101,34 @@ class Done:
     output: str
 
 
-def run(folder: Path, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Done:
-    """Run a playbook with the example inventory's prod.yml, and variables over it.
+@contextmanager
+def started(
+    folder: Path, playbook: str, *options: str, variables: dict[str, Any] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a playbook with the example inventory's prod.yml, and variables over it; at the end it is killed.
 
     :param folder: for what the run leaves behind.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
     program = shutil.which("ansible-playbook", path=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}")
     assert program, "ansible-playbook is not installed: make setup"
-    done = subprocess.run(
+    running = subprocess.Popen(
         [program, "-i", "inventory/example/prod.yml", playbook, "-e", json.dumps(variables or {}), *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL,
-        env=environment | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), "ANSIBLE_NOCOLOR": "1"},
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
+        env=environment | SETTINGS | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), "ANSIBLE_NOCOLOR": "1"},
     )  # fmt: skip
-    return Done(done.returncode, " ".join((done.stdout + done.stderr).split()))
+    with running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def run(folder: Path, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Done:
+    """Run a playbook as `started` does, to its end."""
+    with started(folder, playbook, *options, variables=variables) as running:
+        output, _ = running.communicate(timeout=600)
+        return Done(running.returncode, " ".join(output.split()))
 
 
 def filled(aws: Aws, account: str, folder: Path) -> dict[str, Any]:
