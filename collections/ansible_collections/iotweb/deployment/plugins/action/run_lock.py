@@ -53,8 +53,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         except (BotoCoreError, ClientError) as error:
             raise AnsibleActionFail(
                 f"The run lock cannot be taken: {error}. It needs ssm:PutParameter, ssm:GetParameter,"
-                " ssm:DeleteParameter and ssm:AddTagsToResource; without, set preflight_lock_enabled: false and never run"
-                " two at once."
+                " ssm:DeleteParameter and ssm:AddTagsToResource; without, set preflight_lock_enabled: false and never"
+                " run two at once."
             ) from error
         return result
 
