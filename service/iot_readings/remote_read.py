@@ -1,6 +1,7 @@
 """Prometheus' remote read (https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/).
 
-PromQL and Grafana see readings as they see any metric: `iot_reading_<measurement>{deviceId="…"}`.
+PromQL and Grafana see readings as they see any metric: `iot_reading_<measurement>{deviceId="…"}`. The devices
+to choose from are `iot_registered_device`: a sample of 1 for each, at the end of the query's time. It reads no row.
 
 The messages are few and settled, so they are read and written here, by prometheus/prompb/remote.proto and types.proto
 and protobuf's encoding (https://protobuf.dev/programming-guides/encoding/), instead of by its runtime.
@@ -21,10 +22,12 @@ from iot_readings.readings import iso, milliseconds
 from iot_readings.table import Item
 
 PREFIX = "iot_reading_"
+REGISTERED = "iot_registered_device"
 DEVICE = "deviceId"
 MOST_BYTES = 65_536  # of a request
 MOST_UNPACKED = 1_000_000  # the same, unpacked
-MOST_DEVICES = 50  # of one query
+MOST_DEVICES = 50  # of one query for readings
+MOST_NAMES = 10_000  # of one query for devices
 MOST_SAMPLES = 200_000  # of one query: about 5,000 read units
 LONGEST_PATTERN = 4_096
 EQUAL, UNEQUAL, MATCHES, DIFFERS = range(4)
@@ -87,6 +90,8 @@ async def post(request: web.Request) -> web.StreamResponse:
 
 async def _result(app: web.Application, query: Query) -> bytes:
     """A QueryResult: a series for each device and measurement that the matchers choose."""
+    if Matcher(EQUAL, "__name__", REGISTERED) in query.matchers:
+        return _registered(app, query)
     chosen = [
         each
         for each in app[keys.SETTINGS].measurements
@@ -109,6 +114,14 @@ async def _result(app: web.Application, query: Query) -> bytes:
             if samples and _fulfilled(query.matchers, labels):
                 series.append(_field(1, _series(labels, samples)))
     return b"".join(series)
+
+
+def _registered(app: web.Application, query: Query) -> bytes:
+    labelled = ({"__name__": REGISTERED, DEVICE: name} for name in app[keys.FLEET].names)
+    chosen = [labels for labels in labelled if _fulfilled(query.matchers, labels)]
+    if len(chosen) > MOST_NAMES:
+        raise QueryError(f'{len(chosen)} devices match: choose {MOST_NAMES} at most, by {DEVICE}=~"…"')
+    return b"".join(_field(1, _series(labels, [(query.end, 1.0)])) for labels in chosen)
 
 
 def _devices(app: web.Application, query: Query) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """Prometheus finds the receivers, alerts fire in time, and every panel has data."""
 
+import functools
 import json
 import subprocess
 import time
@@ -91,7 +92,12 @@ def dashboards(kubectl: Kubectl) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @monitored
 def test_every_panel_shows_something(kubectl: Kubectl, ask: Ask) -> None:
-    queries = [(name, target["expr"]) for name, panel in dashboards(kubectl) for target in panel["targets"]]
+    variables = {"$device": "edge-1", "$__range": "1h"}
+    queries = [
+        (name, functools.reduce(lambda text, each: text.replace(*each), variables.items(), str(target["expr"])))
+        for name, panel in dashboards(kubectl) for target in panel["targets"]
+        if "iot_fleet_quiet_seconds" not in target["expr"]  # no series while no device is quiet
+    ]
     assert len(queries) > 25
 
     def empty() -> list[tuple[str, str]]:

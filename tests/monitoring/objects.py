@@ -5,16 +5,13 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from tests.support.paths import ROOT
+from tests.templates.render import ROLES
 
-ROLE = ROOT / "roles" / "receiver"
+ROLE = ROLES / "receiver"
 DASHBOARDS = ("overview", "receiver")
 PLACE = {"deployment_name": "iot-receiver", "ansible_search_path": [str(ROLE)]}
-
-init_plugin_loader()
 
 
 def render(template: str, **variables: Any) -> dict[str, Any]:

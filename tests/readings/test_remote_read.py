@@ -97,6 +97,21 @@ async def test_one_metric_a_measurement_and_one_series_a_device(
     assert await read(readings, asked) == [{("iot_reading_temperature", "d2"): [(START + 1, 3)]}]
 
 
+async def test_devices_to_choose_from_are_the_registrys_and_cost_no_read(
+    readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings.app[keys.TABLE], "_url", "http://127.0.0.1:9/")
+    asked = (EQUAL, "__name__", "iot_registered_device")
+    assert await read(readings, question(0, START, asked)) == [
+        {("iot_registered_device", name): [(START, 1)] for name in ("d1", "d2", "d3")}
+    ]
+    chosen = question(0, START, asked, (MATCHES, "deviceId", "d1|d3"))
+    assert [name for _, name in (await read(readings, chosen))[0]] == ["d1", "d3"]
+    monkeypatch.setattr(remote_read, "MOST_NAMES", 2)
+    response = await readings.client.post("/api/v1/read", data=question(0, START, asked))
+    assert (response.status, (await response.json())["detail"][:15]) == (400, "3 devices match")
+
+
 @pytest.mark.parametrize(
     "matchers",
     [

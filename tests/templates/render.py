@@ -5,9 +5,12 @@ from typing import Any, cast
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
+
+init_plugin_loader()
 
 
 def render(role: str, template: str, **variables: Any) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def variable(role: str, name: str, **variables: Any) -> Any:
 
 def _templar(role: str, variables: dict[str, Any]) -> Templar:
     loader = DataLoader()
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {"ansible_search_path": [str(ROLES / role)]}
     for name in ("deployment_defaults", role):
         for part in ("defaults", "vars"):
             known |= loader.load_from_file(str(ROLES / name / part / "main.yml"), trusted_as_template=True)
