@@ -24,6 +24,7 @@ from tests.support.waiting import until
 
 PORTS = ("readings", "receiver", "receiver_tls", "broker", "aws", "rules_engine")
 THING = "foreign-1"
+PROGRAM = ROOT / "build/venv/try/bin/ansible-playbook"
 
 
 @dataclass
@@ -33,20 +34,20 @@ class Try:
     folder: Path
     ports: dict[str, int]
 
-    def play(self, playbook: str) -> str:
-        """Run a playbook of the inventory try; its output. Fails the test with it where the playbook fails."""
-        variables = {"try_ports": self.ports, "sandbox_state_dir": str(self.folder)}
+    def play(self, playbook: str, status: int = 0) -> str:
+        """Run a playbook of the inventory try; its output. Fails the test with it where the playbook ends otherwise."""
+        variables = json.dumps({"try_ports": self.ports, "sandbox_state_dir": str(self.folder)})
         done = subprocess.run(
-            ["ansible-playbook", "-i", "inventory/try", f"playbooks/{playbook}.yml", "-e", json.dumps(variables)],
+            [PROGRAM, "-i", "inventory/try", f"playbooks/{playbook}.yml", "-e", variables],
             cwd=ROOT,
-            env=os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_PIPELINING": "1"},
+            env=os.environ | {"ANSIBLE_PIPELINING": "1"},
             capture_output=True,
             text=True,
             check=False,
             timeout=900,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def latest(self, device: str) -> dict[str, Any]:
         """The latest reading that the API shows; empty while there is none."""
@@ -76,6 +77,7 @@ class Try:
 @pytest.fixture(scope="module")
 def started() -> Iterator[Try]:
     """What make try starts."""
+    subprocess.run(["make", "build/venv/try/programs"], cwd=ROOT, check=True, timeout=900)
     folder = Path(tempfile.mkdtemp(prefix="try-")) / "state"  # pytest's own are too long for sockets
     run = Try(folder, {name: free_port() for name in PORTS})
     try:
@@ -98,6 +100,14 @@ def test_a_reading_of_a_foreign_client_is_shown(started: Try, tmp_path: Path) ->
     until(lambda: started.latest(THING), 60)
     client.loop_stop()
     assert "21.25" in json.dumps(started.latest(THING))
+
+
+def test_a_port_that_is_taken_is_named_before_anything_starts(started: Try, tmp_path: Path) -> None:
+    second = Try(tmp_path / "state", started.ports)
+    told = " ".join(second.play("try", status=2).split())
+    assert f"port {started.ports['readings']} (readings)" in told
+    assert "or set other ports in try_ports" in told
+    assert not second.folder.exists()
 
 
 def test_it_ends_with_nothing_left(started: Try) -> None:

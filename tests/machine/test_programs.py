@@ -108,4 +108,4 @@ def test_failure_shows_the_end_of_the_log_and_where_more_is(module: Run, argumen
     message = module("supervised_programs", programs=[broken], **arguments)["msg"]
     assert "broken does not get ready" in message
     assert "the reason" in message
-    assert "make sandbox-logs PART=broken" in message
+    assert "/log/broken.log" in message

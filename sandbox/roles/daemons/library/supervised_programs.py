@@ -39,6 +39,10 @@ options:
     description: Control group below which every daemon stays; empty for none, as without root.
     type: str
     required: true
+  wait:
+    description: Whether to wait until the programs are ready; if not, a later look has to find them so.
+    type: bool
+    default: true
   settle: {description: Seconds that a program must have run to count as started., type: int, default: 1}
   look: {description: Only check the programs configured before., type: bool, default: false}
   checks:
@@ -225,12 +229,14 @@ class Supervisor:
         """What supervisord says of one program."""
         return cast("dict[str, Any]", self.rpc.getProcessInfo(name))
 
+    def log(self, name: str) -> Path:
+        """The file of a program's log."""
+        return self.state / "log" / f"{name}.log"
+
     def log_tail(self, name: str) -> str:
         """The last 20 lines of a program's log."""
         with contextlib.suppress(OSError):
-            return "\n".join(
-                (self.state / "log" / f"{name}.log").read_text(errors="replace").splitlines()[-20:]
-            )
+            return "\n".join(self.log(name).read_text(errors="replace").splitlines()[-20:])
         return "(no log)"
 
 
@@ -312,8 +318,7 @@ def await_ready(supervisor: Supervisor, program: dict[str, Any], fresh: bool, se
                 return
         if process["statename"] == "FATAL" or time.monotonic() > deadline:
             raise TimeoutError(
-                f"{name} does not get ready: {missing}. The end of its log, of which\n"
-                f"make sandbox-logs PART={name}\nshows more:\n{supervisor.log_tail(name)}"
+                f"{name} does not get ready: {missing}. The end of {supervisor.log(name)}:\n{supervisor.log_tail(name)}"
             )
         time.sleep(0.2)
 
@@ -333,6 +338,7 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "supervisord": {"type": "path", "required": True},
             "cgroup": {"type": "str", "required": True},
+            "wait": {"type": "bool", "default": True},
             "settle": {"type": "int", "default": 1},
             "look": {"type": "bool", "default": False},
             "checks": {"type": "list", "elements": "list", "default": []},
@@ -345,13 +351,17 @@ def main() -> None:
     try:
         if arguments["look"]:
             module.exit_json(changed=False, started=[], missing=look(supervisor, arguments["checks"]))
-        module.exit_json(**apply(supervisor, arguments["programs"], arguments["settle"], module.check_mode))
+        changes = apply(supervisor, arguments["programs"], module.check_mode)
+        if arguments["wait"] and not module.check_mode:
+            for program in arguments["programs"]:
+                await_ready(supervisor, program, program["name"] in changes["started"], arguments["settle"])
+        module.exit_json(**changes)
     except (RuntimeError, ValueError, TimeoutError, OSError, xmlrpc.client.Fault, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))
 
 
-def apply(supervisor: Supervisor, programs: list[dict[str, Any]], settle: int, check: bool) -> dict[str, Any]:
-    """Write, start and await the programs; with check, only say what would be written or started."""
+def apply(supervisor: Supervisor, programs: list[dict[str, Any]], check: bool) -> dict[str, Any]:
+    """Write and start the programs; with check, only say what would be written or started."""
     before: dict[str, str] = {}
     after: dict[str, str] = {}
     for program in programs:
@@ -381,8 +391,6 @@ def apply(supervisor: Supervisor, programs: list[dict[str, Any]], settle: int, c
         configuration = supervisor.folder / "programs" / f"{program['name']}.conf"
         conditions_of(configuration).write_text(json.dumps(program["ready"]))
     started = [each["name"] for each in programs if supervisor.ensure(each["name"])]
-    for program in programs:
-        await_ready(supervisor, program, program["name"] in started, settle)
     return {"changed": bool(started or after or not runs), "started": started, "diff": diff}
 
 
