@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,8 @@ SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
 WORKERS, WORKERS_WITHOUT_SANDBOX = 3, 4
 running: set[subprocess.Popen[str]] = set()
 broken: set[str] = set()
+ended: set[str] = set()
+progress = threading.Condition()  # of `ended`
 
 
 def answers(path: Path) -> bool:
@@ -98,7 +101,25 @@ def carry_out(stage: Stage) -> Count:
     if count.failed:
         broken.add(stage.name)
     report(stage, count, time.monotonic() - started)
+    with progress:
+        ended.add(stage.name)
+        progress.notify_all()
     return count
+
+
+def carry_out_lanes(lanes: Phase, planned: frozenset[str]) -> list[Count]:
+    """Run lanes and take them off the list until none is left; the next is the first that waits for nothing planned."""
+    counts: list[Count] = []
+    while True:
+        with progress:
+            if not lanes:
+                return counts
+            lane = next((each for each in lanes if ended >= planned.intersection(each[0].needs + each[0].after)), None)
+            if lane is None:
+                progress.wait()
+                continue
+            lanes.remove(lane)
+        counts += [carry_out(stage) for stage in lane]
 
 
 def some_tests(tests: str) -> NoReturn:
@@ -142,9 +163,10 @@ def main() -> int:
     workers = WORKERS_WITHOUT_SANDBOX if options.only or options.part else WORKERS
     counts: list[Count] = []
     for phase in phases(options.only, options.part):
+        planned = frozenset(stage.name for lane in phase for stage in lane)
         with ThreadPoolExecutor(workers) as pool:
-            for lane in pool.map(lambda lane: [carry_out(stage) for stage in lane], phase):
-                counts += lane
+            for of_one in pool.map(carry_out_lanes, [phase] * workers, [planned] * workers):
+                counts += of_one
         if "environments" in broken:
             break
     passed, failed = sum(c.passed for c in counts), sum(c.failed for c in counts)

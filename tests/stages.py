@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -25,20 +25,21 @@ Counter = Callable[[int, Path, str], Count]
 
 @dataclass(frozen=True)
 class Stage:
-    """A command, how its checks are counted, and the stages that must have passed before it."""
+    """A command, how its checks are counted, and what comes before it: what it needs has passed, the rest has ended."""
 
     name: str
     group: str
     command: list[str]
     count: Counter
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     limit: int = 1800  # seconds
     venvs: tuple[str, ...] = ("controller",)  # environments that it runs in
     folder: str = ""  # of its tests
 
 
 Lane = list[Stage]  # one after another
-Phase = list[Lane]  # beside one another
+Phase = list[Lane]  # beside one another, the first that may start first
 
 
 def one(status: int, _report: Path, _output: str) -> Count:
@@ -97,7 +98,8 @@ def pytest(name: str, group: str, venv: str, folder: str, *, beside: tuple[str, 
     if venvs != ("controller",):
         needs += ("environments-tests",)
     report = f"--junit-xml={LOGS / f'{name}.xml'}"
-    return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, folder], junit, needs, limit, venvs, folder)
+    return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, folder], junit, needs,
+                 limit=limit, venvs=venvs, folder=folder)
 
 
 def mypy(name: str, venv: str, *paths: str) -> Stage:
@@ -106,10 +108,10 @@ def mypy(name: str, venv: str, *paths: str) -> Stage:
     return Stage(f"types-{name}", "lint", command, one)
 
 
-def scenario(role: str) -> Stage:
+def scenario(role: str, *after: str) -> Stage:
     """A stage for a role's molecule scenario."""
     return Stage(f"molecule-{role}", "deployment",
-                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], molecule, needs=("sandbox-up",))
+                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], molecule, ("sandbox-up",), after)
 
 
 def style() -> Lane:
@@ -148,17 +150,17 @@ def units() -> dict[str, Stage]:
     """What needs no sandbox, except the programs that its roles install; the long ones first."""
     both = ("sandbox-test",)
     stages = [
-        pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
-        pytest("service", "unit", "service-test", "tests/service"),
-        pytest("readings", "unit", "service-test", "tests/readings"),
-        pytest("device", "unit", "device-test", "tests/device"),
         pytest("collection", "unit", "controller", "tests/collection", beside=both),
-        pytest("machine", "unit", "controller", "tests/machine", beside=both),
-        pytest("local_service", "unit", "sandbox-test", "tests/local_service", beside=("controller",)),
-        pytest("charts", "unit", "controller", "tests/charts"),
-        pytest("monitoring", "unit", "controller", "tests/monitoring"),
-        pytest("templates", "unit", "controller", "tests/templates"),
         pytest("playbooks", "unit", "controller", "tests/playbooks"),
+        pytest("service", "unit", "service-test", "tests/service"),
+        pytest("device", "unit", "device-test", "tests/device"),
+        pytest("charts", "unit", "controller", "tests/charts"),
+        pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
+        pytest("readings", "unit", "service-test", "tests/readings"),
+        pytest("local_service", "unit", "sandbox-test", "tests/local_service", beside=("controller",)),
+        pytest("monitoring", "unit", "controller", "tests/monitoring"),
+        pytest("machine", "unit", "controller", "tests/machine", beside=both),
+        pytest("templates", "unit", "controller", "tests/templates"),
         pytest("repository", "unit", "controller", "tests/repository"),
         Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
@@ -172,7 +174,8 @@ def scenarios() -> tuple[Lane, list[Lane]]:
            "verify"]  # a reading's
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
     others = [role for role in roles if role not in apart + way]
-    return [scenario(role) for role in apart], [[scenario(role) for role in lane] for lane in (way, others)]
+    return ([scenario(role) for role in apart],
+            [[scenario(role, "deployment") for role in lane] for lane in (way, others)])
 
 
 def environments(name: str, *venvs: str) -> Stage:
@@ -198,26 +201,24 @@ def unit_plan(parts: list[str]) -> list[Phase]:
 
 
 def plan() -> list[Phase]:
-    """Everything, phase by phase."""
+    """Everything. Sandbox, deployment's tests and scenarios follow each other and take longest; the rest fills gaps."""
     apart, beside = scenarios()
     unit = units()
+    # These need programs that the sandbox's roles install or build.
+    programs = ("playbooks", "service", "device", "charts", "sandbox", "readings", "local_service", "monitoring",
+                "machine")
     return [
         [[environments("environments", "controller")]],
         [
             [Stage("sandbox-up", "deployment", ["make", "sandbox"], one, limit=2700)],
-            # Beside the sandbox, which is made by one task after another, there is room for what needs none of its
-            # programs.
-            [environments("environments-tests", *TESTS), *types(), unit["collection"]],
-            *([stage] for stage in style()),
-            *([unit[name]] for name in ("templates", "repository", "terraform")),
-        ],
-        [
             [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
-            *([unit[name]] for name in ("sandbox", "playbooks", "readings", "machine", "local_service")),
-            *([unit[name]] for name in ("monitoring", "charts")),
+            *beside,
+            [environments("environments-tests", *TESTS), *types()],
+            *([stage] for stage in style()),
+            *([unit[name]] for name in ("collection", "terraform", "templates", "repository")),
+            *([replace(unit[name], after=("sandbox-up",))] for name in programs),
             *([stage] for stage in apart),
         ],
-        [*beside, *([unit[name]] for name in ("service", "device"))],
         [[
             Stage("sandbox-down", "deployment", ["make", "sandbox-down"], one),
             pytest("leftovers", "deployment", "sandbox-test", "tests/leftovers"),

@@ -1,0 +1,82 @@
+"""Every plan runs to its end, each stage once and after what it waits for."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import pytest
+
+from tests import run
+from tests.stages import Count, Phase, Stage, lint_plan, plan, unit_plan, units
+
+PLANS: dict[str, Callable[[], list[Phase]]] = {"all": plan, "lint": lint_plan, "unit": lambda: unit_plan(list(units()))}
+
+
+@pytest.fixture(name="log")
+def _log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a plan does: `+name` where a stage starts, `-name` where it ends."""
+    log: list[str] = []
+
+    def carry_out(stage: Stage) -> Count:
+        log.append(f"+{stage.name}")
+        with run.progress:
+            log.append(f"-{stage.name}")
+            run.ended.add(stage.name)
+            run.progress.notify_all()
+        return Count(passed=1)
+
+    monkeypatch.setattr(run, "carry_out", carry_out)
+    monkeypatch.setattr(run, "ended", set())
+    return log
+
+
+def carried_out(phase: Phase, workers: int) -> int:
+    """Run a phase as `make test` does; the number of its stages that passed. Fails where one waits for ever."""
+    planned = frozenset(stage.name for lane in phase for stage in lane)
+    lanes = list(phase)
+    with ThreadPoolExecutor(workers) as pool:
+        done = [pool.submit(run.carry_out_lanes, lanes, planned) for _ in range(workers)]
+        stuck = threading.Timer(20, release, [lanes])
+        stuck.start()
+        passed = sum(count.passed for each in done for count in each.result())
+        stuck.cancel()
+    return passed
+
+
+def release(lanes: Phase) -> None:
+    """Let workers end that would wait for ever."""
+    with run.progress:
+        lanes.clear()
+        run.progress.notify_all()
+
+
+@pytest.mark.parametrize(("name", "workers"), list(product(PLANS, [1, 3])))
+def test_every_stage_runs_once_after_what_it_waits_for(name: str, workers: int, log: list[str]) -> None:
+    stages = []
+    for phase in PLANS[name]():
+        stages += [stage for lane in phase for stage in lane]
+        assert carried_out(phase, workers) == sum(map(len, phase))
+    assert sorted(log) == sorted(sign + stage.name for stage in stages for sign in "+-")
+    for stage in stages:
+        for other in stage.needs + stage.after:
+            if f"-{other}" in log:
+                assert log.index(f"-{other}") < log.index(f"+{stage.name}")
+
+
+def test_whatever_is_waited_for_is_part_of_the_whole_plan() -> None:
+    stages = [stage for phase in plan() for lane in phase for stage in lane]
+    assert {name for stage in stages for name in stage.needs + stage.after} <= {stage.name for stage in stages}
+
+
+def test_no_scenario_changes_the_deployment_while_its_tests_run() -> None:
+    lanes = [lane for lane in plan()[1] if lane[0].name.startswith("molecule-") and len(lane) > 1]
+    assert len(lanes) == 2
+    assert all("deployment" in stage.after for lane in lanes for stage in lane)
+
+
+def test_what_waits_for_nothing_planned_starts(log: list[str]) -> None:
+    """Narrow targets leave out stages that others need."""
+    [environments, *lanes] = unit_plan(["sandbox"])
+    assert lanes[0][0][0].needs == ("environments-tests",)
+    assert carried_out(environments, 1) + carried_out(lanes[0], 1) == 2
