@@ -12,6 +12,11 @@ def main() -> int:
     so SIGTERM is handled before them, and until the command handles it in its own way there is nothing to finish.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    from iot_receiver import libraries  # noqa: PLC0415 - see above
+
+    if faults := list(libraries.faults()):
+        sys.stderr.write("iot-receiver can't start:\n{}\n".format("\n".join(faults)))
+        return 2
     arguments = sys.argv[1:]
     if not arguments:
         from iot_receiver.process import receive  # noqa: PLC0415 - see above
