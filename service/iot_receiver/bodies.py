@@ -1,9 +1,10 @@
 """Reads requests' bodies, with limits on size, time and the memory of all together."""
 
 import asyncio
+from functools import partial
 from typing import Any, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from iot_receiver.problems import problem, unavailable
 
@@ -25,8 +26,8 @@ class Unread(Exception):  # noqa: N818 - not a fault of the program
 class Bodies:
     """Reads bodies of at most `limit` bytes.
 
-    A body that arrived together with its headers, as nearly all do, is taken as it is. How long the others stay in
-    memory is up to their senders: together they may take `budget` bytes, each until its request is answered.
+    How long they stay in memory is up to their senders, and to DynamoDB: together they may take `budget` bytes, each
+    until its request is answered.
     """
 
     def __init__(self, limit: int, budget: int) -> None:
@@ -42,36 +43,32 @@ class Bodies:
         """
         if (request.content_length or 0) > self.limit:
             raise Unread(too_large(self.limit))
-        if not request.content.is_eof():
-            return await self._gathered(request.content)
-        body = request.content.read_nowait()
-        if len(body) > self.limit:
-            raise Unread(too_large(self.limit))
-        return body
-
-    async def _gathered(self, content: StreamReader) -> bytes:
-        body = bytearray()
-        size = 0
-
-        def answered(_: object) -> None:
-            self._held -= size
-
-        request = cast("asyncio.Task[Any]", asyncio.current_task())  # aiohttp runs each in a task of its own
-        request.add_done_callback(answered)
+        pieces: list[bytes] = []
+        task = cast("asyncio.Task[Any]", asyncio.current_task())  # aiohttp runs each request in a task of its own
+        task.add_done_callback(partial(self._answered, pieces))
+        content = request.content
+        if content.is_eof():  # it arrived together with its headers, as nearly all do
+            self._take(pieces, content.read_nowait())
+            return pieces[0]
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while not content.at_eof():
-                    piece = await content.readany()
-                    size += len(piece)
-                    self._held += len(piece)
-                    if size > self.limit:
-                        raise Unread(too_large(self.limit))
-                    if self._held > self._budget:
-                        raise Unread(unavailable("too many bodies arrive at once"))
-                    body += piece
+                    self._take(pieces, await content.readany())
         except TimeoutError:
             raise Unread(_too_slow()) from None
-        return bytes(body)
+        pieces[:] = [b"".join(pieces)]
+        return pieces[0]
+
+    def _take(self, pieces: list[bytes], piece: bytes) -> None:
+        pieces.append(piece)
+        self._held += len(piece)
+        if sum(map(len, pieces)) > self.limit:
+            raise Unread(too_large(self.limit))
+        if self._held > self._budget:
+            raise Unread(unavailable("too many bodies wait at once"))
+
+    def _answered(self, pieces: list[bytes], _: object) -> None:
+        self._held -= sum(map(len, pieces))
 
 
 def too_large(limit: int) -> web.Response:

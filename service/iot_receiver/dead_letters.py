@@ -13,7 +13,7 @@ A dead letter of the receiver is a JSON object:
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -73,9 +73,12 @@ class DeadLetters:
         Raises:
             NotQueued: when one or more did not get there.
         """
-        batches = _batches([_dead_letter(each, received_at) for each in rejections])
+        batches: list[list[str]] = []
         try:
             async with asyncio.timeout_at(deadline):
+                for batch in _batches(_dead_letter(each, received_at) for each in rejections):
+                    batches.append(batch)
+                    await asyncio.sleep(0)  # there may be thousands, and others wait
                 await asyncio.gather(*(self._send(batch) for batch in batches))
         except (BotoCoreError, ClientError, OSError) as error:  # a TimeoutError is an OSError
             fault("dead_letter_failed", "the dead-letter queue can't be reached", error=error)
@@ -129,7 +132,7 @@ def _dead_letter(rejection: Rejection, received_at: str) -> str:
     return msgspec.json.encode(content).decode()
 
 
-def _batches(dead_letters: Sequence[str]) -> Iterator[list[str]]:
+def _batches(dead_letters: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for each in dead_letters:

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 
 import msgspec
 
+MANY = 20_000  # commas; msgspec splits all elements, however many, and takes 0.2 µs for each
+STEPS = 4_000  # runs of brackets in what is not JSON; each takes 2 µs
 _decode = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -20,10 +23,10 @@ def split(array: bytes, most: int | None = None) -> list[bytes]:
     Raises:
         ValueError: when they can't be separated.
     """
-    try:
-        return [bytes(element) for element in _decode(array)]
-    except (ValueError, RecursionError):
-        return list(islice(_lenient(array), most))
+    if array.count(b",") <= MANY:
+        with suppress(ValueError, RecursionError):
+            return [bytes(element) for element in _decode(array)]
+    return list(islice(_lenient(array), most))
 
 
 _NOT_JSON = "the body is not JSON"
@@ -41,9 +44,10 @@ def _lenient(body: bytes) -> Iterator[bytes]:
         ValueError: when it is not an array even so.
     """
     position, separator = body.index(b"[") + 1, b","
+    steps = iter(range(STEPS))
     while separator == b",":
         start = _match(_SPACE, body, position).end()
-        end = _end(body, start)
+        end = _end(body, start, steps)
         yield body[start:end]
         following = _match(_NEXT, body, end)
         position, separator = following.end(), following[1]
@@ -51,12 +55,12 @@ def _lenient(body: bytes) -> Iterator[bytes]:
         raise ValueError(_NOT_JSON)
 
 
-def _end(body: bytes, start: int) -> int:
+def _end(body: bytes, start: int, steps: Iterator[int]) -> int:
     """Where the value that starts there ends."""
     if body[start : start + 1] not in {b"[", b"{"}:
         return _match(_PLAIN, body, start).end()
     depth, position = 0, start
-    while True:
+    for _ in steps:
         found = _match(_BRACKETS, body, position)
         opened, closed = found.groups(b"")
         position = found.end()
@@ -64,6 +68,7 @@ def _end(body: bytes, start: int) -> int:
         if len(closed) >= depth:
             return found.start(2) + depth
         depth -= len(closed)
+    raise ValueError(_NOT_JSON)
 
 
 def _match(pattern: re.Pattern[bytes], body: bytes, position: int) -> re.Match[bytes]:

@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -27,9 +27,12 @@ from iot_receiver.settings import StoreSettings
 MAX_MESSAGES = 1_000  # in a body (IoT Core batches at most 10), and readings in a payload
 _LONGEST_NUMBER = 512  # characters of a time
 _HTTPS_PUBLISH = "n/a"  # clientid() of a message that was published over HTTPS: nobody's name
+_PART = 50  # readings, read without a pause
+MAX_READINGS = 10_000  # in a body: ten payloads of a thousand
 _NAMES = 4  # of a message's members in a reason
 _LONGEST_NAME = 24
 _LONGEST_REASON = 199
+_LONGEST_NAMED = 16_384  # bytes of a message whose members are named: all have to be read for it
 
 _encode = msgspec.json.Encoder().encode
 
@@ -119,11 +122,19 @@ class MessageParser:
         Raises:
             BodyError: when nothing in it could be answered one by one.
         """
+        return _all(self.parts(body))
+
+    def parts(self, body: bytes) -> Iterator[list[Row | Rejection]]:
+        """The same, a few at a time.
+
+        Raises:
+            BodyError: as above.
+        """
         receipt = self._clock.receipt()
         try:
-            return self._well_formed(body, receipt)
+            yield self._well_formed(body, receipt)
         except (ValueError, RecursionError):
-            return self._results(self._sources(body), receipt)
+            yield from self._results(self._sources(body), receipt)
 
     def rejection(self, body: bytes, number: int, reason: str) -> Rejection:
         """Reject what `parse` made result `number` of."""
@@ -139,11 +150,11 @@ class MessageParser:
             client_id: its publisher.
         """
         envelope = Envelope(payload, msgspec.Raw(b"%d" % received_ms), trace_id, client_id)
-        sources: Sequence[Source] = list(self._published(envelope, 0))
+        sources = list(self._published(envelope, 0))
         if self._check_client and client_id is None:
             fault = "the dead letter does not say which client published it"
             sources = [source._replace(fault=fault) for source in sources]
-        return self._results(sources, self._clock.receipt_at(received_ms))
+        return _all(self._results(sources, self._clock.receipt_at(received_ms)))
 
     def redriven_source(self, source: Source, received_ms: int, fallback_trace_id: str) -> list[Row | Rejection]:
         """Make rows of what the receiver itself put on its queue, whichever form it had.
@@ -157,7 +168,7 @@ class MessageParser:
             sources = self._forwarded(source.message, source.element)
         elif source.place is None:
             sources = self._published(source.envelope, source.element)
-        return self._results(sources, self._clock.receipt_at(received_ms), fallback_trace_id)
+        return _all(self._results(sources, self._clock.receipt_at(received_ms), fallback_trace_id))
 
     def _well_formed(self, body: bytes, receipt: times.Receipt) -> list[Row | Rejection]:
         """The form that the rule sends, with one reading a payload, as nearly all bodies are: as fast as can be.
@@ -237,11 +248,22 @@ class MessageParser:
                 yield Source(element, index, place, envelope)
 
     def _results(
-        self, sources: Iterator[Source] | Sequence[Source], receipt: times.Receipt, fallback_trace_id: str | None = None
-    ) -> list[Row | Rejection]:
+        self, sources: Iterable[Source], receipt: times.Receipt, fallback_trace_id: str | None = None
+    ) -> Iterator[list[Row | Rejection]]:
+        """Read messages, a few at a time.
+
+        Raises:
+            BodyError: when there are too many.
+        """
         results: list[Row | Rejection] = []
+        element = 0
         keys: dict[tuple[int, str, str], Row] = {}
-        for source in sources:
+        for number, source in enumerate(sources):
+            if number == MAX_READINGS:
+                raise BodyError(413, f"the body has more than {MAX_READINGS} readings")
+            if len(results) == _PART or source.element != element:  # a payload without a reading takes its time, too
+                yield results
+                results, element = [], source.element
             try:
                 row = self._read(source, receipt, fallback_trace_id)
             except (ValueError, RecursionError) as error:
@@ -253,7 +275,7 @@ class MessageParser:
                 if first.values != row.values:
                     row.time += f"-{source.place}"
             results.append(row)
-        return results
+        yield results
 
     def _read(self, source: Source, receipt: times.Receipt, fallback_trace_id: str | None) -> Row:
         """Make one row.
@@ -316,6 +338,10 @@ class MessageParser:
         """The id of a message without one: the same for the same reading, however its members are written."""
         said = (device, self._schema.canonical(values), instant.iso, instant.finer)
         return blake2b(_encode(said if place is None else (*said, place)), digest_size=16).hexdigest()
+
+
+def _all(parts: Iterator[list[Row | Rejection]]) -> list[Row | Rejection]:
+    return [result for part in parts for result in part]
 
 
 _NO_ORIGIN = _Origin()
@@ -384,6 +410,8 @@ def _why_malformed(message: bytes) -> str:
 
 def _what_is_there(message: bytes) -> str:
     """Name the members that nobody asked for: one of them may be the missing one by another name."""
+    if len(message) > _LONGEST_NAMED:
+        return ""
     try:
         names = [name for name in _members(message) if name not in _ASKED and not name.startswith("iot_")]
     except (ValueError, RecursionError):

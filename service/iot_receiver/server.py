@@ -1,6 +1,7 @@
 """The HTTP server: aiohttp's, with bounds on what a connection may hold and errors as problem+json."""
 
 import asyncio
+import socket
 from functools import partial
 from http import HTTPStatus
 from logging import Logger
@@ -18,7 +19,9 @@ URL_BYTES = 8_190
 # strangers can make us hold these bounds times the connections.
 HEADER_BYTES = 4_096
 HEADERS = 128  # IoT Core sends up to 100 of a rule, the load balancer some of its own
-READ_AHEAD = 32_768  # half of what aiohttp buffers of a body that nobody reads yet
+# Before any handler runs, the loop reads from every socket that has something: of each at most these two.
+READ_AHEAD = 4_096  # half of what aiohttp buffers of a body that nobody reads yet
+SOCKET_BYTES = 12_288  # what the kernel buffers
 
 
 class Protocol(web.RequestHandler):
@@ -65,7 +68,10 @@ async def listen(server: web.Server, host: str, port: int, keepalive: float) -> 
         max_headers=HEADERS,
         read_bufsize=READ_AHEAD,
     )
-    return await loop.create_server(connection, host, port, backlog=4_096)
+    listener = await loop.create_server(connection, host, port, backlog=4_096)
+    for each in listener.sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)  # accepted sockets inherit it
+    return listener
 
 
 async def expected(request: web.Request) -> web.Response | None:

@@ -90,6 +90,19 @@ async def test_all_together_have_a_bound(client: Any, answering: Answering) -> N
     assert (await client.post("/", data=second.pieces())).status == 200
 
 
+async def test_bodies_that_came_whole_count_until_they_are_answered(client: Any, answering: Answering) -> None:
+    answering.go_on.clear()
+    one = asyncio.create_task(client.post("/", data=b"x" * 90))
+    await until_held(answering, 90)
+    assert (await client.post("/", data=b"x" * 90)).status == 503
+    await until_held(answering, 90)
+    two = asyncio.create_task(client.post("/", data=b"x" * 60))
+    await until_held(answering, 150)
+    answering.go_on.set()
+    assert [(await task).status for task in (one, two)] == [200, 200]
+    await until_held(answering, 0)
+
+
 @pytest.mark.parametrize("size", [101, 5_000_000])
 async def test_too_large_is_413(client: Any, answering: Answering, size: int) -> None:
     slow = Slow(size)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,12 @@ def resident(process: Process) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE") // 1_048_576
 
 
+def most_resident(process: Process) -> int:
+    """The most memory that the process ever had, in MiB."""
+    status = Path(f"/proc/{process.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1_024
+
+
 async def confirmed_once(process: Process) -> None:
     """Have the receiver make its client of IoT Core: its largest, made when it is first needed, and kept."""
     headers = {"x-amz-rules-engine-message-type": "DestinationConfirmation"}
@@ -231,3 +238,27 @@ async def test_bodies_without_an_end_take_little_memory(
         assert resident(process) < before + 80
         for writer in writers:
             writer.transport.abort()
+
+
+async def test_bodies_that_wait_take_little_memory(faults: Faults, secrets_dir: Path, table: Table) -> None:
+    """DynamoDB is slow, and thousands of whole bodies wait for it: some of readings, some of none."""
+    faults.delay = 0.5
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    readings = b"[" + b",".join([b'{"deviceId":"d","temp":1,"x":"%b"}' % (b"y" * 970)] * 60) + b"]"
+    nonsense = b"[" + b",".join([b'{"temp":"%b"}' % (b"y" * 190)] * 300) + b"]"
+    statuses = Counter[bytes]()
+    async with receiver_process(secrets_dir, table.name, {"RECEIVER_RULE_ADDS_METADATA": "false"}) as process:
+        port = int(process.url.rsplit(":", 1)[1])
+
+        async def send(body: bytes) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"POST /ingest HTTP/1.1\r\nHost: h\r\nX-Iot-Secret: {SECRET}\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            statuses[(await reader.readline()).split()[1]] += 1
+            writer.transport.abort()
+
+        await asyncio.gather(*(send(body) for body in [readings, nonsense] * min(1_700, most // 3)))
+        assert most_resident(process) < 256
+    assert set(statuses) <= {b"200", b"422", b"503"}
+    assert statuses[b"503"]
