@@ -171,7 +171,7 @@ def scenarios() -> tuple[Lane, list[Lane]]:
     """Scenarios that do not change the deployment, then lanes of those that change the same part of it."""
     apart = ["terraform", "deployment_facts", "preflight"]
     way = ["receiver", "shared_secret", "dead_letters", "load_balancer_controller", "kube_prometheus_stack", "iot_core",
-           "verify"]  # a reading's
+           "verify", "status"]  # a reading's
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
     others = [role for role in roles if role not in apart + way]
     return ([scenario(role) for role in apart],

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.support.paths import ROOT
 
 SETTINGS: dict[str, str] = {}  # of Ansible, over ansible.cfg
@@ -146,3 +148,20 @@ def filled(aws: Aws, account: str, folder: Path) -> dict[str, Any]:
             "AWS_SECRET_ACCESS_KEY": "secret",
         },
     }
+
+
+def adopted(aws: Aws, account: str, folder: Path) -> dict[str, Any]:
+    """Variables of a deployment that exists, all of it adopted, so that looking it up calls nothing."""
+    kubeconfig = folder / "kubeconfig"
+    user = {"name": "nobody", "user": {"token": "none"}}
+    kubeconfig.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [user],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "nobody"}}],
+    }))  # fmt: skip
+    names = yaml.safe_load((ROOT / "roles/deployment_facts/vars/main.yml").read_text())["__deployment_facts_names"]
+    return {
+        **filled(aws, account, folder), **{f"infrastructure_{name}": name for name in names},
+        "terraform_enabled": False, "infrastructure_account_id": account, "infrastructure_table_schema": "message_time",
+        "infrastructure_kubeconfig_file": str(kubeconfig),
+    }  # fmt: skip

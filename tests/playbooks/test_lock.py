@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.playbooks.runs import Aws, answering, filled, run, started
-from tests.support.paths import ROOT
+from tests.playbooks.runs import Aws, adopted, answering, run, started
 
 ACCOUNT = "123456789012"
 NAME = "/iot-deployment/iot-receiver/run-lock"
@@ -30,23 +28,6 @@ def _aws() -> Iterator[Aws]:
         yield aws
 
 
-def adopted(aws: Aws, folder: Path) -> dict[str, Any]:
-    """Variables of a deployment that exists, all of it adopted, so that looking it up calls nothing."""
-    kubeconfig = folder / "kubeconfig"
-    user = {"name": "nobody", "user": {"token": "none"}}
-    kubeconfig.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [user],
-        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "nobody"}}],
-    }))  # fmt: skip
-    names = yaml.safe_load((ROOT / "roles/deployment_facts/vars/main.yml").read_text())["__deployment_facts_names"]
-    return {
-        **filled(aws, ACCOUNT, folder), **{f"infrastructure_{name}": name for name in names},
-        "terraform_enabled": False, "infrastructure_account_id": ACCOUNT, "infrastructure_table_schema": "message_time",
-        "infrastructure_kubeconfig_file": str(kubeconfig),
-    }  # fmt: skip
-
-
 def held(aws: Aws) -> dict[str, Any] | None:
     """Who holds the lock."""
     value = (aws.parameters or {}).get(NAME)
@@ -55,7 +36,7 @@ def held(aws: Aws) -> dict[str, Any] | None:
 
 def test_a_run_of_another_machine_is_named_and_kept(aws: Aws, tmp_path: Path) -> None:
     aws.parameters = {NAME: json.dumps(ELSEWHERE)}
-    variables = adopted(aws, tmp_path)
+    variables = adopted(aws, ACCOUNT, tmp_path)
     done = run(tmp_path, REDRIVE, *AT_ONCE, variables=variables)
     assert done.status != 0
     assert (
@@ -71,7 +52,7 @@ def test_a_run_of_another_machine_is_named_and_kept(aws: Aws, tmp_path: Path) ->
 
 def test_a_broken_lock_is_taken_and_a_failed_run_releases_its_own(aws: Aws, tmp_path: Path) -> None:
     aws.parameters = {NAME: json.dumps(ELSEWHERE)}
-    variables = adopted(aws, tmp_path)
+    variables = adopted(aws, ACCOUNT, tmp_path)
     done = run(tmp_path, REDRIVE, *AT_ONCE, "-e", "preflight_lock_broken=0123456789ab", variables=variables)
     assert done.status != 0
     assert "Another run works on" not in done.output
@@ -81,7 +62,7 @@ def test_a_broken_lock_is_taken_and_a_failed_run_releases_its_own(aws: Aws, tmp_
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_releases_its_lock(number: int, aws: Aws, tmp_path: Path) -> None:
     aws.hangs = True
-    with started(tmp_path, REDRIVE, variables=adopted(aws, tmp_path)) as running:
+    with started(tmp_path, REDRIVE, variables=adopted(aws, ACCOUNT, tmp_path)) as running:
         assert aws.asked.wait(300)
         mine = held(aws)
         assert mine is not None
@@ -94,10 +75,10 @@ def test_an_interrupted_run_releases_its_lock(number: int, aws: Aws, tmp_path: P
 
 def test_the_second_of_two_runs_is_refused_until_the_first_is_dead(aws: Aws, tmp_path: Path) -> None:
     aws.hangs = True
-    with started(tmp_path, REDRIVE, variables=adopted(aws, tmp_path)) as first:
+    with started(tmp_path, REDRIVE, variables=adopted(aws, ACCOUNT, tmp_path)) as first:
         assert aws.asked.wait(300)
         mine = held(aws)
-        variables = adopted(aws, tmp_path)
+        variables = adopted(aws, ACCOUNT, tmp_path)
         refused = run(tmp_path, REDRIVE, *AT_ONCE, variables=variables)
         assert f"on {socket.gethostname()}" in refused.output
         assert f"process {first.pid}" in refused.output
@@ -115,6 +96,6 @@ def test_the_second_of_two_runs_is_refused_until_the_first_is_dead(aws: Aws, tmp
 
 def test_a_run_that_nothing_would_release_is_refused(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.playbooks.runs.SETTINGS", {"ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks"})
-    done = run(tmp_path, REDRIVE, variables=adopted(aws, tmp_path))
+    done = run(tmp_path, REDRIVE, variables=adopted(aws, ACCOUNT, tmp_path))
     assert "add iotweb.deployment.run_lock to callbacks_enabled" in done.output
     assert aws.parameters == {}
