@@ -31,9 +31,9 @@ local_tmp = {folder}/tmp
 AWS = """\
 #!/usr/bin/python
 # WANT_JSON
-import json, sys
+import json, os, sys
 with open({log!r}, "a") as log, open(sys.argv[1]) as arguments:
-    print(json.dumps(json.load(arguments)), file=log)
+    print(json.dumps(json.load(arguments) | {{"_became": "BECAME" in os.environ}}), file=log)
 print({answer!r})
 """
 RECORDER = """\
@@ -119,6 +119,14 @@ class Controller:
         return self.run(self.folder / "play.yml")
 
 
+def loaded(path: str) -> Any:
+    """A file in YAML, read by Ansible's Python: this one may lack the library."""
+    script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))"
+    done = subprocess.run([Path(PLAYBOOK).with_name("python"), "-c", script], input=(ROOT / path).read_text(),
+                          text=True, capture_output=True, check=True)  # fmt: skip
+    return json.loads(done.stdout)
+
+
 @pytest.fixture(name="controller")
 def _controller(tmp_path: Path) -> Controller:
     return Controller(tmp_path)
@@ -191,6 +199,111 @@ def test_a_key_made_anew_reports_or_deletes_other_certificates(sole: bool, contr
     status, out = controller.play("edge-1", variables, role("identity"))
     assert status == 0, out
     assert "other certificates" not in out, "its key is there"
+
+
+SUDO = """\
+#!/bin/sh
+while [ "${{1#-}}" != "$1" ]; do case "$1" in -u|-p) shift;; esac; shift; done
+echo became >>{log}
+BECAME=1 exec "$@"
+"""
+
+
+@ansible
+def test_a_host_that_is_logged_into_as_pi_becomes_root_and_this_machine_does_not(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What calls AWS runs here, as whoever runs Ansible and with their credentials."""
+    monkeypatch.setenv("ANSIBLE_BECOME_ALLOW_SAME_USER", "true")  # the tests' user may be root already
+    sudo = controller.folder / "sudo"
+    sudo.write_text(SUDO.format(log=controller.folder / "became"))
+    sudo.chmod(0o755)
+    controller.hosts["edge-1"] = {"ansible_become": True, "ansible_become_exe": str(sudo)}
+    for name in ("iot_certificate", "iot_thing"):
+        controller.module(name, {"certificate": {"certificate_id": "c" * 64, "certificate_pem": "pem"}})
+    variables = controller.variables(device_root_ca=str(ROOT / "LICENSE"), iot_policy_name="p")
+    status, out = controller.play("edge-1", variables, role("identity"))
+    assert status == 0, out
+    assert (controller.folder / "became").read_text().count("became") >= 5
+    for name in ("iot_certificate", "iot_thing"):
+        assert [call["_became"] for call in controller.arguments(name)] == [False]
+    assert (controller.folder / "etc/edge-1/device.pem.crt").read_text() == "pem"
+
+
+@ansible
+@pytest.mark.parametrize("length", [64, 65, 128])
+def test_a_thing_has_a_name_of_up_to_128_characters(length: int, controller: Controller) -> None:
+    controller.module("iot_certificate", {"certificate": {"certificate_id": "c" * 64}})
+    variables = controller.variables(
+        device_root_ca=str(ROOT / "LICENSE"), iot_policy_name="p", device_thing="t" * length
+    )
+    status, out = controller.play("edge-1", variables, role("identity"))
+    assert status == 0, out
+    [call] = controller.arguments("iot_certificate")
+    assert call["thing_name"] == "t" * length
+    assert "BEGIN CERTIFICATE REQUEST" in call["csr"]
+
+
+@ansible
+@pytest.mark.parametrize("umask", [0o077, 0o027])
+def test_the_services_user_can_read_what_root_installs_whatever_its_umask(umask: int, controller: Controller) -> None:
+    lock = controller.folder / "lock.txt"
+    lock.write_text("")
+    variables = controller.variables(device_requirements=str(lock), device_home=str(controller.folder / "home"))
+    before = os.umask(umask)
+    try:
+        status, out = controller.play("edge-1", variables, role("package"))
+    finally:
+        os.umask(before)
+    assert status == 0, out
+    home = controller.folder / "home"
+    files = [path for path in home.rglob("*") if not path.is_symlink()]
+    assert any(path.name == "iot-device" for path in files)
+    assert [path for path in files if path.stat().st_mode & 0o004 == 0] == []
+    assert [path for path in files if path.is_dir() and path.stat().st_mode & 0o001 == 0] == []
+
+
+@ansible
+@pytest.mark.parametrize(
+    ("system", "fix"),
+    [
+        ("ubuntu 22.04", "its packages python3.11 and python3.11-venv (universe) have a newer one"),
+        ("debian 11", "Debian 11 has no package of a newer one"),
+        ("slackware 15.0", "set device_python to one that every user can run"),
+    ],
+)
+def test_an_older_python_is_refused_with_the_package_to_install(
+    system: str, fix: str, controller: Controller
+) -> None:
+    old = controller.folder / "old-python"
+    old.write_text("#!/bin/sh\necho False x86_64\n")
+    old.chmod(0o755)
+    variables = {"device_system_packages": [], "device_python": str(old), "device_system": {"stdout": system}}
+    tasks = loaded("roles/device/tasks/host.yml")
+    [judge] = [task for task in tasks if task["name"] == "Service's user can run Python"]
+    found = {"device_python_found": {"stdout": "False x86_64", "stderr": "", "rc": 0}}
+    load = {"ansible.builtin.include_role": {"name": "device", "tasks_from": "stop", "public": True}}
+    status, out = controller.play("edge-1", controller.variables(**variables, **found), load, judge)
+    assert status != 0
+    assert fix in out
+
+
+@ansible
+@pytest.mark.parametrize(("set_to", "batches"), [(None, 1), (1, 3), ("67%", 2)])
+def test_hosts_change_in_the_batches_that_the_inventory_asks_for(
+    set_to: int | str | None, batches: int, controller: Controller
+) -> None:
+    plays = loaded("playbooks/devices.yml")
+    [serial] = [play["serial"] for play in plays if "serial" in play]
+    controller.hosts = {f"edge-{number}": {} if set_to is None else {"device_serial": set_to} for number in (1, 2, 3)}
+    group = {"hosts": "edge", "gather_facts": False, "tasks": [{"ansible.builtin.group_by": {"key": "devices_here"}}]}
+    work = {"hosts": "devices_here", "gather_facts": False, "serial": serial, "tasks": [
+        {"ansible.builtin.debug": {"msg": "batch of {{ ansible_play_batch | length }}"}, "run_once": True},
+    ]}  # fmt: skip
+    (controller.folder / "play.yml").write_text(json.dumps([group, work]))
+    status, out = controller.run(controller.folder / "play.yml")
+    assert status == 0, out
+    assert out.count("batch of") == batches
 
 
 @ansible
