@@ -67,15 +67,36 @@ resource "aws_eks_cluster" "this" {
   ]
 }
 
+# Who created the cluster, as kind and name of the role or user: a session's ARN lacks its role's path. EKS makes that
+# administrator's access entry by itself, and refuses a second one with ResourceInUseException.
+resource "terraform_data" "creator" {
+  input = local.operator
+
+  lifecycle { ignore_changes = [input] }
+}
+
+locals {
+  # Kind, path and name; of a session: kind, role and session.
+  operator_parts = split("/", try(split(":", data.aws_caller_identity.operator.arn)[5], ""))
+  operator = join("/", local.operator_parts[0] == "assumed-role" ?
+    ["role", local.operator_parts[1]] : [local.operator_parts[0], reverse(local.operator_parts)[0]]
+  )
+
+  cluster_admin_arns = toset([
+    for arn in var.cluster_admin_arns : arn
+    if "${split("/", split(":", arn)[5])[0]}/${reverse(split("/", arn))[0]}" != terraform_data.creator.input
+  ])
+}
+
 resource "aws_eks_access_entry" "admin" {
-  for_each = var.cluster_admin_arns
+  for_each = local.cluster_admin_arns
 
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = each.key
 }
 
 resource "aws_eks_access_policy_association" "admin" {
-  for_each = var.cluster_admin_arns
+  for_each = local.cluster_admin_arns
 
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = aws_eks_access_entry.admin[each.key].principal_arn

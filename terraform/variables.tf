@@ -107,7 +107,7 @@ variable "cluster_public_access_cidrs" {
 }
 
 variable "cluster_admin_arns" {
-  description = "IAM roles or users that administer the cluster, besides the one that creates it."
+  description = "ARNs of IAM roles or users that administer the cluster. Whoever creates it does in any case, and may be among them."
   type        = set(string)
   default     = []
 }
