@@ -37,6 +37,21 @@ def test_rules_role_may_send_dead_letters_and_read_the_secret_and_nothing_else(a
     assert allowed == ALLOWED
 
 
+def test_readings_role_may_query_the_table_and_list_things_and_nothing_else(aws: Aws) -> None:
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/iot-readings"
+    resources = {table: "table", table.replace("readings", "other"): "other table", "*": "anything", QUEUE: "queue"}
+    actions = [*ACTIONS, "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem",
+               "dynamodb:DescribeTable", "iot:ListThings", "iot:DescribeThing", "iot:CreateThing", "iot:DeleteThing"]
+    answer = aws("iam").simulate_principal_policy(
+        PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:role/iot-receiver-readings", ActionNames=actions,
+        ResourceArns=[*resources])
+    allowed = {(result["EvalActionName"], resources[result["EvalResourceName"]])
+               for result in answer["EvaluationResults"] if result["EvalDecision"] == "allowed"}
+    # Things have no ARN to list by (AWS's service authorization reference), so that permission names no resource.
+    assert {each for each in allowed if each[0] != "iot:ListThings"} == {("dynamodb:Query", "table")}
+    assert ("iot:ListThings", "anything") in allowed
+
+
 def test_rules_role_is_taken_by_iot_core_alone(aws: Aws) -> None:
     iam = aws("iam")
     [statement] = iam.get_role(RoleName="iot-receiver-rule")["Role"]["AssumeRolePolicyDocument"]["Statement"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -86,6 +87,64 @@ async def test_a_slow_client_holds_a_bounded_number_and_is_told_what_it_missed()
     assert text.startswith('event: dropped\ndata: {"count":250}\n\n')
     assert text.count("event: reading") == stream.BUFFERED
     assert '"time":"250"' in text.split("\n\n")[1]
+
+
+async def silent(readings: Readings, count: int) -> list[socket.socket]:
+    """Clients that ask for a stream and then take nothing of it."""
+    url = readings.client.make_url("/")
+    clients = []
+    for _ in range(count):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, (url.host, url.port))
+        await asyncio.get_running_loop().sock_sendall(client, b"GET /v1/stream?device=d1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients.append(client)
+    await eventually(lambda: readings.app[keys.STREAMS].open == count)
+    return clients
+
+
+async def test_five_hundred_clients_that_take_nothing_hurt_nobody(readings: Readings, table: Table) -> None:
+    clients = await silent(readings, 500)
+    response = await opened(readings, device="d1")
+    async with asyncio.timeout(120):
+        await eventually(lambda: readings.app[keys.FLEET].states()["never"], 60)
+        store(table, [row("d1", now() + number, str(number), f"new{number:02d}") for number in range(50)])
+        found = events(response)
+        assert [(await anext(found))[1]["messageId"] for _ in range(50)] == [f"new{number:02d}" for number in range(50)]
+        assert (await readings.ask("/v1/devices"))["matching"] == 3
+    response.close()
+    for client in clients:
+        client.close()
+
+
+async def test_who_takes_nothing_for_long_is_given_up_and_holds_little_until_then(
+    readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "SLOW_SECONDS", 0.5)
+    streams = readings.app[keys.STREAMS]
+    clients = await silent(readings, 20)
+    response = await opened(readings, device="d1")
+    last = ""
+
+    async def read() -> None:
+        nonlocal last
+        async for _, document in events(response):
+            last = document.get("time", last)
+
+    reading = asyncio.create_task(read())
+    async with asyncio.timeout(120):
+        while streams.open > 1:
+            for number in range(20):
+                streams.publish(Reading("d1", "", str(number), None, None, {"note": "x" * 10_000}))
+            await asyncio.sleep(0.02)
+        streams.publish(Reading("d1", "", "last", None, None, {}))
+        await eventually(lambda: last == "last")
+    assert not reading.done()
+    reading.cancel()
+    response.close()
+    for client in clients:
+        client.close()
 
 
 async def test_a_quiet_stream_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:

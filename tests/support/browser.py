@@ -11,8 +11,6 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse
 
-from tests.readings.harness import eventually
-
 PROGRAM = shutil.which("chromium")
 FLAGS = [
     "--headless",
@@ -118,7 +116,9 @@ async def browser() -> AsyncIterator[Page]:
     )  # fmt: skip
     try:
         active = folder / "DevToolsActivePort"  # made first, then written
-        await eventually(lambda: active.exists() and active.read_text("ascii").strip(), 60)
+        async with asyncio.timeout(60):
+            while not active.exists() or not active.read_text("ascii").strip():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.05)
         port = active.read_text("ascii").split()[0]
         async with ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
