@@ -117,7 +117,8 @@ def started(
     running = subprocess.Popen(
         [program, "-i", "inventory/example/prod.yml", playbook, "-e", json.dumps(variables or {}), *options],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
-        env=environment | SETTINGS | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), "ANSIBLE_NOCOLOR": "1"},
+        env=environment | SETTINGS | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), "ANSIBLE_NOCOLOR": "1",
+                                      "ANSIBLE_HOME": str(ROOT / "build/test/ansible")},
     )  # fmt: skip
     with running:
         try:
