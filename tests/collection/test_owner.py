@@ -242,3 +242,27 @@ def test_what_terraform_would_take_over(aws: Aws, owner: str | None) -> None:
     sentences = [f"{name} (module.stack.{kind}.x) {says}" for kind, (name, _) in ids.items()]
     assert (imports, foreign) == ((whole, []) if owner == "staging" else ([], sentences))
     assert (adopted, refused_still) == (([], sentences) if owner == "prod" else (whole, []))
+
+
+@pytest.mark.parametrize(("tags", "belongs"), [([], "Deployment is not set"), (PROD, "Deployment is prod")])
+def test_anothers_repository(run: Run, aws: Aws, tags: list[dict[str, str]], belongs: str) -> None:
+    ecr, module = aws("ecr"), "deployment.ecr_repository"
+    arn = ecr.create_repository(repositoryName="anothers", tags=tags)["repository"]["repositoryArn"]
+    belongs = f"ECR repository anothers belongs to somebody else ({belongs}, not staging)"
+    refused(run, module, belongs, name="anothers")
+    left(run, module, belongs, name="anothers")
+    assert ecr.list_tags_for_resource(resourceArn=arn)["tags"] == tags
+    ecr.delete_repository(repositoryName="anothers")
+
+
+def test_a_repository_bears_its_owner(run: Run, aws: Aws) -> None:
+    ecr, module = aws("ecr"), "deployment.ecr_repository"
+    made = prediction_holds(run, module, "tags", name="made", owner=OWNER)
+    assert made["tags"] == OWNER
+    arn = ecr.describe_repositories(repositoryNames=["made"])["repositories"][0]["repositoryArn"]
+    ecr.untag_resource(resourceArn=arn, tagKeys=["Deployment"])
+    ecr.tag_resource(resourceArn=arn, tags=[{"Key": "team", "Value": "water"}])
+    adopted = prediction_holds(run, module, "tags", name="made", owner=OWNER, adopt=True)
+    assert (adopted["changed"], adopted["tags"]) == (True, OWNER | {"team": "water"})
+    assert prediction_holds(run, module, "tags", name="made", owner=OWNER, state="absent")["changed"] is True
+    assert ecr.describe_repositories()["repositories"] == []
