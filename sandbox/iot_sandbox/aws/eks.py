@@ -15,7 +15,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.eks import urls
-from moto.eks.models import Cluster
+from moto.eks.models import Cluster, eks_backends
 from moto.eks.responses import EKSResponse
 
 from iot_sandbox.aws import kubernetes, nodes, settings
@@ -31,8 +31,22 @@ def provider_ids() -> nodes.ProviderIds | None:
     return nodes.ProviderIds(kubeconfig) if kubeconfig else None
 
 
-def issuer(region: str, name: str) -> str:
-    """The OpenID Connect issuer: as configured, else the API server's own, else one as EKS names it."""
+def issuers(account: str) -> list[str]:
+    """The OpenID Connect issuers of an account's clusters, for all of which the one API server stands."""
+    clusters = [cluster for backend in eks_backends[account].values() for cluster in backend.clusters.values()]
+    return [str(cluster.identity["oidc"]["issuer"]) for cluster in clusters]
+
+
+def issuer(account: str, region: str, name: str) -> str:
+    """A new cluster's issuer: the API server's own, or one as EKS names it where another cluster has that."""
+    identity = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest().upper()
+    named = f"https://oidc.eks.{region}.amazonaws.com/id/{identity}"
+    own = _own_issuer() or named
+    return named if own in issuers(account) else own
+
+
+def _own_issuer() -> str:
+    """The API server's issuer: as configured, else as it says; empty where it does not answer yet."""
     config = settings.current()
     if config.kubernetes_issuer:
         return config.kubernetes_issuer
@@ -42,8 +56,7 @@ def issuer(region: str, name: str) -> str:
             return str(discovery["issuer"])
         except kubernetes.KubernetesError as error:
             log.info("cannot read the cluster's issuer yet: %s", error)
-    identity = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest().upper()
-    return f"https://oidc.eks.{region}.amazonaws.com/id/{identity}"
+    return ""
 
 
 class SandboxEKSResponse(EKSResponse):
@@ -63,7 +76,7 @@ class SandboxEKSResponse(EKSResponse):
         cluster.deletion_protection = bool(self._get_param("deletionProtection"))
         cluster.health = {"issues": []}
         cluster.version = self._get_param("version") or DEFAULT_VERSION
-        cluster.identity = {"oidc": {"issuer": issuer(self.region, cluster.name)}}
+        cluster.identity = {"oidc": {"issuer": issuer(self.current_account, self.region, cluster.name)}}
         network = dict(self._get_param("kubernetesNetworkConfig") or {})
         cluster.kubernetes_network_config = {
             "serviceIpv4Cidr": "172.20.0.0/16",

@@ -16,7 +16,7 @@ from moto.iam.models import iam_backends
 from moto.sts import urls
 from moto.sts.responses import TokenResponse
 
-from iot_sandbox.aws import identities, kubernetes, settings, web_identity
+from iot_sandbox.aws import eks, identities, kubernetes, settings, web_identity
 
 KEYS_LIFETIME_SECONDS = 30.0
 
@@ -76,7 +76,9 @@ class SandboxTokenResponse(TokenResponse):
         try:
             keys = cluster_keys if settings.current().kubeconfig else None
             claims = web_identity.claims_of(self._get_param("WebIdentityToken") or "", keys)
-            web_identity.check(claims, providers, role.assume_role_policy_document if role else None)
+            trust = role.assume_role_policy_document if role else None
+            clusters = eks.issuers(self.current_account)
+            web_identity.check(claims, providers, trust, clusters=clusters)
         except web_identity.RefusedError as error:
             raise StsError(error) from error
         return super().assume_role_with_web_identity()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,24 +64,37 @@ def claims_of(token: str, keys: Callable[[], Mapping[str, Any]] | None) -> Claim
     return content
 
 
-def check(claims: Claims, providers: Sequence[Provider], trust_policy: str | None, now: float | None = None) -> None:
+def check(
+    claims: Claims,
+    providers: Sequence[Provider],
+    trust_policy: str | None,
+    now: float | None = None,
+    clusters: Collection[str] = (),
+) -> None:
     """Raise RefusedError unless a provider vouches for the token and the role trusts it.
 
-    `trust_policy` is the role's, None for a role that does not exist; `now` is seconds since the epoch.
+    `trust_policy` is the role's, None for a role that does not exist; `now` is seconds since the epoch. `clusters` are
+    the issuers of the account's clusters: one API server stands for all of them, so its tokens are each one's.
     """
     now = time.time() if now is None else now
     issuer = str(claims.get("iss", "")).rstrip("/")
-    provider = next((p for p in providers if p.host == issuer.removeprefix("https://")), None)
-    if provider is None:
+    issuers = {one.removeprefix("https://") for one in (clusters if issuer in clusters else [issuer])}
+    vouching = [provider for provider in providers if provider.host in issuers]
+    if not vouching:
         raise RefusedError("InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {issuer}")
     if float(claims.get("exp", 0)) <= now:
         raise RefusedError("ExpiredTokenException", "Token expired: its expiration time has passed")
     given = claims.get("aud", [])
     audiences = [given] if isinstance(given, str) else list(given)
-    if not set(audiences) & set(provider.audiences):
+    vouching = [provider for provider in vouching if set(audiences) & set(provider.audiences)]
+    if not vouching:
         raise RefusedError("InvalidIdentityToken", "Incorrect token audience")
-    values = {f"{provider.host}:sub": [str(claims.get("sub"))], f"{provider.host}:aud": audiences}
-    if not any(_allows(each, provider, values) for each in policies.statements(trust_policy or "")):
+    subject = str(claims.get("sub"))
+    if not any(
+        _allows(each, provider, {f"{provider.host}:sub": [subject], f"{provider.host}:aud": audiences})
+        for provider in vouching
+        for each in policies.statements(trust_policy or "")
+    ):
         raise RefusedError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", 403)
 
 

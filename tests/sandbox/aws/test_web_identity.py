@@ -83,6 +83,35 @@ def test_others_are_refused(emulator: Emulator, cluster: Cluster) -> None:
         assert error.value.response["Error"]["Code"] == expected, (token, role)
 
 
+def test_a_second_cluster_has_an_issuer_of_its_own(emulator: Emulator, cluster: Cluster) -> None:
+    """One API server stands for both, so its tokens open the roles of either."""
+    eks, iam = emulator.client("eks"), emulator.client("iam")
+    issuers = []
+    for name in ("first", "second"):
+        eks.create_cluster(name=name, roleArn=ROLE, resourcesVpcConfig={"subnetIds": []})
+        issuers.append(eks.describe_cluster(name=name)["cluster"]["identity"]["oidc"]["issuer"])
+    assert issuers[0] == ISSUER
+    assert issuers[1] != ISSUER
+    host = issuers[1].removeprefix("https://")
+    arn = iam.create_open_id_connect_provider(
+        Url=issuers[1], ClientIDList=["sts.amazonaws.com"], ThumbprintList=["9" * 40]
+    )["OpenIDConnectProviderArn"]
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Federated": arn},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{host}:sub": "system:serviceaccount:staging:iot-receiver"}},
+    }
+    iam.create_role(
+        RoleName="second", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    second = ROLE.replace("receiver", "second")
+    assert assume(emulator, cluster.token("system:serviceaccount:staging:iot-receiver"), second)
+    assert assume(emulator, cluster.token(SUBJECT))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        assume(emulator, cluster.token(SUBJECT), second)
+
+
 def test_simulator_knows_what_a_role_may(emulator: Emulator) -> None:
     iam = emulator.client("iam")
     queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead"
