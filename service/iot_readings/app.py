@@ -60,7 +60,7 @@ def init_app(settings: Settings, new_session: Callable[[], AioSession] = get_ses
     app[keys.CREDENTIALS] = Credentials(session)
     app[keys.LIFECYCLE] = Lifecycle(app[keys.CREDENTIALS])
     app[keys.STREAMS] = Streams()
-    app[keys.REGISTRY] = Registry(session, settings.aws_region, settings.hidden_things)
+    app[keys.REGISTRY] = Registry(session, settings)
     app.cleanup_ctx.extend([fresh_credentials, table, fleet, receiver, started])
     app.on_response_prepare.append(_protect)
     app.router.add_routes(api.routes)

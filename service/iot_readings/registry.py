@@ -10,6 +10,8 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 from iot_receiver.logs import fault
 
+from iot_readings.settings import Settings
+
 PAGE_THINGS = 250  # ListThings' limit
 PAUSE_SECONDS = 0.12  # ListThings may be called ten times a second (AWS IoT Core quotas)
 REFRESH_SECONDS = 15.0
@@ -19,15 +21,18 @@ REFRESH_SHARE = 10  # reading the registry takes at most a tenth of the time
 class Registry:
     """Reads all things again and again, and says what it found.
 
+    Those of another deployment in the account are left out.
+
     Attributes:
         complete: the whole registry was read at least once.
         failing: why the last attempt failed; empty when it did not.
     """
 
-    def __init__(self, session: AioSession, region: str, hidden: frozenset[str]) -> None:
+    def __init__(self, session: AioSession, settings: Settings) -> None:
         self._session = session
-        self._region = region
-        self._hidden = hidden
+        self._region = settings.aws_region
+        self._hidden = settings.hidden_things
+        self._deployment = settings.deployment
         self.complete = False
         self.failing = ""
 
@@ -52,10 +57,14 @@ class Registry:
         token: dict[str, str] = {}
         while True:
             answer = await client.list_things(maxResults=PAGE_THINGS, **token)
-            page = [each["thingName"] for each in answer["things"] if each["thingName"] not in self._hidden]
+            page = [each["thingName"] for each in answer["things"] if self._is_listed(each)]
             add(page)
             names.update(page)
             if not answer.get("nextToken"):
                 return names
             token = {"nextToken": answer["nextToken"]}
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _is_listed(self, thing: dict[str, Any]) -> bool:
+        owner = thing.get("attributes", {}).get("Deployment", self._deployment)
+        return thing["thingName"] not in self._hidden and self._deployment in ("", owner)

@@ -19,6 +19,7 @@ class Settings:
         table_name: DynamoDB table with the readings.
         measurements: what a reading holds, in the order in which it is shown.
         hidden_things: names of things that are no devices of the fleet, such as the one that checks deployments.
+        deployment: things whose attribute Deployment names another are not listed; empty lists all.
         receiver_metrics_url: the receiver's /metrics, for the line of its health; empty leaves that out.
         sweep_rate: Queries a second, at most, that keep the state of devices that nobody looks at.
         live_rate: Queries a second, at most, that follow the devices somebody looks at.
@@ -31,6 +32,7 @@ class Settings:
     table_name: str
     measurements: tuple[Measurement, ...]
     hidden_things: frozenset[str] = frozenset()
+    deployment: str = ""
     receiver_metrics_url: str = ""
     sweep_rate: int = 50
     live_rate: int = 100
@@ -52,6 +54,7 @@ class Settings:
             table_name=read("READINGS_TABLE_NAME", TABLE_NAME),
             measurements=read("READINGS_MEASUREMENTS", shown, DEFAULT_TEXT),
             hidden_things=read("READINGS_HIDDEN_THINGS", _names, ""),
+            deployment=read("READINGS_DEPLOYMENT", str, ""),
             receiver_metrics_url=read("READINGS_RECEIVER_METRICS_URL", _url, ""),
             sweep_rate=read("READINGS_SWEEP_QUERIES_PER_SECOND", whole(1, 1_000), "50"),
             live_rate=read("READINGS_LIVE_QUERIES_PER_SECOND", whole(1, 1_000), "100"),

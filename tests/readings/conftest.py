@@ -29,9 +29,9 @@ def register(aws: None, moto_url: str) -> Iterator[Callable[..., None]]:  # noqa
     client: Any = botocore.session.get_session().create_client("iot", REGION, endpoint_url=moto_url)
     names: list[str] = []
 
-    def register(*things: str) -> None:
+    def register(*things: str, **attributes: str) -> None:
         for name in things:
-            client.create_thing(thingName=name)
+            client.create_thing(thingName=name, attributePayload={"attributes": attributes})
             names.append(name)
 
     yield register

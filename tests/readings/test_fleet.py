@@ -43,6 +43,18 @@ async def test_hidden_things_are_left_out(make_readings: Make, register: Registe
     assert await listed(readings) == ["d1"]
 
 
+async def test_other_deployments_things_are_left_out(make_readings: Make, register: Register) -> None:
+    register("ours", Deployment="staging")
+    register("others", Deployment="prod")
+    register("nobodys", room="cellar")
+    readings = await make_readings(deployment="staging")
+    await readings.complete()
+    assert sorted(await listed(readings)) == ["nobodys", "ours"]
+    everything = await make_readings()
+    await everything.complete()
+    assert sorted(await listed(everything)) == ["nobodys", "others", "ours"]
+
+
 async def test_device_shows_its_last_reading_interval_and_age(readings: Readings, table: Table) -> None:
     rows = ledger("d1", 40, every_ms=5_000, start=now() - 40 * 5_000)
     store(table, rows)
