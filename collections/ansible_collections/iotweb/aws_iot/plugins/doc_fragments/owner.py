@@ -12,8 +12,8 @@ class ModuleDocFragment:
 options:
   owner:
     description:
-      - Tags that the caller's resources have, such as C(Deployment) with C(prod). Things, which AWS can't tag, have them
-        as attributes; a destination has the owner of the rules that post to it.
+      - Tags that the caller's resources have, such as C(Deployment) with C(prod). Things, which AWS can't tag, have
+        them as attributes; a destination has the owner of the rules that post to it.
       - What the module makes gets them. What exists with other values, or without them, belongs to somebody else. It is
         never changed, attached or deleted. The module fails; with a state that removes or switches off, it warns and
         leaves the resource.
