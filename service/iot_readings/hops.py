@@ -1,15 +1,18 @@
 """How each hop of a reading's way is, as far as it can be seen from here with leave only to Query and to list things.
 
-What the receiver has stored and which dead letters wait, it says itself: its /metrics is asked for.
+The receiver says by /metrics what it has stored and which dead letters wait, by /rejections why messages became no rows.
 """
 
 import asyncio
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+import msgspec
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from iot_readings.fleet import Fleet
 from iot_readings.registry import Registry
@@ -17,7 +20,23 @@ from iot_readings.table import Table
 
 POLL_SECONDS = 5.0
 LARGEST = 1_000_000  # bytes of /metrics
+MOST_REJECTIONS = 50
 _SAMPLE = re.compile(r"iot_receiver_(ready|messages_total|dead_letters)(?:\{(?:outcome|queue)=\"(\w+)\"\})? (\S+)")
+
+
+class Rejection(msgspec.Struct, frozen=True, rename="camel"):
+    """A message that was no reading: when it came, by which MQTT client, and why it was rejected."""
+
+    received_at: str
+    client_id: str | None
+    reason: str
+
+
+class _Rejections(msgspec.Struct):
+    rejections: list[Rejection]
+
+
+_decode = msgspec.json.Decoder(_Rejections).decode
 
 
 @dataclass(slots=True)
@@ -30,6 +49,7 @@ class Receiver:
         messages: by outcome, since its start.
         dead_letters: that wait, by queue.
         rates: messages a second between the last two answers, by outcome.
+        rejections: the last messages that were no readings, newest first.
     """
 
     failing: str | None = None
@@ -37,12 +57,22 @@ class Receiver:
     messages: dict[str, float] = field(default_factory=dict)
     dead_letters: dict[str, int] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
     _answered_at: float = 0.0
 
     async def follow(self, url: str) -> None:
-        """Ask for ever."""
-        async with ClientSession(timeout=ClientTimeout(total=3)) as session:
+        """Ask for ever; `url` is that of /metrics."""
+        # Each receiver has its own rejections: a new connection each time reaches one after another.
+        connector = TCPConnector(force_close=True)
+        async with (
+            ClientSession(timeout=ClientTimeout(total=3)) as session,
+            ClientSession(timeout=ClientTimeout(total=3), connector=connector) as anyone,
+        ):
             while True:
+                with suppress(ClientError, OSError, ValueError):  # what is wrong, /metrics shows
+                    async with anyone.get(url.removesuffix("/metrics") + "/rejections") as response:
+                        if response.status == 200:  # an older receiver has none
+                            self.add(_decode(await response.content.read(LARGEST)).rejections)
                 try:
                     async with session.get(url, headers={"Accept": "text/plain"}) as response:
                         response.raise_for_status()
@@ -50,6 +80,11 @@ class Receiver:
                 except (ClientError, OSError, ValueError) as error:
                     self.failing, self.ready, self.rates = type(error).__name__, False, {}
                 await asyncio.sleep(POLL_SECONDS)
+
+    def add(self, found: Iterable[Rejection]) -> None:
+        """Take in what one receiver rejected."""
+        self.rejections = sorted({*self.rejections, *found}, key=lambda each: each.received_at, reverse=True)
+        del self.rejections[MOST_REJECTIONS:]
 
     def _take(self, text: str) -> None:
         messages: dict[str, float] = {}
@@ -86,6 +121,7 @@ def health(fleet: Fleet, registry: Registry, receiver: Receiver | None, table: T
             {"name": "dead letters", **_dead_letters(receiver)},
         ],
         "deadLetters": receiver.dead_letters if receiver else None,
+        "rejections": receiver.rejections if receiver else [],
     }
 
 

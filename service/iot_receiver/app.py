@@ -64,6 +64,7 @@ def init_app(settings: Settings, new_session: Callable[[], AioSession] = get_ses
         app.router.add_route("*", path, only("POST"), expect_handler=expected)
     for path, handler in (
         ("/metrics", exposition.get),
+        ("/rejections", exposition.rejections),
         ("/readyz", lifecycle.readyz),
         ("/livez", lifecycle.livez),
     ):

@@ -1,7 +1,8 @@
-"""GET /metrics: the numbers go into aioprometheus' collectors at each scrape, and at no other time."""
+"""GET /metrics and /rejections: the numbers go into aioprometheus' collectors at each scrape, and at no other time."""
 
 from platform import python_version
 
+import msgspec
 from aiohttp import hdrs, web
 from aioprometheus.collectors import Counter, Gauge, Registry
 from aioprometheus.collectors import Histogram as HistogramCollector
@@ -11,7 +12,9 @@ from iot_receiver import __version__
 from iot_receiver.lifecycle import Lifecycle
 from iot_receiver.metrics import Metrics, Observations
 from iot_receiver.openmetrics import EscapingTextFormatter, OpenMetricsFormatter, wants_openmetrics
+from iot_receiver.problems import not_found
 from iot_receiver.secrets import Secrets
+from iot_receiver.times import iso_from_ms
 
 
 class Exposition:
@@ -28,9 +31,18 @@ class Exposition:
         """All metrics for a direct caller; health alone for one that came through the load balancer."""
         openmetrics = wants_openmetrics(request.headers.getall(hdrs.ACCEPT, []))
         formatter = OpenMetricsFormatter() if openmetrics else EscapingTextFormatter()
-        forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-        registry = self._health() if forwarded and not self._public else self._everything()
+        registry = self._health() if _forwarded(request) and not self._public else self._everything()
         return web.Response(body=formatter.marshall(registry), headers=formatter.get_headers())
+
+    async def rejections(self, request: web.Request) -> web.Response:
+        """The last messages that were no readings, newest first. Reasons quote devices: only direct callers get them."""
+        if _forwarded(request):
+            return await not_found(request)
+        found = [
+            {"receivedAt": iso_from_ms(each.at), "clientId": each.client_id, "reason": each.reason}
+            for each in reversed(self._metrics.rejections)
+        ]
+        return web.Response(body=msgspec.json.encode({"rejections": found}), content_type="application/json")
 
     def _health(self) -> Registry:
         """What anybody may see."""
@@ -54,6 +66,10 @@ class Exposition:
         info = Gauge("iot_receiver_build_info", "The versions that run", registry=registry)
         info.set({"version": __version__, "python": python_version()}, 1)
         return registry
+
+
+def _forwarded(request: web.Request) -> bool:
+    return "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
 
 
 def _add_numbers(registry: Registry, metrics: Metrics) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from iot_receiver.dead_letters import NotQueued
 from iot_receiver.elements import is_array
 from iot_receiver.logs import fault
 from iot_receiver.messages import BodyError, Rejection
+from iot_receiver.metrics import Rejected
 from iot_receiver.problems import problem, unavailable
 from iot_receiver.rows import Row
 from iot_receiver.store import Overloaded, Unavailable
@@ -143,6 +144,7 @@ class Ingest:
             return _stored(len(results))
         if len(results) == 1 and not is_array(body):
             self._metrics.rejected += 1
+            self._note(rejections.values())
             return problem(422, rejections[0].reason)
         return await self._rejected(len(results), [rejections[number] for number in sorted(rejections)], deadline)
 
@@ -154,6 +156,7 @@ class Ingest:
             "results": [_result(rejection) for rejection in rejections[:LISTED]],
         }
         queue = self._app[keys.DEAD_LETTERS]
+        self._note(rejections)
         if all(queue.take(rejection) for rejection in rejections):
             received_at = iso_from_ms(time.time_ns() // 1_000_000)
             await queue.send(rejections, received_at, deadline)
@@ -163,6 +166,10 @@ class Ingest:
         self._metrics.stored += count - len(rejections)
         self._metrics.rejected += len(rejections)
         return problem(422, "some messages are no readings; the others are stored", **members)
+
+    def _note(self, rejections: Iterable[Rejection]) -> None:
+        at = time.time_ns() // 1_000_000
+        self._metrics.rejections.extend(Rejected(at, each.client_id, each.reason) for each in rejections)
 
     def _count_skew(self, skew_ms: int) -> None:
         if skew_ms > 0:

@@ -68,3 +68,29 @@ async def test_a_receiver_that_does_not_answer_is_failed(make_readings: Make) ->
 
 async def test_without_its_address_it_is_unknown(make_readings: Make) -> None:
     assert (await hop(await make_readings(), "receiver"))["state"] == "unknown"
+
+
+async def test_why_messages_were_rejected_is_shown_newest_first(
+    make_readings: Make, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hops, "POLL_SECONDS", 0.1)
+    receiver = await make_receiver()
+    readings = await make_readings(receiver_metrics_url=str(receiver.client.make_url("/metrics")))
+    for message in ({"deviceId": "d1"}, {"deviceId": "<b>", "temp": "x"}):
+        assert (await receiver.send(message)).status == 422
+    await eventually(lambda: len(readings.app[keys.RECEIVER].rejections) == 2)
+    newest, former = (await readings.ask("/v1/health"))["rejections"]
+    assert newest["receivedAt"] >= former["receivedAt"]
+    assert "temp" in former["reason"]
+    for number in range(60):
+        readings.app[keys.RECEIVER].add([hops.Rejection(f"2999-01-31T12:00:{number:02d}Z", None, "another pod's")])
+    found = (await readings.ask("/v1/health"))["rejections"]
+    assert (len(found), found[0]["receivedAt"]) == (50, "2999-01-31T12:00:59Z")
+
+
+async def test_rejections_are_not_for_the_world(make_receiver: MakeReceiver) -> None:
+    receiver = await make_receiver()
+    await receiver.send({"deviceId": "d1"})
+    assert len((await (await receiver.client.get("/rejections")).json())["rejections"]) == 1
+    answer = await receiver.client.get("/rejections", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert answer.status == 404

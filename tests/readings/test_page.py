@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from iot_readings import app as application
 from iot_readings import keys
+from iot_readings.hops import Rejection
 
 from tests.readings.harness import Make, Readings, eventually, ledger, now, row, store
 from tests.service.harness import Table
@@ -116,6 +117,19 @@ async def test_a_hostile_name_and_value_are_text(service: Readings, table: Table
     assert await page.run("document.querySelector('#readings .id').textContent") == HOSTILE
     assert await page.run("document.querySelectorAll('img').length") == 0
     assert await page.run("document.title") == f"{HOSTILE} \N{EN DASH} Readings"
+
+
+async def test_why_messages_were_rejected_is_text(
+    make_readings: Make, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = await make_readings(receiver_metrics_url="http://127.0.0.1:9/metrics")
+    readings.app[keys.RECEIVER].add([Rejection("2026-01-31T12:00:00.000Z", "d1", f"temp is {HOSTILE}")])
+    await page.open(address(readings))
+    await page.wait("document.getElementById('lately').textContent == '1 rejected lately'")
+    await page.run("document.getElementById('lately').click()")
+    assert await page.run("document.querySelector('#reasons tr').lastChild.textContent") == f"temp is {HOSTILE}"
+    assert await page.run("document.getElementById('reasons').offsetHeight") > 0
+    assert await page.run("document.querySelectorAll('img').length") == 0
 
 
 async def test_policy_forbids_scripts_of_others(service: Readings, page: Page) -> None:

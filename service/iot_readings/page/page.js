@@ -1,6 +1,6 @@
 // The page: which device the address names, what is followed live, and how the hops are.
 
-import {ask, element} from './api.js';
+import {ask, clock, element} from './api.js';
 import {History} from './history.js';
 import {List} from './list.js';
 
@@ -27,7 +27,22 @@ async function health() {
     }
     return line;
   }));
+  rejected(state.rejections);
   return state;
+}
+
+// Why messages became no rows: the reasons quote what devices sent, so they are text like all else.
+function rejected(rejections) {
+  $('rejections').hidden = rejections.length === 0;
+  $('lately').textContent = `${rejections.length} rejected lately`;
+  $('reasons').replaceChildren(...rejections.map((each) => {
+    const row = element('tr');
+    for (const cell of [clock(each.receivedAt), each.clientId ?? '–', each.reason]) {
+      row.append(element('td'));
+      row.lastChild.append(cell);
+    }
+    return row;
+  }));
 }
 
 async function started() {
