@@ -1,6 +1,6 @@
 """How each hop of a reading's way is, as far as it can be seen from here with leave only to Query and to list things.
 
-The receiver says by /metrics what it has stored and which dead letters wait, by /rejections why messages became no rows.
+The receiver says by /metrics what it has stored and which dead letters wait; by /rejections what became no row.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ class Exposition:
         return web.Response(body=formatter.marshall(registry), headers=formatter.get_headers())
 
     async def rejections(self, request: web.Request) -> web.Response:
-        """The last messages that were no readings, newest first. Reasons quote devices: only direct callers get them."""
+        """The last rejected messages, newest first. Reasons quote devices, so only direct callers get them."""
         if _forwarded(request):
             return await not_found(request)
         found = [
