@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: kept_modules
 type: aggregate
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Build a module's archive once, not in every run
 description:
   - Ansible builds an archive of each module and the libraries it imports, which takes a third of a second of processor
@@ -22,6 +22,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,17 @@ def remove_unused(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
+def link(source: Path, target: Path) -> None:
+    """Give whole archives of one folder to another that has not got them."""
+    present = {file.name for file in target.iterdir()}
+    for archive in source.iterdir():
+        if archive.name not in present and not archive.name.endswith("-part"):
+            with suppress(FileExistsError):  # another run's
+                (target / archive.name).hardlink_to(archive)
+
+
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
-    """Puts a link where Ansible would make a folder for this run's archives."""
+    """Fills each run's own folder of archives, which Ansible writes to, and keeps what the run added."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -72,11 +82,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         collections = [*constants.COLLECTIONS_PATHS, Path(ansible.__file__).parents[1]]  # the latter come with Ansible
         folder = playbook._basedir
         others = [*constants.DEFAULT_MODULE_PATH, *constants.DEFAULT_MODULE_UTILS_PATH, f"{folder}/library"]
-        kept = archives / digest(sources(collections, [*constants.DEFAULT_ROLES_PATH, f"{folder}/roles"], others))
+        self._run = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
+        self._kept = archives / digest(sources(collections, [*constants.DEFAULT_ROLES_PATH, f"{folder}/roles"], others))
         try:
-            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.utime(kept)
+            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.utime(self._kept)
             remove_unused(archives)
-            (Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache").symlink_to(kept)
+            self._run.mkdir()
+            link(self._kept, self._run)
+        except OSError as error:
+            self._display.vvv(f"Modules' archives are not kept: {error}")
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        try:
+            link(self._run, self._kept)
         except OSError as error:
             self._display.vvv(f"Modules' archives are not kept: {error}")

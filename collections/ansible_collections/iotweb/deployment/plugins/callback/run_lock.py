@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: run_lock
 type: aggregate
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Release a deployment's run lock at the end of the run
 description:
   - Releases what the module M(iotweb.deployment.run_lock) took, when the run succeeds, fails, is interrupted or

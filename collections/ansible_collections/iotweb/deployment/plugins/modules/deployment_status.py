@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: deployment_status
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Look at each hop of a deployment
 description:
   - Looks at cluster, receiver, domain, IoT Core, devices and queues, and compares them with what this checkout deploys.

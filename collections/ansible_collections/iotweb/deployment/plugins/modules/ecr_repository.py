@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: ecr_repository
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Create or delete a repository of ECR, by its owner
 description:
   - What a repository is otherwise set to, M(community.aws.ecs_ecr) manages; that module knows no tags.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: run_lock
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Keep two runs of one deployment apart
 description:
   - Takes the lock of a deployment in one account and region, for all machines, and waits while another run holds it.

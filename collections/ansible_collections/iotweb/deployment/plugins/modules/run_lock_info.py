@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: run_lock_info
-version_added: 1.0.0
+version_added: 2.0.0
 short_description: Look up who is at work on a deployment
 description:
   - Reads the lock that M(iotweb.deployment.run_lock) takes.
