@@ -22,7 +22,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +59,8 @@ def remove_unused(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def link(source: Path, target: Path) -> None:
-    """Give whole archives of one folder to another that has not got them."""
-    present = {file.name for file in target.iterdir()}
-    for archive in source.iterdir():
-        if archive.name not in present and not archive.name.endswith("-part"):
-            with suppress(FileExistsError):  # another run's
-                (target / archive.name).hardlink_to(archive)
-
-
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
-    """Fills each run's own folder of archives, which Ansible writes to, and keeps what the run added."""
+    """Puts a link where Ansible would make a folder for this run's archives."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -82,19 +72,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         collections = [*constants.COLLECTIONS_PATHS, Path(ansible.__file__).parents[1]]  # the latter come with Ansible
         folder = playbook._basedir
         others = [*constants.DEFAULT_MODULE_PATH, *constants.DEFAULT_MODULE_UTILS_PATH, f"{folder}/library"]
-        self._run = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
-        self._kept = archives / digest(sources(collections, [*constants.DEFAULT_ROLES_PATH, f"{folder}/roles"], others))
+        kept = archives / digest(sources(collections, [*constants.DEFAULT_ROLES_PATH, f"{folder}/roles"], others))
         try:
-            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.utime(self._kept)
+            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.utime(kept)
             remove_unused(archives)
-            self._run.mkdir()
-            link(self._kept, self._run)
-        except OSError as error:
-            self._display.vvv(f"Modules' archives are not kept: {error}")
-
-    def v2_playbook_on_stats(self, stats: Any) -> None:
-        try:
-            link(self._run, self._kept)
+            # Runs may share it: Ansible writes an archive under a lock of its own.
+            (Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache").symlink_to(kept)
         except OSError as error:
             self._display.vvv(f"Modules' archives are not kept: {error}")
