@@ -76,3 +76,18 @@ def test_whose_the_controller_is(classes: list[dict[str, Any]], own_cluster: boo
         load_balancer_controller_class={"resources": classes},
     )
     assert is_ours is ours
+
+
+def test_others_certificates_of_the_domain_need_its_validation_record() -> None:
+    certificates = [
+        {"certificate_arn": "ours", "tags": {"Deployment": "staging"}},
+        {"certificate_arn": "prods", "tags": {"Deployment": "prod"}},
+        {"certificate_arn": "nobodys", "tags": {}},
+    ]
+    found = variable(
+        "terraform",
+        "__terraform_certificates_of_others",
+        deployment_name="staging",
+        terraform_certificates={"certificates": certificates},
+    )
+    assert [one["certificate_arn"] for one in found] == ["nobodys", "prods"]
