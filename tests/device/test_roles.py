@@ -182,20 +182,25 @@ def test_measurements_and_topic_of_the_deployment_reach_device_and_kit(
 
 
 @ansible
-@pytest.mark.parametrize("sole", [False, True])
-def test_a_key_made_anew_reports_or_deletes_other_certificates(sole: bool, controller: Controller) -> None:
-    """The thing has an old certificate, active, and a revoked one; the host has no key, then has one."""
-    old, revoked, new = ("a" * 64, "b" * 64, "c" * 64)
-    held = [{"certificate_id": old, "status": "ACTIVE"}, {"certificate_id": revoked, "status": "REVOKED"},
-            {"certificate_id": new, "status": "ACTIVE"}]  # fmt: skip
+@pytest.mark.parametrize(("kept", "gone"), [(0, []), (1, ["later", "old"]), (2, ["old"]), (3, [])])
+def test_a_key_made_anew_reports_or_deletes_other_certificates(
+    kept: int, gone: list[str], controller: Controller
+) -> None:
+    """The thing has two older certificates, active, and a revoked one; the host has no key, then has one."""
+    old, later, revoked, new = ("a" * 64, "d" * 64, "b" * 64, "c" * 64)
+    held = [{"certificate_id": name, "status": status, "creation_date": f"2026-01-0{day}T00:00:00+00:00"}
+            for day, (name, status) in enumerate(
+                [(old, "ACTIVE"), (later, "ACTIVE"), (revoked, "REVOKED"), (new, "ACTIVE")], start=1)]  # fmt: skip
     controller.module("iot_certificate_info", {"certificates": held})
     controller.module("iot_certificate", {"certificate": {"certificate_id": new}})
-    variables = controller.variables(device_key_is_sole=sole, device_root_ca=str(ROOT / "LICENSE"), iot_policy_name="p")
+    variables = controller.variables(
+        device_certificates_kept=kept, device_root_ca=str(ROOT / "LICENSE"), iot_policy_name="p"
+    )
     status, out = controller.play("edge-1", variables, role("identity"))
     assert status == 0, out
     deleted = [call for call in controller.arguments("iot_certificate") if call.get("state") == "absent"]
-    assert [call["certificate_id"] for call in deleted] == ([old] if sole else [])
-    assert ("thing edge-1 has other certificates, whose keys are elsewhere: aaaaaaaa." in out) is not sole
+    assert [call["certificate_id"] for call in deleted] == [{"old": old, "later": later}[name] for name in gone]
+    assert ("thing edge-1 has other certificates, whose keys are elsewhere: dddddddd, aaaaaaaa." in out) is (kept == 0)
     status, out = controller.play("edge-1", variables, role("identity"))
     assert status == 0, out
     assert "other certificates" not in out, "its key is there"
