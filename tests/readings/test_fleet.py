@@ -143,6 +143,7 @@ async def test_without_dynamodb_pages_show_what_is_known(
     readings: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readings.app[keys.TABLE], "_url", "http://127.0.0.1:9/")
+    assert (await readings.client.get("/readyz")).status == 200
     assert len((await readings.ask("/v1/devices"))["devices"]) == 3
     status, detail = await readings.refused("/v1/devices/d1/latest")
     assert (status, detail) == (503, "DynamoDB could not be read: EndpointConnectionError")
