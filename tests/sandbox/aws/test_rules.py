@@ -193,6 +193,23 @@ def test_policy_versions_end_at_five(iot: Any) -> None:
     assert code(iot.create_policy, policyName="broken", policyDocument="{") == "MalformedPolicyException"
 
 
+@pytest.mark.parametrize("tag", [
+    {"Key": "aws:team", "Value": "water"},
+    {"Key": "k" * 128, "Value": "v"},
+    {"Key": "k", "Value": "v" * 256},
+])  # fmt: skip
+def test_tags_that_aws_refuses(iot: Any, tag: dict[str, str]) -> None:
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
+    refused = code(iot.create_policy, policyName="refused", policyDocument=policy, tags=[tag])
+    assert refused == "InvalidRequestException"
+    assert code(iot.get_policy, policyName="refused") == "ResourceNotFoundException"
+    arn = iot.create_thing_type(thingTypeName="refused")["thingTypeArn"]
+    assert code(iot.tag_resource, resourceArn=arn, tags=[tag]) == "InvalidRequestException"
+    many = [{"Key": f"k{number}", "Value": ""} for number in range(51)]
+    assert code(iot.tag_resource, resourceArn=arn, tags=many) == "InvalidRequestException"
+    assert iot.list_tags_for_resource(resourceArn=arn)["tags"] == []
+
+
 def test_tags_are_put_and_taken(iot: Any) -> None:
     arn = iot.create_thing_type(thingTypeName="sensor", tags=[{"Key": "a", "Value": "1"}])["thingTypeArn"]
     iot.tag_resource(resourceArn=arn, tags=[{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "3"}])

@@ -26,6 +26,8 @@ TAGGED_ON_CREATION = {
     "RegisterCACertificate": "certificateArn",
 }
 PAGE = 100
+# https://docs.aws.amazon.com/iot/latest/developerguide/tagging-iot.html, "Tag restrictions and limitations"
+TAGS, KEY_LENGTH, VALUE_LENGTH, RESERVED = 50, 127, 255, "aws:"
 
 
 class SandboxIoTResponse(IoTResponse):
@@ -38,11 +40,11 @@ class SandboxIoTResponse(IoTResponse):
 
     def call_action(self) -> TYPE_RESPONSE:
         """Run the call, then store the tags of a created resource."""
-        status, headers, body = super().call_action()
         arn_member = TAGGED_ON_CREATION.get(self._get_action() or "")
+        tags = _checked(_tags(self._get_param("tags") or [])) if arn_member else {}
+        status, headers, body = super().call_action()
         if arn_member and status == 200:
-            arn = json.loads(body)[arn_member]
-            self.iot_backend.tags[arn] = _tags(self._get_param("tags") or [])
+            self.iot_backend.tags[json.loads(body)[arn_member]] = tags
         return status, headers, body
 
     # --- destinations
@@ -84,8 +86,9 @@ class SandboxIoTResponse(IoTResponse):
 
     def create_topic_rule(self) -> ActionResult:
         """CreateTopicRule; its tags come in a header."""
+        tags = _checked(dict(parse_qsl(self.headers.get("x-amz-tagging") or "", True)))
         rule = self.iot_backend.put_topic_rule(self._get_param("ruleName"), self._payload(), replace=False)
-        self.iot_backend.tags[rule.arn] = dict(parse_qsl(self.headers.get("x-amz-tagging") or "", True))
+        self.iot_backend.tags[rule.arn] = tags
         return EmptyResult()
 
     def replace_topic_rule(self) -> ActionResult:
@@ -152,7 +155,8 @@ class SandboxIoTResponse(IoTResponse):
 
     def tag_resource(self) -> ActionResult:
         """TagResource."""
-        self._tagged().update(_tags(self._get_param("tags") or []))
+        tags = self._tagged()
+        tags.update(_checked(tags | _tags(self._get_param("tags") or [])))
         return EmptyResult()
 
     def untag_resource(self) -> ActionResult:
@@ -199,6 +203,15 @@ class SandboxIoTResponse(IoTResponse):
 
 def _tags(tags: list[dict[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag.get("Value", "") for tag in tags}
+
+
+def _checked(tags: dict[str, str]) -> dict[str, str]:
+    if len(tags) > TAGS:
+        raise InvalidRequestException(f"A resource has at most {TAGS} tags")
+    for key, value in tags.items():
+        if not 0 < len(key) <= KEY_LENGTH or len(value) > VALUE_LENGTH or key.lower().startswith(RESERVED):
+            raise InvalidRequestException(f"The tag {key!r} is too long or begins with {RESERVED}")
+    return tags
 
 
 def install() -> None:
