@@ -12,7 +12,7 @@ import requests
 
 from tests.deployment.conftest import TABLE, Kubectl, needs_chart
 from tests.deployment.telemetry import Device, thing
-from tests.support.browser import PROGRAM, Page, browser
+from tests.readings.browser import PROGRAM, Page, browser
 from tests.support.paths import ROOT
 from tests.support.waiting import until
 
@@ -132,7 +132,7 @@ def test_a_day_by_promql_is_the_days_rows_by_the_api(address: str, prometheus: s
 
 @needs_chart("kube-prometheus-stack", "monitoring")
 def test_prometheus_knows_the_devices_to_choose_from(address: str, prometheus: str) -> None:
-    listed = requests.get(f"{address}/v1/devices", {"order": "name", "limit": 100}, timeout=10).json()["devices"]
+    listed = requests.get(f"{address}/v1/devices", {"order": "name", "limit": "100"}, timeout=10).json()["devices"]
     now = requests.get(f"{prometheus}/api/v1/query", {"query": "time()"}, timeout=10).json()["data"]["result"][0]
     found = {each["metric"]["deviceId"] for each in ask(prometheus, "iot_registered_device", now)}
     assert DEVICE in found

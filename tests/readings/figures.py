@@ -24,7 +24,7 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, web
 
-from tests.support.browser import PROGRAM, browser
+from tests.readings.browser import PROGRAM, browser
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 

@@ -7,9 +7,9 @@ from iot_readings import app as application
 from iot_readings import keys
 from iot_readings.hops import Rejection
 
+from tests.readings.browser import PROGRAM, Page, browser
 from tests.readings.harness import Make, Readings, eventually, ledger, now, row, store
 from tests.service.harness import Table
-from tests.support.browser import PROGRAM, Page, browser
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="the page needs a browser: apt-get install chromium")
