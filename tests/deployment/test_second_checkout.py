@@ -1,0 +1,68 @@
+"""A colleague's fresh checkout, without what runs of the first one left in its folder, works on the same deployment."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.paths import ROOT
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module", name="elsewhere")
+def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a playbook from a copy of what is committed or would be: the files that git lists, and no build folder."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
+                            capture_output=True, check=True).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+        done = subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment, text=True, timeout=900,
+                              stdin=subprocess.DEVNULL, capture_output=True, check=False)  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def changed(output: str) -> list[str]:
+    """Names of the tasks that changed something."""
+    return re.findall(r"^TASK \[(.*)\] \**\n(?:(?!TASK).*\n)*?changed:", output, re.MULTILINE)
+
+
+def test_status_is_whole_and_fits_a_screen(elsewhere: Run) -> None:
+    status, output = elsewhere("playbooks/status.yml")
+    assert status == 0, output[-4000:]
+    shown = re.findall(r"^ +(\S[\w ]*?) +(ok|note|BROKEN) +(.*)", output, re.MULTILINE)
+    hops = {name: mark for name, mark, _ in shown}
+    assert {"account", "terraform", "cluster", "nodes", "controller", "image", "receiver", "domain", "certificate",
+            "destination", "rule", "policy", "secret", "certificates", "readings", "dead letters"} <= set(hops)  # fmt: skip
+    assert {hops[name] for name in ("terraform", "cluster", "image", "receiver", "destination", "rule")} == {"ok"}
+    assert changed(output) == []
+
+
+def test_a_whole_run_changes_only_what_verify_has_here(elsewhere: Run) -> None:
+    status, output = elsewhere("site.yml")
+    assert status == 0, output[-4000:]
+    assert "Thing kit-1 has a certificate, and its kit was made on another machine" in " ".join(output.split())
+    assert re.findall(r"^edge-\d .* changed=(\d+)", output, re.MULTILINE) == ["0", "0"]
+    beside = [task for task in changed(output) if not task.startswith("device : ")]
+    assert set(beside) <= {"verify : Create the work folder", "device_kit : Folder of the kits exists"}, beside
+
+
+@pytest.mark.parametrize("playbook", [["playbooks/redrive.yml"], ["playbooks/teardown.yml", "--check"]], ids=" ".join)
+def test_other_playbooks_work(playbook: list[str], elsewhere: Run) -> None:
+    status, output = elsewhere(*playbook)
+    assert status == 0, output[-4000:]
+    if "--check" in playbook:
+        counts = re.search(r"Plan: 0 to add, 0 to change, (\d+) to destroy", output)
+        assert counts, output[-4000:]
+        assert int(counts[1]) > 20
