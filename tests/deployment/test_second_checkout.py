@@ -44,7 +44,8 @@ def test_status_is_whole_and_fits_a_screen(elsewhere: Run) -> None:
     shown = re.findall(r"^ +(\S[\w ]*?) +(ok|note|BROKEN) +(.*)", output, re.MULTILINE)
     hops = {name: mark for name, mark, _ in shown}
     assert {"account", "terraform", "cluster", "nodes", "controller", "image", "receiver", "domain", "certificate",
-            "destination", "rule", "policy", "secret", "certificates", "readings", "dead letters"} <= set(hops)  # fmt: skip
+            "destination", "rule", "policy", "secret", "certificates", "readings",
+            "dead letters"} <= set(hops)  # fmt: skip
     assert {hops[name] for name in ("terraform", "cluster", "image", "receiver", "destination", "rule")} == {"ok"}
     assert changed(output) == []
 

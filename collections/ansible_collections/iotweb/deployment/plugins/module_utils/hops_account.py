@@ -95,8 +95,8 @@ class Account:
 
     def secret(self, arn: str) -> Hop:
         """How old the shared secret is, and whether a rotation was interrupted."""
-        pages = self._client("secretsmanager").get_paginator("list_secret_version_ids").paginate(SecretId=arn)
-        versions = {label: one for page in pages for one in page["Versions"] for label in one.get("VersionStages", [])}
+        found = self._client("secretsmanager").list_secret_version_ids(SecretId=arn)["Versions"]  # those with a label
+        versions = {label: one for one in found for label in one.get("VersionStages", [])}
         if "AWSCURRENT" not in versions:
             return Hop("secret", "it has no value", BROKEN, tagged("shared_secret"))
         state = f"{days(versions['AWSCURRENT']['CreatedDate'])} days old"
