@@ -258,6 +258,15 @@ async def test_without_a_time_awss_own_retry_is_the_same_row(receiver: Receiver,
     assert row["trace_id"] == {"S": "trace-1"}
 
 
+async def test_the_reading_that_was_written_last_is_kept(receiver: Receiver, table: Table) -> None:
+    """A device that sends other content under the same id and instant corrects what it sent before."""
+    reading = {"deviceId": "d", "temp": 1, "ts": 1769860800000, "messageId": "m"}
+    for temp in (1, 2, 1, 3):
+        assert (await receiver.send(reading | {"temp": temp})).status == 200
+        (row,) = table.rows()
+        assert row["temperature"] == {"N": str(temp)}
+
+
 async def test_the_receipt_time_schema(make_receiver: Make, table: Table) -> None:
     receiver = await make_receiver(table_schema="receipt_time")
     assert (await receiver.send([GOOD, GOOD, GOOD])).status == 200

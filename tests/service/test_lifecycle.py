@@ -219,3 +219,30 @@ async def test_requests_under_way_at_the_end_are_answered(faults: Faults, secret
     assert load.errors == []
     assert len(load.accepted) >= 20
     assert json.loads(said.splitlines()[-1])["event"] == "stopped"
+
+
+async def test_two_pods_never_write_the_same_receipt_time_key(faults: Faults, secrets_dir: Path, table: Table) -> None:
+    """RECEIPT_ROWS sets how many rows of one device are tried."""
+    rows = int(os.environ.get("RECEIPT_ROWS", "20000"))
+    settings = {"RECEIVER_TABLE_SCHEMA": "receipt_time", "RECEIVER_RULE_ADDS_METADATA": "false"}
+    stored: set[str] = set()
+
+    async def send(session: ClientSession, url: str, start: int) -> None:
+        numbers = range(start, start + 1_000)
+        body = json.dumps([{"deviceId": "d", "temp": number} for number in numbers])
+        for _ in range(100):  # a busy machine answers 503 now and then
+            async with session.post(f"{url}/ingest", data=body) as response:
+                if response.status == 200:
+                    stored.update(map(str, numbers))
+                    return
+
+    headers = {"X-Iot-Secret": SECRET, "Content-Type": "application/json"}
+    async with (
+        receiver_process(secrets_dir, table.name, settings) as one,
+        receiver_process(secrets_dir, table.name, settings) as two,
+        ClientSession(headers=headers) as session,
+    ):
+        for start in range(0, rows, 2_000):
+            await asyncio.gather(send(session, one.url, start), send(session, two.url, start + 1_000))
+    assert len(stored) == rows
+    assert stored <= {row["temperature"]["N"] for row in faults.rows.values()}
