@@ -32,7 +32,7 @@ MAX_READINGS = 10_000  # in a body: ten payloads of a thousand
 _NAMES = 4  # of a message's members in a reason
 _LONGEST_NAME = 24
 _LONGEST_REASON = 199
-_LONGEST_NAMED = 16_384  # bytes of a message whose members are named: all have to be read for it
+_LONGEST_NAMED = 131_072  # bytes of a message whose members are named: all have to be read for it
 
 _encode = msgspec.json.Encoder().encode
 

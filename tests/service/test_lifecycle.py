@@ -95,7 +95,7 @@ async def test_sigterm_at_any_instant_of_the_start_ends_it(
         await asyncio.sleep(delay)
         process.terminate()
         try:
-            said, _ = await asyncio.wait_for(process.communicate(), 30)
+            said, _ = await asyncio.wait_for(process.communicate(), 60)
         except TimeoutError:
             process.kill()
             raise

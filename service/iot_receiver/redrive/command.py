@@ -31,7 +31,7 @@ from iot_receiver.rows import RowWriter
 from iot_receiver.settings import RedriveSettings
 from iot_receiver.store import Store
 
-STOP_SECONDS = 10.0  # for what is under way after SIGTERM
+STOP_SECONDS = 5.0  # for what is under way after SIGTERM
 
 _RESULTS = {"run": "redrive_finished", "list": "redrive_listed", "drop": "redrive_dropped"}
 
@@ -77,7 +77,9 @@ async def _until_signalled(settings: RedriveSettings, action: str, drops: Kind |
     await asyncio.wait({work, signalled}, return_when=asyncio.FIRST_COMPLETED)
     if signalled.done():
         await asyncio.wait({work}, timeout=STOP_SECONDS)
-        work.cancel()
+        while not work.done():
+            work.cancel()
+            await asyncio.wait({work}, timeout=0.2)  # aiobotocore takes a cancellation for a fault, and tries again
     return await work
 
 
