@@ -366,8 +366,8 @@ def test_a_key_is_on_the_disk_before_it_gets_its_name(controller: Controller) ->
 @pytest.mark.parametrize(
     ("given", "fix"),
     [
-        ({}, "by device_requirements a copy of requirements/device.txt with the wheel's hash"),
-        ({"device_wheels_offline": "/wheels"}, "by device_requirements a copy"),
+        ({}, "device_requirements to a copy of requirements/device.txt with the wheel's hash"),
+        ({"device_wheels_offline": "/wheels"}, "device_requirements to a copy"),
         ({"device_wheels_offline": "/wheels", "device_requirements": "/lock.txt"}, ""),
         ({"__device_machines": [os.uname().machine], "device_metrics_file": "/nonexistent/a.prom"},
          "cannot write to /nonexistent"),
