@@ -8,10 +8,10 @@ import socket
 import ssl
 import time
 import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.iotweb.deployment.plugins.module_utils.hops import (
     BROKEN,
     NOTE,
@@ -164,7 +164,7 @@ def domain(name: str, ca_file: str) -> list[Hop]:
             context.wrap_socket(plain, server_hostname=name) as secure,
         ):
             peer = secure.getpeercert() or {}
-        with urllib.request.urlopen(f"https://{name}/metrics", timeout=TIMEOUT, context=context) as answer:
+        with open_url(f"https://{name}/metrics", timeout=TIMEOUT, ca_path=ca_file or None) as answer:
             status = answer.status
     except ssl.SSLCertVerificationError as error:
         return [Hop("domain", state), Hop("certificate", error.verify_message, BROKEN, tagged("terraform"))]
