@@ -51,7 +51,8 @@ def test_status_is_whole_and_fits_a_screen(elsewhere: Run) -> None:
 
 
 def test_a_whole_run_changes_only_what_verify_has_here(elsewhere: Run) -> None:
-    status, output = elsewhere("site.yml")
+    # The machine's sandbox belongs to the first checkout, which alone may change its parts.
+    status, output = elsewhere("site.yml", "--skip-tags", "sandbox")
     assert status == 0, output[-4000:]
     assert "Thing kit-1 has a certificate, and its kit was made on another machine" in " ".join(output.split())
     assert re.findall(r"^edge-\d .* changed=(\d+)", output, re.MULTILINE) == ["0", "0"]
