@@ -53,6 +53,7 @@ WITH: dict[str, dict[str, Any]] = {
     "helm_release_chart_version": {"helm_release_chart_repository": "https://charts.example.com"},
     "kube_prometheus_stack_storage_class": {"kube_prometheus_stack_storage_size": "10Gi"},
     "receiver_image_builder_options": {"receiver_image_builder": "buildah"},
+    "readings_login_networks": {"readings_login": {"domain": "readings.example.com"}},
 }
 # Keywords of tasks whose value is an expression.
 EXPRESSIONS = ("when", "that", "until", "changed_when", "failed_when")
