@@ -26,10 +26,12 @@ async def ask(readings: Readings, tmp_path: Path) -> AsyncIterator[Ask]:
     """Asks a Prometheus that reads from the service alone: what a query gives at a time in milliseconds."""
     url = str(readings.client.make_url("/api/v1/read"))
     remote = [
-        {"url": url, "name": name, "read_recent": True, "required_matchers": {"__name__": name}}
+        {"url": url, "name": name, "read_recent": True, "required_matchers": {"__name__": name},
+         "filter_external_labels": False}
         for name in (METRIC, "iot_registered_device")
     ]
-    (tmp_path / "prometheus.yml").write_text(json.dumps({"remote_read": remote}))  # YAML holds JSON
+    settings = {"global": {"external_labels": {"prometheus": "as the chart sets it"}}, "remote_read": remote}
+    (tmp_path / "prometheus.yml").write_text(json.dumps(settings))  # YAML holds JSON
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     flags = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]

@@ -167,6 +167,6 @@ def test_prometheus_asks_the_readings_service_for_its_own_metrics_alone() -> Non
     assert [each["requiredMatchers"] for each in asked] == [
         {"__name__": name} for name in ("iot_registered_device", "iot_reading_temperature", "iot_reading_n")]
     assert {each["url"] for each in asked} == {"http://iot-readings.telemetry.svc/api/v1/read"}
-    assert all(each["readRecent"] for each in asked)
+    assert all(each["readRecent"] and not each["filterExternalLabels"] for each in asked)
     assert len({each["name"] for each in asked}) == len(asked)
     assert remote_read(readings_enabled=False) == []
