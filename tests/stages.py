@@ -211,7 +211,7 @@ def plan() -> list[Phase]:
         [[environments("environments", "controller")]],
         [
             [Stage("sandbox-up", "deployment", ["make", "sandbox"], one, limit=2700)],
-            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=2400)],
+            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=3600)],
             *beside,
             [environments("environments-tests", *TESTS), *types()],
             *([stage] for stage in style()),
