@@ -44,3 +44,15 @@ def dashboard(name: str, **variables: Any) -> dict[str, Any]:
     [text] = render("dashboard", receiver_dashboard=name, **variables)["data"].values()
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def assert_side_by_side(panels: list[dict[str, Any]]) -> None:
+    """Fail for panels that overlap or leave Grafana's 24 columns."""
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        columns, rows = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        cells = {(x, y) for x in columns for y in rows}
+        assert not cells & taken, panel["title"]
+        assert max(columns) < 24
+        taken |= cells

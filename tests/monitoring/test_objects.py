@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from tests.monitoring.objects import DASHBOARDS, alerts, dashboard, render, rules
+from tests.monitoring.objects import DASHBOARDS, alerts, assert_side_by_side, dashboard, render, rules
 from tests.support.paths import ROOT
 
 SCHEMA = json.loads(Path(__file__).with_name("dashboard.schema.json").read_text())
@@ -35,14 +35,7 @@ def test_dashboard_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_panels_lie_side_by_side(name: str) -> None:
-    taken: set[tuple[int, int]] = set()
-    for panel in dashboard(name)["panels"]:
-        place = panel["gridPos"]
-        columns, rows = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
-        cells = {(x, y) for x in columns for y in rows}
-        assert not cells & taken, panel["title"]
-        assert max(columns) < 24
-        taken |= cells
+    assert_side_by_side(dashboard(name)["panels"])
 
 
 def test_thresholds_rise() -> None:

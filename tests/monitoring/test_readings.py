@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.monitoring.conftest import Promtool
+from tests.monitoring.objects import assert_side_by_side
 from tests.support.paths import ROOT
 from tests.templates.test_readings import dashboard, readings
 
@@ -27,14 +28,7 @@ CASES: dict[str, tuple[dict[str, str], bool]] = {
 def test_dashboard_is_one_and_its_panels_lie_side_by_side() -> None:
     found = dashboard(measurements={"temp": {"attribute": "temperature"}, "hum": {"attribute": "humidity"}})
     jsonschema.validate(found, SCHEMA)
-    taken: set[tuple[int, int]] = set()
-    for panel in found["panels"]:
-        place = panel["gridPos"]
-        columns, rows = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
-        cells = {(x, y) for x in columns for y in rows}
-        assert not cells & taken, panel["title"]
-        assert max(columns) < 24
-        taken |= cells
+    assert_side_by_side(found["panels"])
 
 
 def test_the_dashboards_file_is_what_the_defaults_make() -> None:
