@@ -151,26 +151,26 @@ def _act(given: argparse.Namespace) -> int:
         return load(given.config, flags)
 
     if given.command == "doctor":
-        from iot_device import doctor  # noqa: PLC0415 - see above
+        from iot_device import doctor  # noqa: PLC0415 - only what the command needs
 
         return doctor.doctor(given.config, flags, given.json)
     if given.command == "status":
-        from iot_device import status  # noqa: PLC0415 - see above
+        from iot_device import status  # noqa: PLC0415 - only what the command needs
 
         return status.status(settings(), given.json)
     if given.command == "quarantine":
-        from iot_device import quarantine  # noqa: PLC0415 - see above
+        from iot_device import quarantine  # noqa: PLC0415 - only what the command needs
 
         return quarantine.quarantine(settings(), given.requeue, given.json)
     if given.command == "publish":
-        from iot_device import publish  # noqa: PLC0415 - see above
+        from iot_device import publish  # noqa: PLC0415 - only what the command needs
 
         return publish.publish(settings(), given.temperature, given.values)
     if given.command == "run":
-        from iot_device import run  # noqa: PLC0415 - see above
+        from iot_device import run  # noqa: PLC0415 - only what the command needs
 
         return run.run(settings(), given.ledger)
-    from iot_device import simulate  # noqa: PLC0415 - see above
+    from iot_device import simulate  # noqa: PLC0415 - only what the command needs
 
     asked = simulate.Load(given.devices, given.rate, given.count, given.duration, given.kits, given.ledger,
                           given.spool, given.unlimited)  # fmt: skip
