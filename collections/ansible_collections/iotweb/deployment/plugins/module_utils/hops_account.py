@@ -27,7 +27,6 @@ from ansible_collections.iotweb.deployment.plugins.module_utils.hops import (
 
 try:
     import boto3
-    from botocore.exceptions import ClientError
 except ImportError as missing:
     IMPORT_ERROR: ImportError | None = missing
 else:
@@ -46,11 +45,10 @@ class Account:
 
     def cluster(self, name: str) -> Hop:
         """The EKS cluster."""
+        eks = self._client("eks")
         try:
-            found = self._client("eks").describe_cluster(name=name)["cluster"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
+            found = eks.describe_cluster(name=name)["cluster"]
+        except eks.exceptions.ResourceNotFoundException:
             return Hop("cluster", f"there is no {name}", BROKEN, tagged("terraform"))
         state = f"{name}: EKS {found.get('version', '?')}, {found['status']}"
         return (
@@ -71,11 +69,10 @@ class Account:
 
     def rule(self, name: str, topic: str) -> Hop:
         """The rule, and whether it reads the topic."""
+        iot = self._client("iot")
         try:
-            rule = self._client("iot").get_topic_rule(ruleName=name)["rule"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in {"UnauthorizedException", "ResourceNotFoundException"}:
-                raise
+            rule = iot.get_topic_rule(ruleName=name)["rule"]
+        except (iot.exceptions.UnauthorizedException, iot.exceptions.ResourceNotFoundException):
             return Hop("rule", f"there is no {name}", BROKEN, tagged("iot_core"))
         if rule.get("ruleDisabled"):
             return Hop("rule", f"{name} is disabled", BROKEN, tagged("iot_core"))
@@ -85,11 +82,10 @@ class Account:
 
     def policy(self, name: str) -> Hop:
         """The policy of the devices' certificates."""
+        iot = self._client("iot")
         try:
-            found = self._client("iot").get_policy(policyName=name)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
+            found = iot.get_policy(policyName=name)
+        except iot.exceptions.ResourceNotFoundException:
             return Hop("policy", f"there is no {name}", BROKEN, tagged("iot_core"))
         return Hop("policy", f"{name}, version {found['defaultVersionId']}")
 
@@ -115,9 +111,7 @@ class Account:
         made, ends = [], []
         try:
             pages = list(iot.get_paginator("list_thing_principals").paginate(thingName=thing))
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
+        except iot.exceptions.ResourceNotFoundException:
             pages = []
         for arn in [arn for page in pages for arn in page["principals"] if ":cert/" in arn]:
             found = iot.describe_certificate(certificateId=arn.rpartition("/")[2])["certificateDescription"]

@@ -27,6 +27,12 @@ else:
 TIMEOUT = 15  # seconds
 
 
+def number_ready(found: list[Any]) -> int:
+    """How many nodes or pods are ready."""
+    return sum(any(one.type == "Ready" and one.status == "True" for one in each.status.conditions or [])
+               for each in found)  # fmt: skip
+
+
 class Cluster:
     """The cluster of a kubeconfig."""
 
@@ -50,13 +56,13 @@ class Cluster:
         """Nodes, and the version of Kubernetes."""
         version = client.VersionApi(self._api).get_code(_request_timeout=TIMEOUT).git_version
         nodes = self._core.list_node(_request_timeout=TIMEOUT).items
-        ready = [n for n in nodes if any(c.type == "Ready" and c.status == "True" for c in n.status.conditions or [])]
-        state = f"Kubernetes {version}, {len(ready)} of {len(nodes)} nodes ready"
+        ready = number_ready(nodes)
+        state = f"Kubernetes {version}, {ready} of {len(nodes)} nodes ready"
         if not ready:
             return Hop("nodes", state, BROKEN, f"no node can run a pod: {tagged('terraform')}")
         return (
             Hop("nodes", state)
-            if len(ready) == len(nodes)
+            if ready == len(nodes)
             else Hop("nodes", state, NOTE, "kubectl get nodes says which is not")
         )
 
@@ -81,9 +87,9 @@ class Cluster:
             return Hop("monitoring", f"not installed in {namespace}", NOTE, tagged(role))
         text, differs = chart(operators[0].metadata.labels or {}, version)
         pods = self._core.list_namespaced_pod(namespace, _request_timeout=TIMEOUT).items
-        ready = [p for p in pods if any(c.type == "Ready" and c.status == "True" for c in p.status.conditions or [])]
-        state = f"{len(ready)} of {len(pods)} pods ready, {text}"
-        if len(ready) < len(pods):
+        ready = number_ready(pods)
+        state = f"{ready} of {len(pods)} pods ready, {text}"
+        if ready < len(pods):
             return Hop("monitoring", state, NOTE, f"kubectl -n {namespace} get pods; {tagged(role)}")
         return (
             Hop("monitoring", state, NOTE, f"this checkout installs another version: {tagged(role)}")
