@@ -9,11 +9,14 @@ import boto3
 import pytest
 from ansible_collections.iotweb.deployment.plugins.module_utils import run_lock
 from ansible_collections.iotweb.deployment.plugins.module_utils.run_lock import RunLock, described, ended, record
-from botocore.exceptions import ClientError
+
+SSM = boto3.session.Session(region_name="us-east-2").client("ssm")
 
 
 class Parameters:
     """Systems Manager's parameters, as far as the lock uses them."""
+
+    exceptions = SSM.exceptions
 
     def __init__(self) -> None:
         self.held: dict[str, str] = {}
@@ -24,17 +27,17 @@ class Parameters:
     def put_parameter(self, *, Name: str, Value: str, Overwrite: bool, **_: Any) -> None:  # noqa: N803 - AWS's names
         assert not Overwrite
         if Name in self.held:
-            raise ClientError({"Error": {"Code": "ParameterAlreadyExists"}}, "PutParameter")
+            raise self.exceptions.ParameterAlreadyExists({"Error": {"Code": "ParameterAlreadyExists"}}, "PutParameter")
         self.held[Name] = Value
 
     def get_parameter(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's names
         if Name not in self.held:
-            raise ClientError({"Error": {"Code": "ParameterNotFound"}}, "GetParameter")
+            raise self.exceptions.ParameterNotFound({"Error": {"Code": "ParameterNotFound"}}, "GetParameter")
         return {"Parameter": {"Value": self.held[Name]}}
 
     def delete_parameter(self, *, Name: str) -> None:  # noqa: N803 - AWS's names
         if Name not in self.held:
-            raise ClientError({"Error": {"Code": "ParameterNotFound"}}, "DeleteParameter")
+            raise self.exceptions.ParameterNotFound({"Error": {"Code": "ParameterNotFound"}}, "DeleteParameter")
         del self.held[Name]
 
 

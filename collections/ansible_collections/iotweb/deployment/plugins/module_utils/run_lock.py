@@ -15,18 +15,10 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-try:
-    import boto3
-    from botocore.exceptions import ClientError
-except ImportError as missing:
-    IMPORT_ERROR: ImportError | None = missing
-else:
-    IMPORT_ERROR = None
 
 Record = dict[str, Any]
 
@@ -80,8 +72,9 @@ def record(caller: str, playbooks: str) -> Record:
 
 def described(holder: Record) -> str:
     """Who holds the lock, for people."""
-    text = "{user} on {host} ({caller}), process {pid}, since {since}, running {playbooks}"
-    return text.format_map({name: holder.get(name, "?") for name in record("", "")})
+    name, host, caller, pid, since, playbooks = (
+        holder.get(field, "?") for field in ("user", "host", "caller", "pid", "since", "playbooks"))  # fmt: skip
+    return f"{name} on {host} ({caller}), process {pid}, since {since}, running {playbooks}"
 
 
 def ended(holder: Record) -> bool:
@@ -105,8 +98,8 @@ class RunLock:
     """The lock of one deployment in one account and region."""
 
     def __init__(self, region: str, deployment: str) -> None:
-        if IMPORT_ERROR is not None:
-            raise IMPORT_ERROR
+        import boto3  # noqa: PLC0415 - it takes time, and the callback loads this file in runs without a lock as well
+
         self._ssm = boto3.session.Session(region_name=region).client("ssm")
         self._deployment = deployment
         self.name = f"/iot-deployment/{deployment}/run-lock"
@@ -131,20 +124,16 @@ class RunLock:
                 Description="Exists while a playbook changes this deployment.",
                 Tags=[{"Key": "Deployment", "Value": self._deployment}],
             )  # fmt: skip
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ParameterAlreadyExists":
-                return False
-            raise
+        except self._ssm.exceptions.ParameterAlreadyExists:
+            return False
         return True
 
     def holder(self) -> Record | None:
         """Who holds the lock; None for nobody."""
         try:
             value: str = self._ssm.get_parameter(Name=self.name)["Parameter"]["Value"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ParameterNotFound":
-                return None
-            raise
+        except self._ssm.exceptions.ParameterNotFound:
+            return None
         try:
             found = json.loads(value)
         except ValueError:
@@ -156,9 +145,6 @@ class RunLock:
         holder = self.holder()
         if holder is None or holder["id"] != identifier:
             return False
-        try:
+        with suppress(self._ssm.exceptions.ParameterNotFound):
             self._ssm.delete_parameter(Name=self.name)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ParameterNotFound":
-                raise
         return True

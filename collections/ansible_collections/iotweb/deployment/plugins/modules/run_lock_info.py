@@ -45,7 +45,7 @@ holder:
 import contextlib
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.iotweb.deployment.plugins.module_utils.run_lock import IMPORT_ERROR, RunLock, described, ended
+from ansible_collections.iotweb.deployment.plugins.module_utils.run_lock import RunLock, described, ended
 
 with contextlib.suppress(ImportError):  # reported below
     from botocore.exceptions import BotoCoreError, ClientError
@@ -59,10 +59,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("boto3"))
     try:
         holder = RunLock(module.params["region"], module.params["deployment"]).holder()
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("boto3"))
     except (BotoCoreError, ClientError) as error:
         module.fail_json(msg=f"The run lock cannot be read: {error}. It needs ssm:GetParameter.")
     module.exit_json(changed=False, holder="" if holder is None or ended(holder) else described(holder))
