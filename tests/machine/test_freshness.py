@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.machine.conftest import Run
+from tests.support.paths import ROOT
 
 IDENTITY = {"id": "first"}
 GROUP = "freshness-test"
@@ -139,6 +140,12 @@ def test_other_sources_or_configuration_are_a_change(unchanged: Callable[..., bo
 
 def test_other_settings_are_a_change(unchanged: Callable[..., bool]) -> None:
     assert not unchanged('{"mqtt_broker_port": 1}')
+
+
+def test_settings_are_variables_and_not_results_of_tasks(tmp_path: Path) -> None:
+    command = [ROOT / ".venv/bin/ansible-playbook", "tests/machine/settings.yml", "-e", f"settings_state_dir={tmp_path}/state"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_dead_supervisor_is_a_change(
