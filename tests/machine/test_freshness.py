@@ -143,9 +143,9 @@ def test_other_settings_are_a_change(unchanged: Callable[..., bool]) -> None:
 
 
 def test_settings_are_variables_and_not_results_of_tasks(tmp_path: Path) -> None:
-    command = [ROOT / ".venv/bin/ansible-playbook", "tests/machine/settings.yml"]
-    folder = ["-e", f"settings_state_dir={tmp_path}/state"]
-    done = subprocess.run([*command, *folder], cwd=ROOT, capture_output=True, text=True, check=False)
+    folder = ("-e", f"settings_state_dir={tmp_path}/new")
+    done = subprocess.run([f"{ROOT}/.venv/bin/ansible-playbook", "tests/machine/settings.yml", *folder], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
