@@ -98,8 +98,28 @@ def test_only_this_deployments_receivers_are_meant() -> None:
     for expression in expressions():
         for labels in re.findall(r"\biot_receiver_[a-z_]+(?:\{([^}]*)\})?", expression):
             assert 'namespace="apps",job="iot-receiver"' in labels, expression
+        for labels in re.findall(r"\biot_receiver:[\w:]+(?:\{([^}]*)\})?", expression):
+            assert 'namespace="apps"' in labels, expression
     elsewhere = [rule["expr"] for group in rules(receiver_namespace="elsewhere") for rule in group["rules"]]
     assert not [expression for expression in elsewhere if 'namespace="apps"' in expression]
+
+
+def test_two_deployments_share_prometheus_and_grafana() -> None:
+    """Neither records a series, fires an alert or shows a dashboard under the other's identity."""
+    two = [{}, {"deployment_name": "staging"}]
+    recorded, fired = [], []
+    for own in two:
+        every = [rule for group in rules(**own) for rule in group["rules"]]
+        recorded.append({(rule["record"], json.dumps(rule["labels"])) for rule in every if "record" in rule})
+        fired.append({(rule["alert"], json.dumps(rule["labels"])) for rule in every if "alert" in rule})
+    assert not recorded[0] & recorded[1]
+    assert not fired[0] & fired[1]
+    for name in DASHBOARDS:
+        for identity in ("uid", "title"):
+            assert len({dashboard(name, **own)[identity] for own in two}) == 2
+        files = [set(render("dashboard", receiver_dashboard=name, **own)["data"]) for own in two]
+        assert not files[0] & files[1]
+        assert len(dashboard(name, deployment_name="n" * 32)["uid"]) <= 40, "Grafana's limit"
 
 
 def test_every_pod_of_the_service_is_scraped_as_openmetrics() -> None:

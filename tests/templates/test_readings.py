@@ -75,7 +75,8 @@ def test_the_alert_names_the_worst_devices() -> None:
     [group] = readings("prometheus_rule")["spec"]["groups"]
     [alert] = group["rules"]
     assert 'iot_fleet_devices{namespace="apps",job="iot-readings",state="quiet"} > 0' in alert["expr"]
-    assert '{{ range query "sort_desc(iot_fleet_quiet_seconds)" }}' in alert["annotations"]["description"]
+    asked = '{{ range query `sort_desc(iot_fleet_quiet_seconds{namespace="apps",job="iot-readings"})` }}'
+    assert asked in alert["annotations"]["description"]
     assert alert["annotations"]["summary"] == "{{ $value }} devices are silent for longer than usual"
 
 
@@ -129,6 +130,12 @@ def dashboard(**variables: Any) -> dict[str, Any]:
     [text] = found["data"].values()
     told: dict[str, Any] = json.loads(text)
     return told
+
+
+def test_two_deployments_have_a_dashboard_each() -> None:
+    two = [readings("dashboard"), readings("dashboard", deployment_name="staging")]
+    assert not set(two[0]["data"]) & set(two[1]["data"]), "the sidecar writes them into one folder"
+    assert {dashboard(deployment_name="staging")[key] == dashboard()[key] for key in ("uid", "title")} == {False}
 
 
 def test_the_dashboard_chooses_devices_and_names_them_in_every_query_for_readings() -> None:
