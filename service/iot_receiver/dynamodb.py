@@ -8,7 +8,7 @@ compare it with the ordinary client.
 import asyncio
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from aiobotocore.session import AioSession
 from iot_receiver.connection import Server
 from iot_receiver.credentials import Credentials
 from iot_receiver.logs import fault
+from iot_receiver.rows import Item
 from iot_receiver.signature import Signer
 
 CONNECT_TIMEOUT = 0.3  # seconds
@@ -105,6 +106,11 @@ class _Fault(msgspec.Struct, gc=False):
     Message: str = ""
 
 
+class _Found(msgspec.Struct, gc=False, rename="pascal"):
+    responses: dict[str, list[Item]]
+
+
+_decode_found = msgspec.json.Decoder(_Found).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_fault = msgspec.json.Decoder(_Fault).decode
 
@@ -117,6 +123,7 @@ class BatchWriter:
     ) -> None:
         url = url.rstrip("/") + "/"
         self._signer = Signer(url, region, "dynamodb", "DynamoDB_20120810.BatchWriteItem")
+        self._reads = Signer(url, region, "dynamodb", "DynamoDB_20120810.BatchGetItem")
         self._table = table
         self._head = b'{"RequestItems":{%b:[' % msgspec.json.encode(table)
         self._credentials = credentials
@@ -157,10 +164,38 @@ class BatchWriter:
         Raises:
             WriteError: when it is unknown whether any was written.
         """
+        body = await self._ask(self._signer, b"%b%b]}}" % (self._head, b",".join(puts)), timeout)
+        if body == b'{"UnprocessedItems":{}}':
+            return []
+        try:
+            left = _decode_answer(body).unprocessed_items
+        except ValueError:
+            raise WriteError("BrokenAnswer") from None
+        if not left.keys() <= {self._table}:
+            raise WriteError("BrokenAnswer")
+        writes = left.get(self._table, [])
+        return [(write.put_request.item.device_id.S, write.put_request.item.time.S) for write in writes]
+
+    async def read(self, keys: Iterable[Key], timeout: float) -> dict[Key, Item]:  # noqa: ASYNC109 - see connection.py
+        """Read at most 25 items; those that DynamoDB has no time for are missing, too.
+
+        Raises:
+            WriteError: when DynamoDB does not say.
+        """
+        asked = [{"deviceId": {"S": device}, "Time": {"S": time}} for device, time in keys]
+        request = {"RequestItems": {self._table: {"Keys": asked, "ConsistentRead": True}}}
+        body = await self._ask(self._reads, msgspec.json.encode(request), timeout)
+        try:
+            found = _decode_found(body).responses.get(self._table, [])
+            return {(item["deviceId"]["S"], item["Time"]["S"]): item for item in found}
+        except (ValueError, KeyError):
+            raise WriteError("BrokenAnswer") from None
+
+    async def _ask(self, signer: Signer, content: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - see connection.py
         credentials = self._credentials.current
         if credentials is None:
             raise WriteError("NoCredentials")
-        request = self._signer.request(b"%b%b]}}" % (self._head, b",".join(puts)), credentials)
+        request = signer.request(content, credentials)
         try:
             status, headers, body = await self._server.ask(request, CONNECT_TIMEOUT, timeout)
         except TimeoutError:
@@ -175,16 +210,7 @@ class BatchWriter:
             if error.code in EXPIRED:
                 self._credentials.expired(credentials)
             raise error
-        if body == b'{"UnprocessedItems":{}}':
-            return []
-        try:
-            left = _decode_answer(body).unprocessed_items
-        except ValueError:
-            raise WriteError("BrokenAnswer") from None
-        if not left.keys() <= {self._table}:
-            raise WriteError("BrokenAnswer")
-        writes = left.get(self._table, [])
-        return [(write.put_request.item.device_id.S, write.put_request.item.time.S) for write in writes]
+        return body
 
 
 def _write_error(status: int, body: bytes) -> WriteError:

@@ -88,6 +88,7 @@ def _add_numbers(registry: Registry, metrics: Metrics) -> None:
             counter.set({label: of}, count)
     for name, doc, value in (
         ("merged_items", "Items that shared a write with another of the same key", metrics.merged),
+        ("redelivered_items", "Items that the table had already", metrics.redelivered),
         ("retried_items", "Items sent to DynamoDB again", metrics.retried),
         ("unprocessed_items", "Items that DynamoDB left out of a batch", metrics.unprocessed),
         ("throttled_writes", "Calls that DynamoDB throttled as a whole", metrics.throttled),

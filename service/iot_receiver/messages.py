@@ -26,6 +26,7 @@ from iot_receiver.settings import StoreSettings
 
 MAX_MESSAGES = 1_000  # in a body (IoT Core batches at most 10), and readings in a payload
 _LONGEST_NUMBER = 512  # characters of a time
+_LONGEST_ARRIVAL = 15  # digits
 _HTTPS_PUBLISH = "n/a"  # clientid() of a message that was published over HTTPS: nobody's name
 _PART = 50  # readings, read without a pause
 MAX_READINGS = 10_000  # in a body: ten payloads of a thousand
@@ -307,6 +308,7 @@ class MessageParser:
         sent = times.as_key(ts)
         if sent is None and (instant := _instant("ts", ts, times.from_number)) is not None:
             sent, finer = instant
+        arrival = _arrival(bytes(origin.iot_received_at)) or times.arrival(times.ms_from_iso(receipt.iso))
         trace = origin.iot_trace_id
         if trace is not None and place is not None:
             trace = f"{trace}-{place}"
@@ -315,7 +317,7 @@ class MessageParser:
             moment = sent
             identity = reading.message_id or self._digest(device, values, times.Instant(sent, finer))
             if not receipt.earliest <= moment <= receipt.latest:
-                skew = times.ms_from_iso(moment) - times.ms_from_iso(receipt.iso)
+                skew = times.ms_from_iso(moment) - times.ms_from_iso(arrival.iso)
         else:
             arrived = _instant("iot_received_at", bytes(origin.iot_received_at), times.from_epoch)
             moment = receipt.iso if arrived is None else arrived.iso
@@ -326,10 +328,11 @@ class MessageParser:
             device,
             self._clock.unique() if self._by_receipt else f"{moment}#{identity}",
             values,
-            receipt.iso,
+            arrival.iso,
             skew,
             trace if sent is None or self._by_receipt else None,
-            receipt.epoch + self._retention if self._retention else None,
+            arrival.epoch + self._retention if self._retention else None,
+            sent is not None and not (self._by_receipt or arrival.fresh_from <= sent < arrival.fresh_before),
         )
 
     def _digest(
@@ -357,6 +360,17 @@ def _client(source: Source) -> str | None:
     try:
         return _origin(source.message).iot_client_id
     except (ValueError, RecursionError):
+        return None
+
+
+def _arrival(raw: bytes) -> times.Arrival | None:
+    """When the rule received a message; None where it does not say.
+
+    Its tries of one message share it, so that they write the same row to the byte.
+    """
+    try:
+        return times.arrival(int(raw)) if raw.isdigit() and len(raw) <= _LONGEST_ARRIVAL else None
+    except OverflowError:
         return None
 
 

@@ -50,6 +50,7 @@ class Metrics:
     ahead: int = 0
     behind: int = 0
     merged: int = 0
+    redelivered: int = 0
     retried: int = 0
     unprocessed: int = 0
     throttled: int = 0

@@ -1,12 +1,27 @@
 """A row as values, and as the bytes that DynamoDB takes."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from iot_receiver.measurements import Measurement, Measurements, Value
 
+Item = dict[str, dict[str, Any]]  # as DynamoDB writes it
+OF_RECEIPT = frozenset({"received_at", "ttl", "clock_skew_ms"})
+
+
+class _Put(msgspec.Struct, rename="pascal"):
+    item: Item
+
+
+class _Write(msgspec.Struct, rename="pascal"):
+    put_request: _Put
+
+
+_decode = msgspec.json.Decoder(_Write).decode
 _encode = msgspec.json.Encoder().encode
 _device = lru_cache(maxsize=8_192)(_encode)  # a fleet's ids repeat
 
@@ -17,11 +32,12 @@ class Row(msgspec.Struct, eq=False, gc=False):
     Attributes:
         device_id, time: its key.
         values: what was measured, in the order of the declared set.
-        received_at: time of receipt, UTC ISO-8601 in milliseconds.
+        received_at: when IoT Core received it, or else the receiver; UTC ISO-8601 in milliseconds.
         skew_ms: how far the message's own time is ahead of receipt (below 0: behind it) when it can't be right.
         trace_id: IoT Core's id of the message when the key does not follow from the message: a redrive finds the row
             by it.
         expires: the row's ttl, in seconds since 1970.
+        late: it was taken so long before that it may have been sent, and stored, already.
     """
 
     device_id: str
@@ -31,6 +47,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     skew_ms: int | None = None
     trace_id: str | None = None
     expires: int | None = None
+    late: bool = False
 
 
 class RowWriter:
@@ -59,6 +76,17 @@ class RowWriter:
             row.received_at.encode(),
             members,
         )
+
+
+def is_same_reading(put: bytes, stored: Item) -> bool:
+    """Say whether a PutRequest and a stored item differ by their receipt at most."""
+    return _reading(_decode(put).put_request.item) == _reading(stored)
+
+
+def _reading(item: Item) -> dict[str, object]:
+    return {
+        name: Decimal(value["N"]) if "N" in value else value for name, value in item.items() if name not in OF_RECEIPT
+    }
 
 
 def _attribute(measurement: Measurement) -> Callable[[Value], bytes]:

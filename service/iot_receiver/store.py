@@ -15,7 +15,7 @@ from iot_receiver.admission import CALM_SECONDS, WAIT_SECONDS, Concurrency, Pace
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BatchWriter, Key, WriteError
 from iot_receiver.logs import fault
 from iot_receiver.metrics import Metrics
-from iot_receiver.rows import Row, RowWriter
+from iot_receiver.rows import Row, RowWriter, is_same_reading
 
 BATCH_ITEMS = 25  # BatchWriteItem's limit
 IN_FLIGHT = 2  # calls in flight before the next has to be a full one: more would only make them emptier
@@ -24,6 +24,8 @@ QUEUE_ITEMS = 10_000  # about 15 MiB, whatever the expected wait
 BACKOFF_SECONDS = 0.025
 BACKOFF_MOST = 0.2
 DEADLINE_TICK = 0.04
+LOOK_TIMEOUT = 0.2  # seconds
+LOOK_AGAIN_SECONDS = 10.0  # after DynamoDB could not be asked
 
 
 class Overloaded(Exception):  # noqa: N818 - a state, not a fault
@@ -54,6 +56,7 @@ class _Entry(msgspec.Struct, eq=False):
     index: int
     key: Key
     put: bytes
+    late: bool = False
     attempts: int = 0
     alone: bool = False  # in a call of its own, to find which item of a batch is refused
 
@@ -73,6 +76,7 @@ class Store:
         self._pace = Pace()
         self._concurrency = Concurrency()
         self._throttle = Throttle()
+        self._looks_from = 0.0
         self._paused = False
         self._pumping = False
         self._ticking = False
@@ -98,7 +102,7 @@ class Store:
         self._metrics.queued += len(rows)
         put = self._put
         self._waiting.extend(
-            [_Entry(request, index, (row.device_id, row.time), put(row)) for index, row in enumerate(rows)]
+            [_Entry(request, index, (row.device_id, row.time), put(row), row.late) for index, row in enumerate(rows)]
         )
         self._requests.append(request)
         if not self._ticking:
@@ -200,6 +204,10 @@ class Store:
         metrics = self._metrics
         metrics.batch_items.observe(len(puts))
         metrics.merged += len(entries) - len(puts)
+        if (late := {entry.key for entry in entries if entry.late}) and not self._waiting:
+            entries = await self._without_stored(entries, puts, late)
+            if not entries:
+                return
         left_time = max([entry.request.deadline for entry in entries]) - self._loop.time()
         timeout = max(0.01, min(ATTEMPT_TIMEOUT, left_time))
         slow = self._loop.call_later(SLOW_SECONDS, self._grew_slow, batch_id := object())
@@ -228,6 +236,26 @@ class Store:
             metrics.write_seconds.observe(self._loop.time() - started)
             slow.cancel()
             self._slow.discard(batch_id)
+
+    async def _without_stored(self, entries: list[_Entry], puts: dict[Key, bytes], late: set[Key]) -> list[_Entry]:
+        """Settle late readings that the table has: written again, their row would get a new receipt and ttl.
+
+        Rows are written unseen while more wait than one call takes, or while DynamoDB can't be asked.
+        """
+        if self._loop.time() < self._looks_from:
+            return entries
+        try:
+            found = await self._writer.read(late, LOOK_TIMEOUT)
+        except WriteError as error:
+            self._looks_from = self._loop.time() + LOOK_AGAIN_SECONDS
+            fault("look_failed", "readings that may be stored already could not be looked up", code=error.code)
+            return entries
+        stored = {key for key, item in found.items() if key in late and is_same_reading(puts[key], item)}
+        for key in stored:
+            del puts[key]
+        self._metrics.redelivered += len(stored)
+        self._settle([entry for entry in entries if entry.key in stored])
+        return [entry for entry in entries if entry.key not in stored]
 
     def _grew_slow(self, batch_id: object) -> None:
         self._slow.add(batch_id)

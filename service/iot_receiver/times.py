@@ -27,7 +27,8 @@ _LONGEST_TEXT = 64  # an RFC 3339 instant with 38 digits of fraction; anything l
 
 # A reading may be late (a backlog) but hardly early: anything outside is a wrong clock.
 AHEAD_SECONDS = 300
-BEHIND_SECONDS = 604_800
+BEHIND_SECONDS = 86_400
+FRESH_SECONDS = 1  # between a reading's own time and its arrival: too soon for a device to have sent it before
 # A number in this range can only be seconds: as milliseconds it would be of the years 1970 to 1973.
 _SECONDS = Decimal(10**9), Decimal(10**11)
 
@@ -129,6 +130,33 @@ class Receipt(NamedTuple):
     epoch: int
     earliest: str
     latest: str
+
+
+class Arrival(NamedTuple):
+    """When IoT Core received a message, and the seconds between which its own time is that of a fresh reading."""
+
+    iso: str
+    epoch: int
+    fresh_from: str
+    fresh_before: str
+
+
+def arrival(milliseconds: int) -> Arrival:
+    """An arrival at so many milliseconds since 1970.
+
+    Raises:
+        OverflowError: outside the years 1 to 9999.
+    """
+    second = milliseconds // 1_000
+    prefix, fresh_from, fresh_before = _around(second)
+    return Arrival(f"{prefix}.{milliseconds % 1_000:03d}Z", second, fresh_from, fresh_before)
+
+
+@lru_cache(maxsize=64)  # many messages share a second
+def _around(second: int) -> tuple[str, str, str]:
+    moment = _EPOCH + timedelta(seconds=second)
+    step = timedelta(seconds=FRESH_SECONDS)
+    return moment.isoformat(), (moment - step).isoformat(), (moment + step + timedelta(seconds=1)).isoformat()
 
 
 class Clock:

@@ -28,6 +28,7 @@ class Faults:
     script: list[Answer] = field(default_factory=list)
     target: str = ""  # DynamoDB Local's URL; empty: rows are held here
     rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    unreadable: bool = False
     refuse_device: str = ""  # a batch that holds it is refused as a whole, as DynamoDB does
     calls: list[int] = field(default_factory=list)  # the number of items in each
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -93,7 +94,9 @@ async def faulty_dynamodb() -> AsyncIterator[tuple[str, Faults]]:
 async def _handle(request: web.Request, session: ClientSession, faults: Faults) -> web.StreamResponse:
     raw = await request.read()
     if not request.headers["X-Amz-Target"].endswith(".BatchWriteItem"):
-        return await _handed_on(request, session, faults.target, raw)
+        return await (
+            _handed_on(request, session, faults.target, raw) if faults.target else _looked_up(request, faults)
+        )
     table, writes = next(iter(json.loads(raw)["RequestItems"].items()))
     if writes:  # there are none in the receiver's call before it is ready
         faults.headers.append(dict(request.headers))
@@ -122,6 +125,14 @@ async def _handle(request: web.Request, session: ClientSession, faults: Faults) 
         item = write["PutRequest"]["Item"]
         faults.rows[item["deviceId"]["S"], item["Time"]["S"]] = item
     return web.json_response({"UnprocessedItems": {table: left} if left else {}})
+
+
+async def _looked_up(request: web.Request, faults: Faults) -> web.StreamResponse:
+    if faults.unreadable:
+        return (await error("AccessDeniedException")(request)) or web.Response()
+    [(table, asked)] = json.loads(await request.read())["RequestItems"].items()
+    found = [faults.rows.get((key["deviceId"]["S"], key["Time"]["S"])) for key in asked["Keys"]]
+    return web.json_response({"Responses": {table: [item for item in found if item]}, "UnprocessedKeys": {}})
 
 
 async def _handed_on(request: web.Request, session: ClientSession, target: str, data: bytes) -> web.Response:

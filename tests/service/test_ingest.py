@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.service.faults import Faults
 from tests.service.harness import SECRET, Make, Receiver, Table
 
 GOOD = {"deviceId": "thing-1", "temp": 21.5, "ts": "2026-01-31T12:00:00.123Z", "messageId": "m1"}
@@ -265,6 +266,39 @@ async def test_the_reading_that_was_written_last_is_kept(receiver: Receiver, tab
         assert (await receiver.send(reading | {"temp": temp})).status == 200
         (row,) = table.rows()
         assert row["temperature"] == {"N": str(temp)}
+
+
+FRESH, LATE = 1769860800100, 1769860860100  # 0.1 s and a minute after the reading's own time
+
+
+@pytest.mark.parametrize("arrivals", [(FRESH, FRESH), (FRESH, LATE), (LATE, LATE + 60_000)])
+async def test_a_redelivery_changes_nothing(make_receiver: Make, table: Table, arrivals: tuple[int, int]) -> None:
+    """Neither IoT Core's second try nor a device that sends again after it reconnected."""
+    receiver = await make_receiver(retention_days=30)
+    reading = {"deviceId": "d", "temp": 100, "ts": 1769860800000, "messageId": "m", "iot_client_id": "d"}
+    rows = []
+    for arrival, temp in zip(arrivals, ("100", "1e2"), strict=True):
+        body = json.dumps(reading | {"iot_received_at": arrival}).replace('"temp": 100', f'"temp": {temp}')
+        assert (await receiver.send(body.encode())).status == 200
+        rows += table.rows()
+    assert rows[0] == rows[1]
+    assert rows[0]["received_at"]["S"] == f"2026-01-31T12:0{0 if arrivals[0] == FRESH else 1}:00.100Z"
+    assert int(rows[0]["ttl"]["N"]) == arrivals[0] // 1_000 + 30 * 86_400
+    seen = sum(arrival != FRESH for arrival in arrivals[1:])
+    assert await receiver.metric("iot_receiver_redelivered_items_total") == seen
+
+
+async def test_a_late_reading_is_stored_although_it_can_not_be_looked_up(
+    faults: Faults, make_receiver: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults.unreadable = True
+    receiver = await make_receiver()
+    for number in range(3):
+        assert (await receiver.send({"deviceId": "d", "temp": number, "ts": 1769860800000 + number})).status == 200
+    assert len(faults.rows) == 3
+    assert [record.message for record in caplog.records].count(
+        "readings that may be stored already could not be looked up"
+    ) == 1  # then it is left for a while
 
 
 async def test_the_receipt_time_schema(make_receiver: Make, table: Table) -> None:

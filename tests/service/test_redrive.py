@@ -183,6 +183,20 @@ async def test_retry_redelivery_and_redrive_are_one_row(make_receiver: Make, que
     assert table.rows() == [before]
 
 
+async def test_what_was_redriven_stays_when_its_device_sends_it_again(
+    make_receiver: Make, queues: Queues, table: Table
+) -> None:
+    receiver = await make_receiver(retention_days=30)
+    queues.put(single(reading()))
+    assert (await queues.redrive(retention_days=30)).numbers() == (1, 0, 0, 0)
+    [before] = table.rows()
+    forwarded = {"iot_received_at": time.time_ns() // 1_000_000 + 60_000, "iot_client_id": "d"}
+    assert (await receiver.send(reading() | forwarded)).status == 200
+    queues.put(single(reading()))
+    assert (await queues.redrive(retention_days=30)).numbers() == (0, 1, 0, 0)
+    assert table.rows() == [before]
+
+
 async def test_one_message_in_several_dead_letters_is_one_row(queues: Queues, table: Table) -> None:
     queues.put(single(reading()), batch(publication(reading()), publication(reading(1))), single(reading()))
     assert (await queues.redrive()).numbers() == (2, 2, 0, 0)
