@@ -1,6 +1,5 @@
 """How far this device's clock is off: a reading's time is part of its key in the table."""
 
-import ctypes
 import http.client
 import ssl
 import time
@@ -10,10 +9,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from iot_device.settings import Settings
+from iot_device.synchronisation import synchronised
 
 TIMEOUT_S = 4.0
-TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-TIMEX_BYTES = 256  # struct timex is smaller everywhere
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,13 @@ def measure(settings: Settings) -> Clock:
     """Compare the clock with the Date of a web server, whose certificate is checked."""
     url = settings.time_url or f"https://{settings.endpoint}/"
     if not url.startswith("https://"):
-        return Clock(None, url, "time_url must begin with https://", _synchronised())
+        return Clock(None, url, "time_url must begin with https://", synchronised())
     try:
         date, asked, answered = _ask(url, settings)
     except (OSError, ValueError, http.client.HTTPException) as error:  # the latter for an invalid address
-        return Clock(None, url, str(getattr(error, "reason", error)), _synchronised())
+        return Clock(None, url, str(getattr(error, "reason", error)), synchronised())
     # the server's date is anywhere within its second, and between request and answer
-    return Clock((asked + answered) / 2 - (date + 0.5), url, "", _synchronised())
+    return Clock((asked + answered) / 2 - (date + 0.5), url, "", synchronised())
 
 
 def _ask(url: str, settings: Settings) -> tuple[float, float, float]:
@@ -57,12 +55,3 @@ def _ask(url: str, settings: Settings) -> tuple[float, float, float]:
 
 
 _NO_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
-
-
-def _synchronised() -> bool | None:
-    try:
-        adjtimex = ctypes.CDLL(None).adjtimex
-    except (OSError, AttributeError):
-        return None
-    state = adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
-    return None if state < 0 else state != TIME_ERROR

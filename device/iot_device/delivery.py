@@ -123,6 +123,8 @@ class Delivery:
         self.line: Line | None = None
         self.fault: Refusal | None = None
         """The last refusal of a message; None once one is accepted again."""
+        self.held = False
+        """Nothing is sent, and nothing is read of the spool."""
         self.last_acknowledged: float | None = None
         """Seconds since 1970."""
         self._wake = wake
@@ -144,7 +146,8 @@ class Delivery:
 
     def idle(self) -> bool:
         """Return whether nothing is in flight and nothing waits. Only for the thread that pumps."""
-        self._fill()
+        if not self.held:
+            self._fill()
         return not (self._events or self._packs or self._next)
 
     def flush(self) -> None:
@@ -165,7 +168,7 @@ class Delivery:
         while self._events:
             self._events[0]()  # it stays in the queue until done: a failed disk retries it
             self._events.popleft()
-        if self.line is None or not self.line.connected:
+        if self.line is None or not self.line.connected or self.held:
             return NEVER
         if now < self._hold_until:
             return self._hold_until - now

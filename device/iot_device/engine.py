@@ -11,6 +11,7 @@ from iot_device.delivery import Delivery
 from iot_device.reading import now as now_ms
 from iot_device.reasons import Behaviour, Refusal
 from iot_device.spool import Spool
+from iot_device.synchronisation import Hold
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,13 @@ class Engine:
         work: threading.Event,
         housekeeping: Callable[[], None],
         every: float = HOUSEKEEPING_S,
+        *,
+        hold: Hold | None = None,
     ) -> None:
         self.spool, self.deliveries = spool, deliveries
         self.failed = False
         """Whether it ended by a bug, not by `stop`."""
+        self._hold = hold
         self._housekeeping, self._every, self._work = housekeeping, every, work
         self._deadline: float | None = None
         self._on_end: Callable[[], None] = lambda: None
@@ -109,6 +113,10 @@ class Engine:
             self._rewind()
         if self._deadline is not None:
             self._flush()
+        if self._hold:
+            held = self._hold.check(any(one.line and one.line.connected for one in self.deliveries))
+            for delivery in self.deliveries:
+                delivery.held = held
         due = min((delivery.pump(now) for delivery in self.deliveries), default=REFRESH_S)
         if len(self.spool.settled) >= SETTLE_COUNT or now - self._settled > SETTLE_S:
             self.spool.settle()

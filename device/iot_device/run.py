@@ -16,6 +16,7 @@ from iot_device.settings import Settings, SettingsError
 from iot_device.signals import stop_on_signal
 from iot_device.spool import open_spool, state_folder
 from iot_device.state import AlreadyRunningError, Lock, State, write_metrics
+from iot_device.synchronisation import Hold
 from iot_device.wiring import wire
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,10 @@ class Device:
         except (AlreadyRunningError, OSError) as error:
             raise SettingsError(f"{error}: each device needs a state_dir of its own that it may write to.") from error
         self.spool = open_spool(settings, owner=True)
+        self._hold = Hold(self.spool)
         self.wiring = wire(
             self.spool, [settings], ledger, housekeeping=self._keep_house,
-            every=min(HOUSEKEEPING_S, (self._watchdog or 60.0) / 3),
+            every=min(HOUSEKEEPING_S, (self._watchdog or 60.0) / 3), hold=self._hold,
         )  # fmt: skip
         self.engine = self.wiring.engine
         [self.delivery], [self.connection] = self.wiring.deliveries, self.wiring.connections
@@ -71,10 +73,15 @@ class Device:
     def take(self) -> None:
         """Take one reading and store it. A sensor or a disk that fails costs this reading only."""
         try:
-            reading = Reading(self.settings.thing, self.sensor())
+            values = self.sensor()
         except OSError as error:
             log.error("sensor %s gave no reading: %s", self.settings.sensor, error)  # noqa: TRY400 - no traceback: the sensor failed
             return
+        with self._hold.taking():
+            self._store(Reading(self.settings.thing, values))
+        self.engine.wake()
+
+    def _store(self, reading: Reading) -> None:
         try:
             self.spool.take(self.settings.thing, [reading])
         except sqlite3.Error as error:
@@ -83,7 +90,6 @@ class Device:
             else:
                 self.lost += 1
                 log.error("dropped reading %s: it could not be stored: %s", reading.message, error)  # noqa: TRY400 - no traceback: the disk failed
-        self.engine.wake()
 
     def _is_stopping(self) -> bool:
         return self._stop.is_set()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from iot_device import damage
 from iot_device.damage import DamageError, Row
-from iot_device.reading import Reading
+from iot_device.reading import Reading, timestamp
 from iot_device.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ PLAUSIBLE_MS = 1_735_689_600_000  # 2025: earlier times come from a clock that w
 DROP_SHARE = 100  # a full spool drops a hundredth at once, so that not every further reading logs a line
 QUARANTINE_LIMIT = 1000
 HELD_LIMIT = 10_000  # readings in memory, about 4 MB
+SHIFT_PAGE = 1000
 DAY_MS = 86_400_000
 
 
@@ -54,6 +55,14 @@ class Waiting(NamedTuple):
 
     seq: int
     payload: str
+
+
+class Shift(NamedTuple):
+    """A correction of the clock, for the readings from one position up to another (None for no end)."""
+
+    first: int
+    end: int | None
+    milliseconds: int
 
 
 def _verified(row: tuple[Any, ...]) -> Row:
@@ -313,6 +322,32 @@ class Spool:
                 self._held[self.last] = Row(self.last, thing, reading.taken, reading.payload())
             self.waiting += len(readings)
             return True
+
+    def shift(self, shifts: Sequence[Shift]) -> int:
+        """Correct the time of readings that were never sent, all in one commit. Returns their number.
+
+        Raises sqlite3.Error.
+        """
+        shifted = 0
+        with self._writing():
+            self._insert([])
+            for first, end, milliseconds in shifts:
+                after = first - 1
+                while rows := self._database.execute(
+                    f"SELECT {damage.COLUMNS} FROM readings WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?",  # noqa: S608 - a constant
+                    (after, end or self.last + 1, SHIFT_PAGE),
+                ).fetchall():
+                    self._shift([_verified(row) for row in rows], milliseconds)
+                    after, shifted = rows[-1][0], shifted + len(rows)
+        return shifted
+
+    def _shift(self, rows: Sequence[Row], milliseconds: int) -> None:
+        corrected = []
+        for row in rows:
+            taken = row.taken + milliseconds
+            payload = row.payload.replace(f'"ts":"{timestamp(row.taken)}"', f'"ts":"{timestamp(taken)}"')
+            corrected.append(damage.stored(row._replace(taken=taken, payload=payload)))
+        self._database.executemany(damage.INSERT.replace("IGNORE", "REPLACE"), corrected)
 
     def settle(self) -> None:
         """Delete acknowledged readings. Raises sqlite3.Error."""

@@ -13,6 +13,7 @@ from iot_device.ledger import Ledger
 from iot_device.pace import Pace
 from iot_device.settings import Settings
 from iot_device.spool import Spool
+from iot_device.synchronisation import Hold
 
 UNLIMITED_WINDOW = 1000
 
@@ -47,10 +48,13 @@ def wire(
     unlimited: bool = False,
     housekeeping: Callable[[], None] = lambda: None,
     every: float = HOUSEKEEPING_S,
+    hold: Hold | None = None,
 ) -> Wiring:
     """Connect a spool with the broker of each identity; `unlimited` ignores AWS's limits of a connection.
 
-    `housekeeping` is called in the engine's thread every so many seconds. Raises SettingsError.
+    `housekeeping` is called in the engine's thread every so many seconds; `hold` decides when to begin.
+
+    Raises SettingsError.
     """
     spool.on_delete = ledger.sync
     work = threading.Event()
@@ -70,4 +74,4 @@ def wire(
         delivery.line = connection
         deliveries.append(delivery)
         connections.append(connection)
-    return Wiring(Engine(spool, deliveries, work, housekeeping, every), deliveries, connections)
+    return Wiring(Engine(spool, deliveries, work, housekeeping, every, hold=hold), deliveries, connections)
