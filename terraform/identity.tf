@@ -51,7 +51,7 @@ resource "aws_iam_role_policy" "receiver" {
       {
         Sid      = "Rows"
         Effect   = "Allow"
-        Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query"]
+        Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"]
         Resource = aws_dynamodb_table.readings.arn
       },
       {

@@ -38,7 +38,7 @@ run "receiver" {
         {
           Sid      = "Rows"
           Effect   = "Allow"
-          Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query"]
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"]
           Resource = "arn:aws:dynamodb:us-east-2:123456789012:table/iot-readings"
         },
         {

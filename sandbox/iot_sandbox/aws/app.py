@@ -16,6 +16,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 
 from iot_sandbox.aws import (
     acm,
+    calls,
     dynamodb,
     ec2,
     ecr,
@@ -62,12 +63,19 @@ class Application:
             service.install()
         seed.hosted_zones(config.account_id, config.hosted_zones)
         self._config = config
-        self._identity = uuid.uuid4().hex
+        self._calls = calls.Calls(config)
+        identity = uuid.uuid4().hex
+        self._documents: dict[str, Callable[[], dict[str, Any]]] = {
+            "/sandbox/identity": lambda: {"id": identity},
+            "/sandbox/health": lambda: {"status": "ok", "id": identity},
+            "/sandbox/calls": self._calls.document,
+        }
         self._moto = _Moto(create_backend_app)
         self._dynamodb = dynamodb.DynamoDB(config.dynamodb_url, config.account_id) if config.dynamodb_url else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
+        self._calls.add(environ)
         answer = self._own(environ)
         if answer is None:
             return self._by_moto(environ, start_response)
@@ -75,10 +83,8 @@ class Application:
 
     def _own(self, environ: Environ) -> Answer | None:
         path = environ.get("PATH_INFO", "")
-        if path == "/sandbox/identity":
-            return _plain({"id": self._identity})
-        if path == "/sandbox/health":
-            return _plain({"status": "ok", "id": self._identity})
+        if path in self._documents:
+            return _plain(self._documents[path]())
         if path == "/sandbox/token-review":
             return self._review(_body(environ))
         if path.startswith(CONFIRM) and not environ.get("HTTP_AUTHORIZATION"):

@@ -23,6 +23,15 @@ def identity_of(config: Settings, access_key: str) -> Identity | None:
     return known(config, access_key)
 
 
+def principal_of(config: Settings, access_key: str) -> str:
+    """The ARN of a key's owner: a session's role, a user; the account's root for any other key, the operator's."""
+    session = sts_backends[config.account_id][PARTITION].get_assumed_role_from_access_key(access_key)
+    if session:
+        return str(session.role_arn)
+    user = known(config, access_key)
+    return user.arn if user else f"arn:{PARTITION}:iam::{config.account_id}:root"
+
+
 def known(config: Settings, access_key: str) -> Identity | None:
     """The IAM user or assumed role that IAM or STS gave this key to."""
     for user in iam_backends[config.account_id][PARTITION].users.values():

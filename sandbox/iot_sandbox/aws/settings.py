@@ -44,6 +44,7 @@ class Settings:
     iot_deletion_time: float = 2.0
     iot_unique_destinations: bool = True
     dynamodb_url: str = ""
+    dynamodb_calls_file: Path | None = None
     kubernetes_endpoint: str = ""
     kubernetes_issuer: str = ""
     kubeconfig: Path | None = None
@@ -100,6 +101,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         iot_deletion_time=_seconds(environment, "SANDBOX_IOT_DELETION_TIME", default.iot_deletion_time),
         iot_unique_destinations=environment.get("SANDBOX_IOT_UNIQUE_DESTINATIONS", "true") != "false",
         dynamodb_url=environment.get("SANDBOX_DYNAMODB_URL", "").rstrip("/"),
+        dynamodb_calls_file=_path(environment, "SANDBOX_DYNAMODB_CALLS_FILE"),
         kubernetes_endpoint=environment.get("SANDBOX_KUBERNETES_ENDPOINT", "").rstrip("/"),
         kubernetes_issuer=environment.get("SANDBOX_KUBERNETES_ISSUER", "").rstrip("/"),
         kubeconfig=_path(environment, "SANDBOX_KUBECONFIG"),
