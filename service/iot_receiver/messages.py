@@ -13,13 +13,14 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
 from iot_receiver import numbers, times
-from iot_receiver.elements import is_array, split
+from iot_receiver.elements import budget, is_array, split
 from iot_receiver.measurements import ABSENT, Identifier, Reading, RuleReading, Schema
 from iot_receiver.rows import Row
 from iot_receiver.settings import StoreSettings
@@ -30,6 +31,7 @@ _LONGEST_ARRIVAL = 15  # digits
 _HTTPS_PUBLISH = "n/a"  # clientid() of a message that was published over HTTPS: nobody's name
 _PART = 50  # readings, read without a pause
 MAX_READINGS = 10_000  # in a body: ten payloads of a thousand
+_FEW_STEPS = 50  # for a payload without a reading in it
 _NAMES = 4  # of a message's members in a reason
 _LONGEST_NAME = 24
 _LONGEST_REASON = 199
@@ -200,10 +202,10 @@ class MessageParser:
         Raises:
             BodyError: when they can't be separated.
         """
-        elements = [body]
+        elements, steps = [body], budget()
         if is_array(body):
             try:
-                elements = split(body, MAX_MESSAGES + 1)
+                elements = split(body, MAX_MESSAGES + 1, steps)
             except ValueError as error:
                 raise BodyError(422, str(error)) from None
             if not elements:
@@ -211,9 +213,9 @@ class MessageParser:
             if len(elements) > MAX_MESSAGES:
                 raise BodyError(413, f"the array has more than {MAX_MESSAGES} messages")
         for index, element in enumerate(elements):
-            yield from self._forwarded(element, index)
+            yield from self._forwarded(element, index, steps)
 
-    def _forwarded(self, message: bytes, index: int) -> Iterator[Source]:
+    def _forwarded(self, message: bytes, index: int, steps: Iterator[int] | None = None) -> Iterator[Source]:
         """The readings of one message as the rule forwarded it, in any of the three forms."""
         envelope: Envelope | None = None
         with suppress(ValueError, RecursionError):
@@ -226,17 +228,19 @@ class MessageParser:
         if envelope is None:
             yield Source(message, index)
         else:
-            yield from self._published(envelope, index)
+            yield from self._published(envelope, index, steps)
 
-    def _published(self, envelope: Envelope, index: int) -> Iterator[Source]:
+    def _published(self, envelope: Envelope, index: int, steps: Iterator[int] | None = None) -> Iterator[Source]:
         """The readings of one payload; one without any stays whole."""
         payload = envelope.iot_payload
         whole = Source(payload, index, None, envelope)
         if not is_array(payload):
             yield whole
             return
+        if b"{" not in payload:
+            steps = budget(_FEW_STEPS)
         try:
-            elements = split(payload, MAX_MESSAGES + 1)
+            elements = split(payload, MAX_MESSAGES + 1, steps)
         except ValueError:
             yield whole._replace(fault="the payload is not JSON")
             return
@@ -363,6 +367,7 @@ def _client(source: Source) -> str | None:
         return None
 
 
+@lru_cache(maxsize=4_096)  # under load, many messages share a millisecond
 def _arrival(raw: bytes) -> times.Arrival | None:
     """When the rule received a message; None where it does not say.
 

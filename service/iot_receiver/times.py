@@ -152,7 +152,7 @@ def arrival(milliseconds: int) -> Arrival:
     return Arrival(f"{prefix}.{milliseconds % 1_000:03d}Z", second, fresh_from, fresh_before)
 
 
-@lru_cache(maxsize=64)  # many messages share a second
+@lru_cache(maxsize=64)
 def _around(second: int) -> tuple[str, str, str]:
     moment = _EPOCH + timedelta(seconds=second)
     step = timedelta(seconds=FRESH_SECONDS)
