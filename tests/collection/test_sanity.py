@@ -100,7 +100,8 @@ def test_an_undocumented_option_is_found(tmp_path: Path) -> None:
     sanity = Sanity(tmp_path, "aws_iot")
     sanity.prepare("validate-modules")
     module = sanity.collection / "plugins/modules/iot_endpoint_info.py"
-    module.write_text(module.read_text().replace("argument_spec={", 'argument_spec={"undocumented": {},'))
+    module.write_text(module.read_text().replace("argument_spec={", 'argument_spec={"unexplained": {},'))
     status, output = sanity.run("--test", "validate-modules")
     assert status != 0
-    assert "undocumented" in output
+    finding = r"plugins/modules/iot_endpoint_info\.py:\S+ undocumented-parameter: Argument 'unexplained' is listed"
+    assert re.search(finding, output), output

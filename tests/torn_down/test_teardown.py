@@ -1,6 +1,6 @@
 """A used deployment is taken down: not while a dead letter is left, and then without a trace. Then it is made anew.
 
-The last that is done to the sandbox of `make test`: what the other tests have left in it is what makes it used.
+For `make torn-down`; what other tests have left in the sandbox is what makes it used.
 """
 
 import json
