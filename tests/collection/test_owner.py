@@ -244,6 +244,44 @@ def test_what_terraform_would_take_over(aws: Aws, owner: str | None) -> None:
     assert (adopted, refused_still) == (([], sentences) if owner == "prod" else (whole, []))
 
 
+@pytest.mark.parametrize("owner", [None, "prod", "staging"])
+def test_names_are_looked_up_before_anything_is_made(run: Run, aws: Aws, owner: str | None) -> None:
+    iot, ecr, route53 = aws("iot"), aws("ecr"), aws("route53")
+    tags = [{"Key": "Deployment", "Value": owner}] if owner else []
+    rule = {"sql": SQL, "actions": [ACTION]}
+    iot.create_topic_rule(ruleName="held", topicRulePayload=rule, tags=f"Deployment={owner}" if owner else "")
+    iot.create_policy(policyName="held", policyDocument=POLICY, tags=tags)
+    iot.create_thing(thingName="held", attributePayload={"attributes": {"Deployment": owner} if owner else {}})
+    ecr.create_repository(repositoryName="held", tags=tags)
+    zone = route53.create_hosted_zone(Name="held.example", CallerReference="held")["HostedZone"]["Id"]
+    target = f"{owner or 'www'}-1a.us-east-2.elb.amazonaws.com"
+    record = {"Name": "in.held.example", "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": target}]}
+
+    def write(action: str) -> None:
+        changes = [{"Action": action, "ResourceRecordSet": record}]
+        route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+
+    write("CREATE")
+    domain = {"domain": "in.held.example", "zone": "held.example", "load_balancer": "staging"}
+    kinds = dict.fromkeys(("rule", "policy", "thing", "repository"), "held")
+    look, module = {"names": kinds, **domain}, "deployment.foreign_names"
+    found = owned(run, module, **look)["foreign"]
+    adopting = owned(run, module, adopt=True, **look)["foreign"]
+    free = owned(run, module, names=dict.fromkeys(kinds, "free"), domain="free.held.example", zone="held.example")
+    iot.delete_topic_rule(ruleName="held")
+    iot.delete_policy(policyName="held")
+    iot.delete_thing(thingName="held")
+    ecr.delete_repository(repositoryName="held")
+    write("DELETE")
+    route53.delete_hosted_zone(Id=zone)
+
+    says = f"held (Deployment is {owner or 'not set'}, not staging)"
+    pointing = {"domain": f"in.held.example (it points to {target})"}
+    assert found == ({} if owner == "staging" else dict.fromkeys(kinds, says) | pointing)
+    assert adopting == {"prod": dict.fromkeys(kinds, says) | pointing, None: pointing, "staging": {}}[owner]
+    assert free["foreign"] == {}
+
+
 @pytest.mark.parametrize(("tags", "belongs"), [([], "Deployment is not set"), (PROD, "Deployment is prod")])
 def test_anothers_repository(run: Run, aws: Aws, tags: list[dict[str, str]], belongs: str) -> None:
     ecr, module = aws("ecr"), "deployment.ecr_repository"

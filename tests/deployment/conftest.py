@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import zipfile
@@ -27,6 +28,8 @@ REGION = "us-east-2"
 ENDPOINT = "http://10.213.0.1:4566"
 DOMAIN = "ingest.sandbox.test"
 TABLE = "iot-readings"
+
+Run = Callable[..., tuple[int, str]]
 
 
 def needs_chart(name: str, what: str) -> pytest.MarkDecorator:
@@ -59,6 +62,31 @@ def playbook() -> Callable[..., Recap]:
         return Recap(done.returncode, output, sums["changed"], sums["failed"] + sums["unreachable"])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a playbook from a copy of what is committed or would be: the files that git lists, and no build folder."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
+                            capture_output=True, check=True).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+        done = subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment, text=True, timeout=900,
+                              stdin=subprocess.DEVNULL, capture_output=True, check=False)  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def changed(output: str) -> list[str]:
+    """Names of the tasks that changed something."""
+    return re.findall(r"^TASK \[(.*)\] \**\n(?:(?!TASK).*\n)*?changed:", output, re.MULTILINE)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.conftest import DOMAIN, Kubectl, Recap
+from tests.deployment.conftest import DOMAIN, Kubectl, Recap, needs_chart
 
 Playbook = Callable[..., Recap]
 Aws = Callable[[str], Any]
@@ -78,6 +78,14 @@ def test_a_run_refuses_it(
     assert recap.status != 0
     for word in ("anothers", *variables, "deployment_adopt=true"):
         assert word in recap.output
+
+
+@needs_chart("kube-prometheus-stack", "Monitoring")
+def test_a_second_operator_is_not_installed(playbook: Playbook) -> None:
+    elsewhere = ("-e", "kube_prometheus_stack_namespace=anothers")
+    recap = playbook("site.yml", "--tags", "kube_prometheus_stack", *elsewhere, "--check")
+    assert (recap.status, recap.changed) == (0, 0), recap.output[-4000:]
+    assert "The cluster has a Prometheus operator (monitoring/" in " ".join(recap.output.split())
 
 
 def test_a_record_that_points_elsewhere_is_refused(playbook: Playbook, aws: Aws) -> None:

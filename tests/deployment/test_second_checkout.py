@@ -1,41 +1,10 @@
 """A colleague's fresh checkout, without what runs of the first one left in its folder, works on the same deployment."""
 
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable
 
 import pytest
 
-from tests.support.paths import ROOT
-
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture(scope="module", name="elsewhere")
-def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a playbook from a copy of what is committed or would be: the files that git lists, and no build folder."""
-    folder = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
-                            capture_output=True, check=True).stdout.splitlines()  # fmt: skip
-    for name in listed:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
-        done = subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment, text=True, timeout=900,
-                              stdin=subprocess.DEVNULL, capture_output=True, check=False)  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    return run
-
-
-def changed(output: str) -> list[str]:
-    """Names of the tasks that changed something."""
-    return re.findall(r"^TASK \[(.*)\] \**\n(?:(?!TASK).*\n)*?changed:", output, re.MULTILINE)
+from tests.deployment.conftest import Run, changed
 
 
 def test_status_is_whole_and_fits_a_screen(elsewhere: Run) -> None:
