@@ -18,7 +18,8 @@ PLAYBOOKS = sorted(
     if not path.name.startswith(("sandbox", "try"))  # on this machine only
 )
 CHECKS = ("playbooks/preflight.yml", "playbooks/deployment.yml")
-TAGS = ("terraform", "deployment_facts", "receiver", "iot_core", "device", "verify")
+ROLES = ",".join(sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/main.yml")))
+TAGS = ("terraform", "deployment_facts", "receiver", "iot_core", "device", "verify", ROLES)
 # Groups of hosts that exist only once who acts was checked.
 CHECKED = {"deployment_checked", "provisioned", "devices_here"}
 # Hosts that are no part of AWS; what is called for them is delegated, after an assertion on deployment_included.
