@@ -1,4 +1,4 @@
-"""What the roles take for theirs: the domain's record, and a cluster's load balancer controller."""
+"""What the roles take for theirs: the domain's record, a cluster's load balancer controller, hosts under Ansible."""
 
 from typing import Any
 
@@ -91,3 +91,14 @@ def test_others_certificates_of_the_domain_need_its_validation_record() -> None:
         terraform_certificates={"certificates": certificates},
     )
     assert [one["certificate_arn"] for one in found] == ["nobodys", "prods"]
+
+
+def test_devices_are_those_of_hosts_that_the_deployment_has() -> None:
+    hosts: dict[str, dict[str, Any]] = {
+        "a": {}, "b": {"device_thing": "cellar"}, "gone": {"device_state": "absent"},
+        "ours": {"device_deployment": "prod"}, "others": {"device_deployment": "staging"},
+    }  # fmt: skip
+    given = {"groups": {"edge": list(hosts)}, "deployment_name": "prod",
+             "hostvars": {name: {"inventory_hostname": name, **values} for name, values in hosts.items()}}  # fmt: skip
+    assert set(variable("deployment_defaults", "deployment_devices", **given)) == {"a", "cellar", "ours"}
+    assert set(variable("deployment_defaults", "deployment_edge_hosts", **given)) == {"a", "b", "gone", "ours"}
