@@ -102,3 +102,10 @@ def test_devices_are_those_of_hosts_that_the_deployment_has() -> None:
              "hostvars": {name: {"inventory_hostname": name, **values} for name, values in hosts.items()}}  # fmt: skip
     assert set(variable("deployment_defaults", "deployment_devices", **given)) == {"a", "cellar", "ours"}
     assert set(variable("deployment_defaults", "deployment_edge_hosts", **given)) == {"a", "b", "gone", "ours"}
+
+
+def test_others_alone_keep_the_controller() -> None:
+    bindings = {"resources": [{"metadata": {"namespace": each}} for each in ("staging", "shop", "shop")]}
+    users = variable("load_balancer_controller", "__load_balancer_controller_users", deployment_name="staging",
+                     load_balancer_controller_bindings=bindings)  # fmt: skip
+    assert users == ["shop"]
