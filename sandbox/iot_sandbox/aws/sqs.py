@@ -2,7 +2,7 @@
 
 For each message that it delivers, moto works out all attributes of the queue, counts of its messages among them: ten
 messages of a queue of 2,500 take a second and a half, and a redrive that asks for more at once is answered too late.
-moto also sends, receives and deletes without a lock: at the same time, a call fails, a message is lost or delivered twice.
+moto also sends, receives and deletes without a lock: of calls at the same time, some fail, lose or repeat a message.
 """
 
 from __future__ import annotations

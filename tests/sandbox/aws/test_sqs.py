@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from iot_sandbox.aws.sqs import SandboxSQSBackend
 
 
