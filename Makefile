@@ -98,6 +98,10 @@ fmt: setup ## sort imports, fix what ruff can fix, and format Terraform's files
 bench: build/venv/service-test/installed build/venv/benchmark/installed ## measure the receiver beside the stack it replaces
 	@build/venv/service-test/bin/python -m tests.benchmarks.bench
 
+.PHONY: bench-readings
+bench-readings: build/venv/service-test/installed ## measure the page and its API over 1,000,000 rows
+	@PYTHONPATH=service build/venv/service-test/bin/python -m tests.readings.figures
+
 .PHONY: docs
 docs: setup ## write the generated parts of the READMEs
 	@python -m tests.docs --write

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 USAGE, REFUSED, UNREACHABLE = 2, 1, 3
-ADDRESS = "http://127.0.0.1:8080"
+ADDRESS = "http://127.0.0.1:8090"  # where `make readings` forwards to, and the command that role readings prints
 TIMEOUT = 60.0  # seconds; a stream shows a sign of life every 15
 TIME_WIDTH, VALUE_WIDTH = 24, 12
 NONE = "-"
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         reason = getattr(error, "reason", error)
-        message = f"{given.url} does not answer ({reason}): start `make readings`, or give another address with --url"
+        message = f"{given.url} does not answer ({reason}): forward it with `make readings`, or give another --url"
         return _failed(message, UNREACHABLE)
     except KeyboardInterrupt:
         return 130
@@ -183,7 +183,7 @@ def _lines(answer: Iterable[bytes]) -> Iterator[Document]:
 
 def _url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
-        raise argparse.ArgumentTypeError("must be an address such as http://127.0.0.1:8080")
+        raise argparse.ArgumentTypeError("must be an address such as http://127.0.0.1:8090")
     return text
 
 

@@ -108,6 +108,8 @@ async def test_the_page_is_drawn_with_the_sandboxs_readings(address: str, width:
     async with browser() as page:
         await page.open(f"{address}/#/{DEVICE}", width, height)
         await page.wait("document.querySelectorAll('#readings tr').length == 50", 60)
+        await page.run("document.querySelector('#ranges button').click()")
+        await page.wait("document.getElementById('note').textContent.includes('a point for each 5 s')")
         await page.wait("document.querySelector('.u-over') !== null")
         assert await page.run("document.documentElement.scrollWidth") == width
         assert page.errors == []

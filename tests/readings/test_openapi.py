@@ -1,6 +1,10 @@
 """The OpenAPI document is valid, names what is served, and every answer is as it says."""
 
+import asyncio
 import json
+import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,8 @@ from openapi_spec_validator import validate
 
 from tests.readings.harness import Readings, ledger, now, row, store
 from tests.service.harness import Table
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
 @pytest.fixture
@@ -55,3 +61,20 @@ async def test_parameters_are_those_that_are_taken(readings: Readings, document:
         named = [each["name"] for each in item["get"].get("parameters", []) if each["in"] == "query"]
         _, detail = await readings.refused(path.replace("{device}", "d1"), nix=1)
         assert detail == f"there is no parameter 'nix': there are {', '.join(named) or 'none'}"
+
+
+@pytest.mark.parametrize("settings", ["", '[parameters]\ndevice = "d1"\n'], ids=["any device", "a device"])
+async def test_a_foreign_fuzzer_finds_no_fault(
+    readings: Readings, table: Table, tmp_path: Path, settings: str
+) -> None:
+    store(table, [*ledger("d1", 20, start=now() - 20_000), *ledger("d1", 5)])
+    (tmp_path / "schemathesis.toml").write_text(settings)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "schemathesis.cli", "run", str(readings.client.make_url("/openapi.json")),
+        "--exclude-path", "/v1/stream",  # has no end
+        "--checks", CHECKS, "--max-examples", "20", "--generation-deterministic", "--suppress-health-check", "all",
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    assert re.search(r"([0-9]{3,}) generated, \1 passed", output), output

@@ -89,7 +89,7 @@ async def test_history_is_the_tables_and_zooms(service: Readings, table: Table, 
     await page.wait("document.getElementById('note').textContent.startsWith('60 readings')")
     box = await page.run("document.querySelector('.u-over').getBoundingClientRect().toJSON()")
     middle = box["y"] + box["height"] / 2
-    await page.drag((box["x"] + box["width"] * 0.97, middle), (box["x"] + box["width"] * 0.99, middle))
+    await page.drag((box["x"] + box["width"] * 0.8, middle), (box["x"] + box["width"] * 0.95, middle))
     await page.wait("document.getElementById('note').textContent.includes('zoom out')")
     assert int((await page.run("document.getElementById('note').textContent")).split()[0]) < 60
 

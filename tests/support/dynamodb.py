@@ -46,8 +46,8 @@ def jars() -> Path:
 
 
 @contextmanager
-def dynamodb_local() -> Iterator[str]:
-    """Run DynamoDB Local on a free port, its tables in memory; gives its URL."""
+def dynamodb_local(data: Path | None = None) -> Iterator[str]:
+    """Run DynamoDB Local on a free port, its tables in memory or in a file of the folder `data`; gives its URL."""
     folder, port = jars(), free_port()
     command = [
         "java",
@@ -57,7 +57,7 @@ def dynamodb_local() -> Iterator[str]:
         "-cp",
         f"{folder}/*",
         "com.amazonaws.services.dynamodbv2.local.main.ServerRunner",
-        "-inMemory",
+        *(["-inMemory"] if data is None else ["-sharedDb", "-dbPath", str(data)]),
         "-disableTelemetry",
         "-port",
         str(port),

@@ -16,7 +16,7 @@ export class History {
     this.measurements = measurements;
     this.numeric = measurements.filter((each) => ['number', 'integer'].includes(each.type));
     this.name = '';
-    this.length = 21600; // seconds that are shown, to now
+    this.length = 3600; // seconds that are shown, to now
     this.zoomed = null; // or from and to, in seconds since 1970
     buttons($('ranges'), RANGES, (length) => { this.length = Number(length); this.zoomed = null; this.load(); });
     $('measurement').replaceChildren(...this.numeric.map((each) => new Option(each.name)));
@@ -42,7 +42,7 @@ export class History {
     $('name').textContent = name;
     $('readings').replaceChildren();
     show($('value'));
-    $('seen').textContent = $('state').textContent = $('note').textContent = '';
+    $('seen').textContent = $('note').textContent = '';
     await this.load();
   }
 
@@ -83,7 +83,7 @@ export class History {
     }
     this.data = columns(buckets.reverse(), measurement, this.step);
     const count = buckets.reduce((sum, each) => sum + each.count, 0);
-    $('note').textContent = `${count.toLocaleString()} readings, a point for each ${this.step} s`
+    $('note').textContent = `${count.toLocaleString()} readings${summary(buckets, measurement)}; a point for each ${this.step} s`
       + `${next ? '; only the newest of this range' : ''}${this.zoomed ? '. Double-click to zoom out' : '. Drag to zoom in'}`;
     this.draw();
   }
@@ -101,7 +101,7 @@ export class History {
       height: HEIGHT,
       cursor: {drag: {x: true, y: false, setScale: false}, bind: {dblclick: () => () => { this.zoomed = null; this.load(); }}},
       scales: {x: {range: () => this.shown()}},
-      axes: [axis, {...axis, size: 56}],
+      axes: [{...axis, space: 80, values: times}, {...axis, size: 56}],
       series: [
         {},
         {label: `mean${measurement.unit ? `, ${measurement.unit}` : ''}`, stroke: color('--accent'), width: 1.5, value},
@@ -145,11 +145,12 @@ export class History {
     this.last = reading;
     const measurement = this.numeric.find((each) => each.name === $('measurement').value) ?? this.measurements[0];
     show($('value'), reading.values[measurement.name], measurement.unit);
+    this.shownName = measurement.name;
     this.tick();
   }
 
   tick() {
-    if (this.last) $('seen').textContent = age((Date.now() - heard(this.last)) / 1000);
+    if (this.last) $('seen').textContent = `${this.shownName}, ${age((Date.now() - heard(this.last)) / 1000)}`;
   }
 
   // A new reading of the device that is shown.
@@ -167,6 +168,30 @@ export class History {
     for (const [index, number] of [at, value, value, value].entries()) this.data[index].push(number);
     this.plot.setData(this.data);
   }
+}
+
+// Of all readings of a chart, in as many digits as its scale shows.
+function summary(buckets, measurement) {
+  const filled = buckets.filter((each) => each.values[measurement]);
+  if (!filled.length) return '';
+  const of = (name) => filled.map((each) => each.values[measurement][name]);
+  const count = filled.reduce((sum, each) => sum + each.count, 0);
+  const mean = filled.reduce((sum, each) => sum + each.values[measurement].mean * each.count, 0) / count;
+  const text = (number) => Number(number.toPrecision(4)).toLocaleString();
+  return `: min ${text(Math.min(...of('min')))}, mean ${text(mean)}, max ${text(Math.max(...of('max')))}`;
+}
+
+// The time axis in the reader's own notation, as the table has it; the day where a new one begins.
+function times(_, splits, __, ___, step) {
+  let before = '';
+  return splits.map((at) => {
+    const moment = new Date(at * 1000);
+    const day = moment.toLocaleDateString(undefined, {dateStyle: 'medium'});
+    const time = moment.toLocaleTimeString(undefined, {timeStyle: step < 60 ? 'medium' : 'short'});
+    const text = step >= 86400 ? day : day === before ? time : `${time}\n${day}`;
+    before = day;
+    return text;
+  });
 }
 
 // The chart's columns: time, mean, min, max. A line ends where readings were missing for long.
