@@ -10,8 +10,7 @@ PYTHON ?= $(shell for python in /usr/bin/python3 python3; do \
   "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; echo "$$python")
 SANDBOX := /var/lib/iot-receiver-sandbox/supervisor/control
 KUBECTL = /var/cache/iot-receiver-sandbox/bin/current/kubectl --kubeconfig /var/lib/iot-receiver-sandbox/kubeconfig -n apps
-# With pipelining, Ansible starts one process a task, not three.
-TRY := ANSIBLE_PIPELINING=1 build/venv/try/bin/ansible-playbook -i inventory/try
+TRY := build/venv/try/bin/ansible-playbook -i inventory/try
 TRY_DOWN := $(TRY) playbooks/try_down.yml
 OWNER := /var/lib/iot-receiver-sandbox/owner
 # A shell's or an outer virtual environment's settings must not reach ours. Without byte code on disk each run

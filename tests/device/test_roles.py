@@ -27,6 +27,7 @@ CONFIGURATION = """\
 roles_path = {root}/roles
 collections_path = {folder}/collections
 local_tmp = {folder}/tmp
+pipelining = true
 """
 AWS = """\
 #!/usr/bin/python
