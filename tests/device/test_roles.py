@@ -22,21 +22,26 @@ from tests.support.paths import ROOT
 
 PLAYBOOK = shutil.which("ansible-playbook", path=f"{ROOT / '.venv/bin'}:{os.environ.get('PATH', '')}") or ""
 ansible = pytest.mark.skipif(not PLAYBOOK, reason="ansible-playbook is not installed: make setup")
+# Runs share the archives of Ansible's modules, which take most of a run's processor time to build.
 CONFIGURATION = """\
 [defaults]
 roles_path = {root}/roles
-collections_path = {folder}/collections
+collections_path = {stand_ins}:{root}/collections
+callbacks_enabled = iotweb.deployment.kept_modules
 local_tmp = {folder}/tmp
 pipelining = true
 """
+# Answers and logs in a test's folder.
 AWS = """\
 #!/usr/bin/python
 # WANT_JSON
-import json, os, sys
-with open({log!r}, "a") as log, open(sys.argv[1]) as arguments:
+import json, os, pathlib, sys
+file = pathlib.Path(os.environ["STAND_INS"], {name!r})
+with file.with_suffix(".log").open("a") as log, open(sys.argv[1]) as arguments:
     print(json.dumps(json.load(arguments) | {{"_became": "BECAME" in os.environ}}), file=log)
-print({answer!r})
+print(file.with_suffix(".json").read_text())
 """
+MODULES = ("iot_endpoint_info", "iot_certificate", "iot_certificate_info", "iot_thing")
 RECORDER = """\
 #!/bin/sh
 echo "$(basename "$0") $*" >>{log}
@@ -48,19 +53,16 @@ echo "$(basename "$0") $*" >>{log}
 class Controller:
     """Runs playbooks in a folder, against hosts that are all this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.modules = folder / "collections/ansible_collections/iotweb/aws_iot/plugins/modules"
-        self.modules.mkdir(parents=True)
-        for name in ("iot_endpoint_info", "iot_certificate", "iot_certificate_info", "iot_thing"):
+    def __init__(self, folder: Path, stand_ins: Path) -> None:
+        self.folder, self.stand_ins = folder, stand_ins
+        for name in MODULES:
             self.module(name, {"endpoint_address": "looked-up.example.com", "certificates": []})
-        (folder / "ansible.cfg").write_text(CONFIGURATION.format(root=ROOT, folder=folder))
+        (folder / "ansible.cfg").write_text(CONFIGURATION.format(root=ROOT, folder=folder, stand_ins=stand_ins))
         self.hosts: dict[str, dict[str, Any]] = {"edge-1": {}, "edge-2": {}}
 
     def module(self, name: str, answer: dict[str, Any]) -> None:
-        """Put a module in the place of one that calls AWS."""
-        script = AWS.format(log=str(self.folder / f"{name}.log"), answer=json.dumps(answer))
-        (self.modules / f"{name}.py").write_text(script)
+        """Set what the module in the place of one that calls AWS answers."""
+        (self.folder / f"{name}.json").write_text(json.dumps(answer))
 
     def arguments(self, module: str) -> list[dict[str, Any]]:
         """What a module was called with."""
@@ -106,6 +108,7 @@ class Controller:
         (self.folder / "hosts.json").write_text(json.dumps(inventory))
         environment = os.environ | {
             "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_HOME": str(self.stand_ins / "home"), "STAND_INS": str(self.folder),
             "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', '')}",
         }  # fmt: skip
         done = subprocess.run(
@@ -128,9 +131,20 @@ def loaded(path: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.fixture(name="stand_ins", scope="module")
+def _stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Collections with modules in the place of those that call AWS."""
+    folder = tmp_path_factory.mktemp("collections")
+    modules = folder / "ansible_collections/iotweb/aws_iot/plugins/modules"
+    modules.mkdir(parents=True)
+    for name in MODULES:
+        (modules / f"{name}.py").write_text(AWS.format(name=name))
+    return folder
+
+
 @pytest.fixture(name="controller")
-def _controller(tmp_path: Path) -> Controller:
-    return Controller(tmp_path)
+def _controller(tmp_path: Path, stand_ins: Path) -> Controller:
+    return Controller(tmp_path, stand_ins)
 
 
 def role(entry: str) -> dict[str, Any]:
