@@ -108,6 +108,7 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         return
     monkeypatch.setattr(ingest, "DEADLINE", 30.0)
     monkeypatch.setattr(store_module, "WAIT_SECONDS", 20.0)
+    monkeypatch.setattr(store_module, "CALM_SECONDS", 20.0)
     for module in (dynamodb, dead_letters):
         monkeypatch.setattr(module, "CONNECT_TIMEOUT", 10.0)
     monkeypatch.setattr(dead_letters, "READ_TIMEOUT", 10.0)

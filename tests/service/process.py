@@ -32,6 +32,14 @@ class Process:
 @asynccontextmanager
 async def receiver_process(secrets_dir: object, table: str, settings: Mapping[str, str]) -> AsyncIterator[Process]:
     """Run it with this environment and `settings`, and wait until it is ready."""
+    async with starting(secrets_dir, table, settings) as running:
+        await ready(running)
+        yield running
+
+
+@asynccontextmanager
+async def starting(secrets_dir: object, table: str, settings: Mapping[str, str]) -> AsyncIterator[Process]:
+    """Run it; it may not be ready yet."""
     port = free_port()
     environment = {
         **os.environ,
@@ -49,7 +57,6 @@ async def receiver_process(secrets_dir: object, table: str, settings: Mapping[st
     )
     running = Process(f"http://127.0.0.1:{port}", process)
     try:
-        await _ready(running)
         yield running
     finally:
         if process.returncode is None:
@@ -57,9 +64,10 @@ async def receiver_process(secrets_dir: object, table: str, settings: Mapping[st
         await process.communicate()
 
 
-async def _ready(running: Process) -> None:
+async def ready(running: Process, seconds: int = 30) -> None:
+    """Wait until it is ready."""
     async with ClientSession() as session:
-        for _ in range(300):
+        for _ in range(seconds * 10):
             try:
                 async with session.get(f"{running.url}/readyz") as response:
                     if response.status == 200:
@@ -67,4 +75,4 @@ async def _ready(running: Process) -> None:
             except ClientError:
                 pass
             await asyncio.sleep(0.1)
-    raise RuntimeError("the receiver is not ready after 30 s")
+    raise RuntimeError(f"the receiver is not ready after {seconds} s")
