@@ -150,6 +150,11 @@ class Delivery:
             self._fill()
         return not (self._events or self._packs or self._next)
 
+    @property
+    def at_once(self) -> int:
+        """How many readings go out without waiting for an answer, at least."""
+        return max(self.window, self._pack)
+
     def flush(self) -> None:
         """Send what waits now, even if it is less than a pack. From any thread."""
         self._flushing = True

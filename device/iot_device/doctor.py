@@ -15,7 +15,7 @@ from iot_device import sensors, status
 from iot_device.findings import Finding, show
 from iot_device.measurements import shown
 from iot_device.settings import AS_OWNER, DEFAULT_FILE, Settings, SettingsError, load
-from iot_device.state import is_running
+from iot_device.state import AlreadyRunningError, is_running, locked
 
 TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 20.0
@@ -168,8 +168,10 @@ def connect(settings: Settings) -> Finding:
     from iot_device.connection import Connection, NotConnectedError  # noqa: PLC0415 - the AWS SDK is slow to load
 
     try:
-        with Connection(settings) as connection:
+        with locked(settings.state_dir), Connection(settings) as connection:
             connection.wait_connected(CONNECT_TIMEOUT_S)
+    except AlreadyRunningError as error:
+        return Finding("connection", "note", f"not tried: {error}", "try again: doctor asks the publisher that runs")
     except SettingsError as error:
         return Finding("connection", "fault", str(error), "check certificate, key and ca")
     except NotConnectedError as error:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 COALESCE_S = 0.005  # answers that arrive within this time are handled in one turn
 HOUSEKEEPING_S = 5.0
 FLUSH_S = 10.0  # how long waiting readings are sent after a stop
+BRIEF_S = 0.3  # where more wait than go out at once: the spool keeps them
+STALL_S = 0.7  # without an answer of the broker
 REFRESH_S = 1.0  # another process may add a reading
 EXPIRE_S = 600.0
 REQUEUE_S = 3600.0
@@ -50,6 +52,7 @@ class Engine:
         self._hold = hold
         self._housekeeping, self._every, self._work = housekeeping, every, work
         self._deadline: float | None = None
+        self._answered, self._moved = 0.0, 0.0
         self._on_end: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._settled = float("-inf")
@@ -70,8 +73,11 @@ class Engine:
         self._work.set()
 
     def stop(self, flush: float) -> None:
-        """Send waiting readings for up to `flush` seconds while there is a connection, then end."""
-        self._deadline = time.monotonic() + flush
+        """Send waiting readings for up to `flush` seconds while there is a connection that answers, then end."""
+        waiting = self.spool.waiting - len(self.spool.settled)
+        goes_out = waiting <= sum(delivery.at_once for delivery in self.deliveries)
+        self._moved = time.monotonic()
+        self._deadline = self._moved + (flush if goes_out else min(flush, BRIEF_S))
         self._work.set()
         self._thread.join()
 
@@ -143,6 +149,11 @@ class Engine:
 
     def _has_ended(self) -> bool:
         """Return whether nothing more can be sent now."""
+        answered = sum(delivery.last_acknowledged or 0.0 for delivery in self.deliveries)
+        if answered != self._answered:
+            self._answered, self._moved = answered, time.monotonic()
+        if time.monotonic() - self._moved > STALL_S:
+            return True
         with contextlib.suppress(sqlite3.Error):
             return all(one.idle() or not (one.line and one.line.connected) for one in self.deliveries)
         return False

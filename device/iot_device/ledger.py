@@ -14,6 +14,7 @@ from typing import TextIO
 
 from iot_device.reasons import Refusal
 from iot_device.settings import SettingsError
+from iot_device.spool import sync_folder
 
 LATENCIES = 100_000  # enough for percentiles
 
@@ -35,12 +36,15 @@ class Ledger:
     def at(cls, path: Path | None, append: bool = False) -> "Ledger":
         """Return a ledger that writes to a file, or one that only counts. Raises SettingsError."""
         try:
-            return cls(path.open("a" if append else "w") if path else None)
+            file = path.open("a" if append else "w") if path else None
+            if path:
+                sync_folder(path)
         except OSError as error:
             raise SettingsError(
                 f"ledger {path} cannot be written: {error.strerror}: name a file by --ledger whose folder exists and "
                 "is writable."
             ) from error
+        return cls(file)
 
     def sync(self) -> None:
         """Have everything that was written on the disk. Raises OSError."""

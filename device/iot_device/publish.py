@@ -1,11 +1,9 @@
 """The command publish: one reading, printed once the broker has acknowledged it."""
 
-import contextlib
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 from iot_device import damage, sensors
 from iot_device.connection import CONNECT_TIMEOUT_S, Connection
@@ -13,8 +11,8 @@ from iot_device.measurements import Value
 from iot_device.reading import Reading
 from iot_device.reasons import Refusal
 from iot_device.settings import Settings, SettingsError
-from iot_device.spool import open_spool
-from iot_device.state import AlreadyRunningError, Lock
+from iot_device.spool import DROPPED_UPTO, open_spool
+from iot_device.state import AlreadyRunningError, locked
 
 POLL_S = 0.2
 
@@ -29,7 +27,7 @@ def publish(settings: Settings, temperature: float | None, given: str | None) ->
         return 1
     reading = Reading(settings.thing, values)
     try:
-        with _lock(settings):  # else a publisher that starts meanwhile takes this connection over
+        with locked(settings.state_dir):  # else a publisher that starts meanwhile takes this connection over
             failure = _publish_alone(settings, reading)
     except AlreadyRunningError:
         failure = _hand_over(settings, reading)
@@ -38,19 +36,6 @@ def publish(settings: Settings, temperature: float | None, given: str | None) ->
         return 0
     print(failure, file=sys.stderr)
     return 1
-
-
-@contextlib.contextmanager
-def _lock(settings: Settings) -> Iterator[None]:
-    """Keep a publisher from starting, if this user may. Raises AlreadyRunningError."""
-    lock = None
-    with contextlib.suppress(OSError):
-        lock = Lock(settings.state_dir)
-    try:
-        yield
-    finally:
-        if lock:
-            lock.release()
 
 
 def _values(settings: Settings, temperature: float | None, given: str | None) -> dict[str, Value]:
@@ -78,8 +63,11 @@ def _hand_over(settings: Settings, reading: Reading) -> str | None:
         while spool.waits(seq) and time.monotonic() < until:
             time.sleep(POLL_S)
         reason, waits = spool.why_quarantined(seq), spool.waits(seq)
-        if not (waits or reason) and spool.counters()["acknowledged"] == before["acknowledged"]:
+        after = spool.counters()
+        if not (waits or reason) and after[DROPPED_UPTO] >= seq:
             return "dropped, since too many readings wait: raise spool_max_readings"
+        if not (waits or reason) and after["dropped_torn"] > before["dropped_torn"]:
+            return "perhaps dropped, since the disk has damaged the spool: iot-device status"
     except sqlite3.Error as error:
         return f"the spool {spool.path} of the running publisher fails ({error}): {damage.fix(error)}"
     finally:

@@ -13,7 +13,7 @@ from iot_device.ledger import Ledger
 from iot_device.reading import Reading
 from iot_device.sensors import Sensor
 from iot_device.settings import Settings, SettingsError
-from iot_device.signals import stop_on_signal
+from iot_device.signals import ignore_further, stop_on_signal
 from iot_device.spool import open_spool, state_folder
 from iot_device.state import AlreadyRunningError, Lock, State, write_metrics
 from iot_device.synchronisation import Hold
@@ -153,4 +153,5 @@ def run(settings: Settings, ledger: Path | None) -> int:
     log.info("reading %s every %g s; %d readings wait from before", settings.sensor, settings.interval,
              device.spool.waiting)  # fmt: skip
     device.run(stop)
+    ignore_further()
     return 1 if device.engine.failed else 0

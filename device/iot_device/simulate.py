@@ -22,8 +22,9 @@ from iot_device.pace import Pace
 from iot_device.reading import Reading, now
 from iot_device.sensors import ramp
 from iot_device.settings import Settings, SettingsError
-from iot_device.signals import stop_on_signal
+from iot_device.signals import ignore_further, stop_on_signal
 from iot_device.spool import Spool, SpoolError
+from iot_device.state import AlreadyRunningError, locked
 from iot_device.wiring import wire
 
 TICK_S = 0.02
@@ -53,10 +54,12 @@ def simulate(settings: Settings | None, load: Load) -> int:
     """
     ledger = Ledger.at(load.ledger, append=load.spool is not None)
     ledger.latencies = []
-    with _identities(settings, load) as identities, _spool(load) as spool:
+    with _identities(settings, load) as identities, _alone(identities, load), _spool(load) as spool:
         simulation = Simulation(identities, load, spool, ledger)
         _warn(load.rate, [delivery.pace for delivery in simulation.wiring.deliveries])
-        return simulation.run(stop_on_signal())
+        status = simulation.run(stop_on_signal())
+    ignore_further()
+    return status
 
 
 @contextlib.contextmanager
@@ -66,6 +69,17 @@ def _identities(settings: Settings | None, load: Load) -> Iterator[Sequence[Iden
     elif load.kits:
         with of_kits(load.kits, load.devices) as identities:
             yield identities
+
+
+@contextlib.contextmanager
+def _alone(identities: Sequence[Identity], load: Load) -> Iterator[None]:
+    """Keep others from these identities and the spool: AWS ends a connection for a second one of the same name."""
+    folders = [identity.settings.state_dir for identity in identities]
+    try:
+        with locked(*folders, *([load.spool.parent] if load.spool else [])):
+            yield
+    except AlreadyRunningError as error:
+        raise SettingsError(f"{error}: stop it first, or simulate with kits of their own.") from error
 
 
 @contextlib.contextmanager
@@ -125,6 +139,7 @@ class Simulation:
             self._drain(stop)
             seconds = time.monotonic() - began
         waiting = self._note_waiting()
+        self.ledger.sync()
         print(self._totals(waiting, seconds))
         if self._samples:
             print("", billing.table(self._samples, self._identity.pack_bytes, self._identity.thing), sep="\n")

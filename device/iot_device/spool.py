@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from iot_device import damage
-from iot_device.damage import DamageError, Row
+from iot_device.damage import GONE, DamageError, Row
 from iot_device.reading import Reading, timestamp
 from iot_device.settings import Settings, SettingsError
 
@@ -32,8 +32,8 @@ SCHEMA = {
 }
 FORMER = """CREATE TABLE readings (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL)"""
-GONE = ("acknowledged", "dropped_count", "dropped_age", "dropped_torn", "quarantined")
-COUNTERS = ("taken", *GONE, "torn")
+DROPPED_UPTO = "dropped_upto"  # the highest position that was dropped, for whoever added a reading and waits for it
+COUNTERS = ("taken", *GONE, "torn", DROPPED_UPTO)
 PLAUSIBLE_MS = 1_735_689_600_000  # 2025: earlier times come from a clock that was never set, and give no age
 DROP_SHARE = 100  # a full spool drops a hundredth at once, so that not every further reading logs a line
 QUARANTINE_LIMIT = 1000
@@ -159,7 +159,7 @@ class Spool:
             database = self._connect()
             if is_upgrade:
                 self._save(damaged, database, is_upgrade=True)
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             if database:
                 database.close()
             damage.move_back(damaged, self.path)
@@ -213,6 +213,10 @@ class Spool:
     def _connect(self) -> sqlite3.Connection:
         """Open the file, or make it."""
         fresh = not self.path.exists()
+        if fresh and os.geteuid() == 0:  # the service must be able to open it later, with the log beside it
+            self.path.touch()
+            folder = self.path.parent.stat()
+            os.chown(self.path, folder.st_uid, folder.st_gid)
         database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
             database.execute("PRAGMA journal_mode = WAL")
@@ -229,9 +233,7 @@ class Spool:
             database.close()
             raise
         if fresh:
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            os.fsync(folder)  # else a power cut could remove the file itself
-            os.close(folder)
+            sync_folder(self.path)
         return database
 
     def refresh(self) -> bool:
@@ -398,9 +400,7 @@ class Spool:
         """Drop readings older than the limit; `now` in ms. Returns their number. Raises sqlite3.Error."""
         oldest = now - int(self.days * DAY_MS)
         with self._writing():
-            gone = self._database.execute(
-                "DELETE FROM readings WHERE taken < ? AND taken >= ?", (oldest, PLAUSIBLE_MS)
-            ).rowcount
+            gone = self._drop("WHERE taken < ? AND taken >= ?", (oldest, PLAUSIBLE_MS))
             self._dropped("dropped_age", gone, f"older than {self.days:g} days (spool_max_days)")
         return gone
 
@@ -502,10 +502,16 @@ class Spool:
             self.settled.clear()
 
     def _drop_oldest(self, number: int) -> None:
-        gone = self._database.execute(
-            "DELETE FROM readings WHERE seq IN (SELECT seq FROM readings ORDER BY seq LIMIT ?)", (number,)
-        ).rowcount
+        gone = self._drop("ORDER BY seq LIMIT ?", (number,))
         self._dropped("dropped_count", gone, f"more than {self.limit} wait (spool_max_readings)")
+
+    def _drop(self, which: str, values: tuple[int, ...]) -> int:
+        chosen = f"SELECT seq FROM readings {which}"  # noqa: S608 - our own words
+        self._database.execute(
+            f"UPDATE counters SET value = max(value, coalesce((SELECT max(seq) FROM ({chosen})), 0)) WHERE name = ?",  # noqa: S608 - our own words
+            (*values, DROPPED_UPTO),
+        )
+        return self._database.execute(f"DELETE FROM readings WHERE seq IN ({chosen})", values).rowcount  # noqa: S608 - our own words
 
     def _dropped(self, counter: str, number: int, reason: str) -> None:
         if number:
@@ -515,6 +521,15 @@ class Spool:
 
     def _count(self, name: str, number: int) -> None:
         self._database.execute("UPDATE counters SET value = value + ? WHERE name = ?", (number, name))
+
+
+def sync_folder(path: Path) -> None:
+    """Have a new file's name on the disk: else a power cut could remove the file itself. Raises OSError."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def state_folder(settings: Settings) -> Path:

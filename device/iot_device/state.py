@@ -3,11 +3,12 @@
 The metrics file is for node_exporter's textfile collector.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -44,6 +45,20 @@ class Lock:
     def release(self) -> None:
         """Release the lock."""
         self._file.close()
+
+
+@contextlib.contextmanager
+def locked(*folders: Path) -> Iterator[None]:
+    """Keep publishers from starting in these folders, as far as this user may. Raises AlreadyRunningError."""
+    locks: list[Lock] = []
+    try:
+        for folder in {one.resolve() for one in folders}:
+            with contextlib.suppress(OSError):
+                locks.append(Lock(folder))
+        yield
+    finally:
+        for lock in locks:
+            lock.release()
 
 
 def is_running(folder: Path) -> bool:

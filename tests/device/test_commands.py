@@ -25,12 +25,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from iot_device import certificate, clock, doctor, sensors
 from iot_device.ledger import Ledger
 from iot_device.measurements import TEMPERATURE, Measurements
+from iot_device.publish import publish
 from iot_device.run import Device
 from iot_device.settings import Settings, SettingsError, load
+from iot_device.spool import Spool, state_folder
 from iot_device.state import Lock
 
 from tests.device.a_scripted_broker import Cut, ScriptedBroker
-from tests.device.harness import ask, flags, running
+from tests.device.harness import ask, degrees, flags, running
 from tests.support.waiting import until
 
 MakeSettings = Callable[..., Settings]
@@ -446,6 +448,50 @@ def test_publish_says_that_its_reading_was_dropped(
     thread.join(20)
     assert status == 1
     assert "dropped, since too many readings wait: raise spool_max_readings" in out
+
+
+def test_publish_says_so_although_others_were_acknowledged_meanwhile(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = scripted_settings(interval=600)
+    lock = Lock(state_folder(settings))
+    spool = Spool(settings.state_dir / "spool.db", limit=2)
+    spool.take("sensor-1", [degrees("sensor-1", 1.0)])
+
+    def drop() -> None:
+        until(lambda: spool.refresh() or spool.waiting == 2)
+        spool.acknowledge([1])
+        spool.take("sensor-1", [degrees("sensor-1", float(number)) for number in range(4)])
+
+    meanwhile = threading.Thread(target=drop)
+    meanwhile.start()
+    assert publish(settings, 4.0, None) == 1
+    meanwhile.join()
+    assert "dropped, since too many readings wait" in capsys.readouterr().err
+    assert spool.counters()["acknowledged"] == 1
+    spool.close()
+    lock.release()
+
+
+def test_simulate_keeps_off_the_identity_and_the_spool_of_a_publisher(device: Device, tmp_path: Path) -> None:
+    status, out = ask("simulate", *flags(device.settings), "--count", "1")
+    assert status == 2, out
+    assert f"another iot-device uses {device.settings.state_dir}" in out
+    settings = replace(device.settings, state_dir=tmp_path / "other")
+    status, out = ask("simulate", *flags(settings), "--spool", str(device.settings.state_dir / "spool.db"))
+    assert status == 2, out
+    assert f"another iot-device uses {device.settings.state_dir}" in out
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to another user")
+def test_files_that_root_makes_belong_to_the_folders_owner(scripted_settings: MakeSettings) -> None:
+    settings = scripted_settings()
+    settings.state_dir.mkdir()
+    os.chown(settings.state_dir, 4321, 4321)
+    spool = Spool(settings.state_dir / "spool.db")
+    spool.take("sensor-1", [degrees("sensor-1", 1.0)])
+    assert {one.stat().st_uid for one in settings.state_dir.iterdir()} == {4321}
+    spool.close()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to another user")

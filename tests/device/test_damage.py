@@ -7,13 +7,15 @@ import json
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from iot_device import damage
-from iot_device.spool import GONE, Spool
+from iot_device.damage import GONE
+from iot_device.spool import Spool
 
 from tests.device.harness import degrees
 
@@ -130,7 +132,28 @@ def test_every_reading_that_can_be_read_is_delivered_once(
         assert readable <= set(sent), f"{folder}: {len(readable - set(sent))} of {len(readable)} are missing"
 
 
+class Hiding:
+    """A database with a damaged page: it ends a query of all early, and hides rows from a query of a range."""
 
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+
+    def execute(self, query: str, values: tuple[int, ...] = ()) -> Iterator[tuple[Any, ...]] | sqlite3.Cursor:
+        if "ORDER BY" in query:
+            return self.first_rows(query)
+        return self.database.execute("SELECT 1 WHERE 0") if ">=" in query else self.database.execute(query, values)
+
+    def first_rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        yield from self.database.execute(f"{query} LIMIT 10")
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+
+def test_readings_that_a_damaged_page_hides_are_looked_up_one_by_one(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool.take("sensor-1", [degrees("sensor-1", number / 100, NOW + number) for number in range(COUNT)])
+    found = {row[0] for row in damage._all(cast(sqlite3.Connection, Hiding(spool._database)), COUNT)}
+    assert found == set(range(1, COUNT + 1))
+    spool.close()
 
 
 def test_a_log_whose_database_is_missing_or_empty_is_not_deleted(

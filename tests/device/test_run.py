@@ -17,7 +17,7 @@ import pytest
 from iot_device import run
 from iot_device.connection import Connection
 from iot_device.delivery import Delivery
-from iot_device.engine import EXPIRE_S, Engine
+from iot_device.engine import EXPIRE_S, FLUSH_S, Engine
 from iot_device.reading import now
 from iot_device.settings import Settings
 from iot_device.spool import DAY_MS, Spool
@@ -182,6 +182,46 @@ def test_a_clock_that_is_set_ahead_expires_nothing(tmp_path: Path, monkeypatch: 
     engine._turn(time.monotonic() + EXPIRE_S + 1)
     assert [json.loads(row.payload)["temp"] for row in spool.fetch("a", 0, spool.last, 9)] == [2.0]
     spool.close()
+
+
+def test_signals_at_any_instant_end_it_and_nothing_else(
+    scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """Thousands of them, under load: from its first reading to the last instant of Python's own end."""
+    given, ledger, sent = scripted_settings(interval=0.002, rate_limit=0), tmp_path / "ledger", 0
+    for round_ in range(8):
+        process = start("run", *flags(given), "--ledger", str(ledger))
+        before = len(scripted.ids)
+        while len(scripted.ids) <= before + 5:
+            time.sleep(0.01)
+        time.sleep(round_ * 0.01)
+        while process.poll() is None:
+            process.send_signal((signal.SIGTERM, signal.SIGINT)[sent % 2])
+            sent += 1
+            time.sleep(0.0005)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert "Traceback" not in err, err
+        assert "stopped: " in err
+    assert sent > 2000
+    left = Spool(given.state_dir / "spool.db")
+    assert left.counters()["taken"] == len(scripted.ids) + left.waiting
+    left.close()
+
+
+@pytest.mark.parametrize("answer", [0, None])
+def test_a_large_backlog_and_a_silent_broker_do_not_hold_up_the_end(
+    answer: int | None, scripted: ScriptedBroker, scripted_settings: MakeSettings
+) -> None:
+    scripted.on_publish = lambda message: answer
+    settings = scripted_settings(interval=600)
+    preload(settings, 5000 if answer == 0 else 10)
+    with running(settings) as device:
+        until(lambda: len(scripted.arrived) > 5)
+        stopped = time.monotonic()
+    took = time.monotonic() - stopped
+    assert took < FLUSH_S / 2, "it would go on for as long"
+    assert device.spool.waiting > 0
 
 
 def test_a_full_disk_does_not_stop_a_connected_device(

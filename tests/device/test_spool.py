@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from iot_device import damage
+from iot_device.damage import GONE
 from iot_device.reading import Reading
-from iot_device.spool import GONE, PLAUSIBLE_MS, Spool, SpoolError
+from iot_device.spool import PLAUSIBLE_MS, Spool, SpoolError
 
 from tests.device.harness import degrees
 
