@@ -54,7 +54,7 @@ async def devices(request: web.Request) -> web.StreamResponse:
         return _whole(request, kind, body, following)
     document = {
         "devices": documents,
-        "matching": sum(map(wanted, listed)),
+        "matching": sum(map(wanted, listed)) if {"search", "state"} & request.query.keys() else len(listed),
         "states": fleet.states(),
         "complete": request.app[keys.REGISTRY].complete,
         "next": following,
@@ -146,7 +146,7 @@ def _listed(request: web.Request, fleet: Fleet, order: str) -> tuple[Sequence[De
         raise ParameterError(f"cursor belongs to order={cursor[0]}: leave it out to begin again")
     if order == "name":
         start = bisect_right(fleet.names, cursor[1]) if cursor else 0
-        return [device for name in fleet.names if (device := fleet.get(name))], start, ""
+        return fleet.by_name, start, ""
     if cursor is None:
         snapshot, listed = fleet.snapshot()
         return listed, 0, snapshot

@@ -93,7 +93,8 @@ class Fleet:
         self._quiet_seconds = quiet_seconds
         self._publish = publish
         self._devices: dict[str, Device] = {}
-        self._names: list[str] | None = None  # sorted when they are asked for
+        self._sorted: tuple[list[str], list[Device]] | None = None  # made when it is asked for
+        self._states = Counter[str]()
         self._due: list[tuple[float, str]] = []  # when the sweep looks again (monotonic), a heap
         self._looks: dict[str, asyncio.Task[Device]] = {}
         self._rounds: set[asyncio.Task[None]] = set()
@@ -108,7 +109,8 @@ class Fleet:
         for name in names:
             if name not in self._devices:
                 self._devices[name] = Device(name)
-                self._names = None
+                self._states["unknown"] += 1
+                self._sorted = None
                 heapq.heappush(self._due, (monotonic(), name))
 
     def keep(self, names: set[str]) -> None:
@@ -116,14 +118,24 @@ class Fleet:
         gone = self._devices.keys() - names
         if gone:
             self._devices = {name: device for name, device in self._devices.items() if name not in gone}
-            self._names = None
+            self._states = Counter(device.state for device in self._devices.values())
+            self._sorted = None
 
     @property
     def names(self) -> Sequence[str]:
         """All names, in order."""
-        if self._names is None:
-            self._names = sorted(self._devices)
-        return self._names
+        return self._in_order()[0]
+
+    @property
+    def by_name(self) -> Sequence[Device]:
+        """All devices, in the order of their names."""
+        return self._in_order()[1]
+
+    def _in_order(self) -> tuple[list[str], list[Device]]:
+        if self._sorted is None:
+            names = sorted(self._devices)
+            self._sorted = names, [self._devices[name] for name in names]
+        return self._sorted
 
     def get(self, name: str) -> Device | None:
         """A device of the registry."""
@@ -131,8 +143,7 @@ class Fleet:
 
     def states(self) -> dict[str, int]:
         """How many devices are in which state."""
-        counted = Counter(device.state for device in self._devices.values())
-        return {state: counted[state] for state in STATES}
+        return {state: self._states[state] for state in STATES}
 
     def worst(self, most: int) -> list[Device]:
         """The devices that are quiet for the most of their usual intervals."""
@@ -196,7 +207,10 @@ class Fleet:
                 self._publish(device.last)
         del device.recent[: -2 * RECENT]
         device.checked = now
+        before = device.state
         self._judge(device)
+        if device.state != before and self._devices.get(device.name) is device:
+            self._states.update({before: -1, device.state: 1})
         return device
 
     def _judge(self, device: Device) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from iot_receiver.environment import REGION, TABLE_NAME, Reader, SettingsError, address, one_of, whole
+from iot_receiver.environment import REGION, TABLE_NAME, Reader, SettingsError, address, check_proxy, one_of, whole
 from iot_receiver.measurements import DEFAULT_TEXT
 
 from iot_readings.measurements import Measurement, shown
@@ -49,6 +49,7 @@ class Settings:
             SettingsError: naming every faulty variable with what is expected of it.
         """
         read = Reader(environment)
+        check_proxy(read)
         settings = cls(
             aws_region=read("AWS_REGION", REGION),
             table_name=read("READINGS_TABLE_NAME", TABLE_NAME),

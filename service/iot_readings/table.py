@@ -1,5 +1,5 @@
-"""The table, read by Query alone: signed and decoded by hand like the receiver's writes, since a page of the fleet
-is one Query for each of its devices. The tests hold it against the ordinary client.
+"""The table, read by Query alone: signed, sent and decoded by hand like the receiver's writes, since a page of the
+fleet is one Query for each of its devices. The tests hold it against the ordinary client.
 """
 
 import asyncio
@@ -10,9 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-from aiobotocore.httpsession import AIOHTTPSession
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.exceptions import BotoCoreError
+from iot_receiver.connection import Server
 from iot_receiver.credentials import Credentials
 from iot_receiver.signature import Signer
 
@@ -100,21 +98,15 @@ class Table:
         self._credentials = credentials
         self.name = name
         self.usage = Usage()
-        # Any: the annotations know neither two timeouts nor a bundle's path, which botocore gives as well
-        arguments: dict[str, Any] = {
-            "verify": ca_bundle or True,
-            "timeout": (CONNECT_TIMEOUT, ATTEMPT_TIMEOUT),
-            "max_pool_connections": CONNECTIONS,
-        }
-        self._session: Any = AIOHTTPSession(**arguments)
+        self._server = Server(self._url, ca_bundle)
         self._turns = asyncio.Semaphore(CONNECTIONS)
 
     async def __aenter__(self) -> "Table":
-        await self._session.__aenter__()
+        await self._server.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._session.__aexit__(None, None, None)
+        await self._server.__aexit__(None, None, None)
 
     async def query(
         self,
@@ -171,20 +163,18 @@ class Table:
             usage.failing = "no AWS credentials"
             return None
         async with self._turns:
-            headers: Any = self._signer.headers(body, credentials)  # a plain dict is all that the session needs
-            request = AWSPreparedRequest("POST", self._url, headers, body, stream_output=False)
+            request = self._signer.request(body, credentials)
             started = perf_counter()
             try:
-                response = await self._session.send(request)
-                content: bytes = await response.content
-                if response.status_code == 200:
+                status, _, content = await self._server.ask(request, CONNECT_TIMEOUT, ATTEMPT_TIMEOUT)
+                if status == 200:
                     answer = _decode(content)
                     usage.queries += 1
                     usage.units += answer.consumed_capacity.units
                     usage.seconds, usage.failing = perf_counter() - started, ""
                     return answer
-                failing = _decode_fault(content).type.rsplit("#", 1)[-1] or f"HTTP {response.status_code}"
-            except (BotoCoreError, OSError, ValueError) as error:  # a TimeoutError is an OSError
+                failing = _decode_fault(content).type.rsplit("#", 1)[-1] or f"HTTP {status}"
+            except (OSError, ValueError) as error:  # a TimeoutError is an OSError
                 failing = type(error).__name__
         usage.failing = failing
         usage.failures[failing] = usage.failures.get(failing, 0) + 1

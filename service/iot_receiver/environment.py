@@ -101,3 +101,13 @@ def address(text: str) -> str:
 
 REGION = matching(r"[a-z]{2,4}(-[a-z]+)+-\d", "a region such as us-east-2")
 TABLE_NAME = matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, '_', '.' or '-'")
+
+
+def check_proxy(read: Reader) -> None:
+    """Note a proxy as a fault that connections to DynamoDB can't go through."""
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        proxy = read(name, str, "")
+        if proxy and not re.fullmatch(r"http://([^@/\s]+@)?[^@/\s]+/?", proxy):  # not shown: it may hold a password
+            read.faults.append(
+                f"{name} can't be used: expected http://host:port (a proxy that opens tunnels by CONNECT)"
+            )

@@ -13,6 +13,7 @@ from iot_receiver.environment import (
     SettingsError,
     address,
     boolean,
+    check_proxy,
     matching,
     one_of,
     seconds,
@@ -139,12 +140,7 @@ class RedriveSettings(StoreSettings):
 
 
 def _store_settings(read: Reader) -> dict[str, Any]:
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        proxy = read(name, str, "")
-        if proxy and not re.fullmatch(r"http://([^@/\s]+@)?[^@/\s]+/?", proxy):  # not shown: it may hold a password
-            read.faults.append(
-                f"{name} can't be used: expected http://host:port (a proxy that opens tunnels by CONNECT)"
-            )
+    check_proxy(read)
     return {
         "aws_region": read("AWS_REGION", REGION),
         "table_name": read("RECEIVER_TABLE_NAME", TABLE_NAME),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from iot_readings import fleet, keys
+from iot_receiver.connection import Server
 
 from tests.readings.harness import Make, Readings, eventually, ledger, now, row, store
 from tests.service.harness import Table
@@ -142,10 +143,11 @@ async def test_a_hundred_thousand_devices_are_listed_and_searched(make_readings:
 async def test_without_dynamodb_pages_show_what_is_known(
     readings: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readings.app[keys.TABLE], "_url", "http://127.0.0.1:9/")
+    table = readings.app[keys.TABLE]
+    monkeypatch.setattr(table, "_server", Server("http://127.0.0.1:9/"))
     assert (await readings.client.get("/readyz")).status == 200
     assert len((await readings.ask("/v1/devices"))["devices"]) == 3
     status, detail = await readings.refused("/v1/devices/d1/latest")
-    assert (status, detail) == (503, "DynamoDB could not be read: EndpointConnectionError")
+    assert (status, detail) == (503, "DynamoDB could not be read: ConnectionRefusedError")
     hops = {hop["name"]: hop["state"] for hop in (await readings.ask("/v1/health"))["hops"]}
     assert hops["table"] == "failed"

@@ -34,6 +34,7 @@ def test_defaults() -> None:
         ("READINGS_QUIET_SECONDS", "1", "from 10"),
         ("READINGS_HOST", "localhost", "IP address"),
         ("READINGS_PORT", "70000", "65535"),
+        ("HTTPS_PROXY", "socks5://proxy", "expected http://host:port"),
     ],
 )
 def test_faults_name_variable_and_fix(name: str, value: str, expected: str) -> None:
