@@ -86,8 +86,8 @@ async def test_urls_never_share_and_topics_only_if_told() -> None:
 
 async def test_closing_sends_what_is_open() -> None:
     log = Log(Limits(open_ms=60_000), seconds=0.05)
-    waiting = asyncio.ensure_future(log.add("a"))
+    waiting = asyncio.ensure_future(log.batcher.add("u", "t", "a", 10))
     await asyncio.sleep(0)
     await log.batcher.close()
-    await waiting
     assert log.batches == [["a"]]
+    await waiting
