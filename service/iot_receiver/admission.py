@@ -15,7 +15,11 @@ _SLICE_SECONDS = 0.05
 CALLS_FIRST = 12
 CALLS_LEAST = 2
 CALLS_MOST = 32
-BASE_SECONDS = 5.0  # for which the fastest call counts as what a call takes by itself
+BASE_SECONDS = 8.0  # for which it counts what a call took by itself; then that is measured again
+BASE_FIRST_SECONDS = 1.0  # for the first calls: those that are answered first are the fastest ones
+BASE_CALLS = 4  # that are enough to know it
+FULL = 0.8  # of what a call may carry: with less, more rows would take DynamoDB no longer
+ROOM = 1.5  # times as many rows are accepted then
 
 PACE_LEAST = 100.0  # rows a second
 PACE_ASKED = 1.5  # of what DynamoDB takes: a throttled partition must not slow the others down more and more
@@ -30,15 +34,21 @@ class Pace:
     def __init__(self) -> None:
         self._slices: deque[tuple[int, int]] = deque()  # number of the slice, rows in it
         self._total = 0
+        self._share = 1.0  # of what a call may carry, smoothed
 
-    def count(self, rows: int, now: float) -> None:
-        """Count rows that were stored."""
+    def count(self, rows: int, share: float, now: float) -> None:
+        """Count rows that were stored by a call, which carried so large a share of what it may."""
+        self._share += 0.1 * (share - self._share)
         number = int(now / _SLICE_SECONDS)
         if self._slices and self._slices[-1][0] == number:
             self._slices[-1] = (number, self._slices[-1][1] + rows)
         else:
             self._slices.append((number, rows))
         self._total += rows
+
+    def acceptable(self, now: float) -> float:
+        """How many rows may be on their way, so that the last of them waits WAIT_SECONDS."""
+        return WAIT_SECONDS * self.per_second(now) * (ROOM if self._share < FULL else 1)
 
     def per_second(self, now: float) -> float:
         """Rows a second, over the last second."""
@@ -57,27 +67,57 @@ class Concurrency:
     def __init__(self) -> None:
         self.limit: float = CALLS_FIRST
         self.seconds = 0.0  # what a call takes now, smoothed
-        self._base = [float("inf"), float("inf")]  # the fastest of this period and of the one before
-        self._period = 0.0
+        self._base = float("inf")  # what a call takes by itself
+        self._base_at = 0.0
+        self._calls = 0
+        self._measured: list[float] = []
+        self._starting = True  # more calls were never slower yet
+        self._full: float | None = None  # the limit before it was halved to measure that
+        self._drained: float | None = None  # since when there are no more calls than that
         self._halved = 0.0
 
     def called(self, seconds: float, now: float, in_flight: int) -> None:
         """Learn from a call that was answered, of so many in flight."""
         self.seconds = seconds if not self.seconds else 0.8 * self.seconds + 0.2 * seconds
-        if now - self._period > BASE_SECONDS:
-            self._period = now
-            self._base = [float("inf"), self._base[0]]
-        self._base[0] = min(self._base[0], seconds)
-        waiting = self.limit * (1 - min(self._base) / seconds) if seconds else 0.0  # for others of ours
+        if self._measures(seconds, now, in_flight):
+            return
+        waiting = self.limit * (1 - self._base / self.seconds) if self.seconds else 0.0  # for others of ours
+        self._starting &= waiting < 2
         if waiting > 4:
             self.limit = max(CALLS_LEAST, self.limit - 2 / self.limit)
         elif waiting < 2 and in_flight >= self.limit - 1:
-            self.limit = min(CALLS_MOST, self.limit + (2 if waiting < 1 else 1 / self.limit))
+            self.limit = min(CALLS_MOST, self.limit + (2 if self._starting else 1 / self.limit))
+
+    def _measures(self, seconds: float, now: float, in_flight: int) -> bool:
+        """Keep what a call takes by itself, with half as many in flight where that is long ago (as TCP BBR does).
+
+        Under a lasting overload, the fastest call of the last seconds would have waited for others of ours, too.
+        """
+        if self._full is not None:
+            if self._drained is None:
+                self._drained, self._measured = now if in_flight <= self.limit else None, []
+            elif now - seconds >= self._drained:
+                self._measured.append(seconds)
+            if len(self._measured) == BASE_CALLS:
+                self._base, self._base_at = sum(self._measured) / BASE_CALLS, now
+                self.limit, self._full, self._drained = self._full, None, None
+            return True
+        if self._calls < BASE_CALLS:
+            self._calls += 1
+            self._base, self._base_at = min(self._base, seconds), now - BASE_SECONDS + BASE_FIRST_SECONDS
+        elif in_flight <= max(CALLS_LEAST, self.limit / 2):
+            self._base, self._base_at = 0.9 * self._base + 0.1 * seconds, now
+        elif now - self._base_at > BASE_SECONDS and not self._starting:
+            self._full, self.limit = self.limit, max(CALLS_LEAST, self.limit // 2)
+            return True
+        return False
 
     def failed(self, now: float) -> None:
         """Learn from a call that was not answered in time: once for all that were in flight with it."""
         if now - self._halved > max(0.1, 2 * self.seconds):
             self._halved = now
+            self._full = self._drained = None
+            self._starting = False
             self.limit = max(CALLS_LEAST, self.limit / 2)
 
 

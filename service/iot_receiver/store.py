@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from iot_receiver.admission import CALM_SECONDS, WAIT_SECONDS, Concurrency, Pace, Throttle
+from iot_receiver.admission import CALM_SECONDS, Concurrency, Pace, Throttle
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BatchWriter, Key, WriteError
 from iot_receiver.logs import fault
 from iot_receiver.metrics import Metrics
@@ -119,7 +119,7 @@ class Store:
         if now - self._oldest() < CALM_SECONDS:
             return False
         # a call's worth is always accepted: it shows when DynamoDB takes rows again
-        return self._metrics.queued + rows > max(BATCH_ITEMS, WAIT_SECONDS * self._pace.per_second(now))
+        return self._metrics.queued + rows > max(BATCH_ITEMS, self._pace.acceptable(now))
 
     def _oldest(self) -> float:
         """When the oldest request was accepted that still waits."""
@@ -228,7 +228,7 @@ class Store:
         else:
             now = self._loop.time()
             self._concurrency.called(now - started, now, len(self._calls))
-            self._pace.count(len(puts) - len(left), now)
+            self._pace.count(len(puts) - len(left), len(puts) / BATCH_ITEMS, now)
             if left:
                 self._throttle.throttled(self._pace.per_second(now), now)
             self._written(entries, left)

@@ -4,6 +4,7 @@ The store works against a DynamoDB of known capacity, in virtual time, under sen
 """
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -88,6 +89,21 @@ class Workers(DynamoDB):
     async def take(self, puts: list[bytes]) -> list[Key]:
         async with self.workers:
             await asyncio.sleep(0.1)
+            return self.store(puts, len(puts))
+
+
+class Uneven(Workers):
+    """Six calls at a time, whose times differ by half an order of magnitude: the fastest says little of the others."""
+
+    capacity = 6 * 25 / (0.04 * math.exp(0.5**2 / 2))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers = asyncio.Semaphore(6)
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        async with self.workers:
+            await asyncio.sleep(0.04 * self.seed.lognormvariate(0, 0.5))
             return self.store(puts, len(puts))
 
 
@@ -181,13 +197,15 @@ class Senders:
                 return
 
 
-async def overload(kind: type[DynamoDB], rows: int, times: float, idle: float) -> tuple[DynamoDB, Outcome]:
-    """`idle` seconds of 60 % load, six of `times` the capacity, then four of 60 %."""
+async def overload(
+    kind: type[DynamoDB], rows: int, times: float, idle: float, lasts: float = 6
+) -> tuple[DynamoDB, Outcome]:
+    """`idle` seconds of 60 % load, six (or as it lasts) of `times` the capacity, then four of 60 %."""
     table, metrics = kind(), Metrics()
     senders = Senders(Store(cast(BatchWriter, table), RowWriter(DEFAULT), metrics), rows)
     await senders.send(0.6 * table.capacity, idle)
-    await senders.send(times * table.capacity, idle + 6)
-    await senders.send(0.6 * table.capacity, idle + 10)
+    await senders.send(times * table.capacity, idle + lasts)
+    await senders.send(0.6 * table.capacity, idle + lasts + 4)
     await asyncio.sleep(4)
     assert not senders.tasks
     assert metrics.queued == 0
@@ -206,6 +224,20 @@ def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times
     assert unacknowledged <= 0.02
     assert table.asked / len(outcome.acknowledged) <= 2
     assert outcome.rate(idle + 8, idle + 10) >= 0.95 * 0.6 * table.capacity  # two seconds after its end
+    assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
+
+
+@pytest.mark.parametrize(("kind", "lasts"), [(Uneven, 6.0), (Slow, 20.0), (Far, 20.0)])
+@pytest.mark.parametrize("rows", [1, 10])
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_a_lasting_or_uneven_overload_is_held_as_well(
+    kind: type[DynamoDB], lasts: float, rows: int, times: float
+) -> None:
+    table, outcome = run(overload(kind, rows, times, 2.0, lasts))
+    assert outcome.acknowledged <= table.rows
+    assert outcome.rate(2, 2 + lasts) >= 0.9 * table.capacity
+    assert len(table.rows - outcome.acknowledged) / len(table.rows) <= 0.02
+    assert table.asked / len(outcome.acknowledged) <= 2
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
 
 
