@@ -198,6 +198,21 @@ def test_a_damaged_column_costs_its_reading_only_if_it_is_the_payload(
     spool.close()
 
 
+@pytest.mark.parametrize(("bits", "lost"), [(1 << 7, 0), (0b11, 1)])
+def test_a_reading_outlives_one_bit_in_each_of_its_digests(bits: int, lost: int, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool.take("sensor-1", [degrees("sensor-1", number / 100, NOW + number) for number in range(5)])
+    [digests] = spool._database.execute("SELECT payload_digest, row_digest FROM readings WHERE seq = 3").fetchall()
+    spool._database.execute(
+        "UPDATE readings SET payload_digest = ?, row_digest = ? WHERE seq = 3", [digest ^ bits for digest in digests]
+    )
+    spool.close()
+    spool = Spool(tmp_path / "spool.db")
+    assert (spool.waiting, spool.counters()["dropped_torn"]) == (5 - lost, lost)
+    assert len(spool.fetch("sensor-1", 0, spool.last, 9)) == 5 - lost
+    spool.close()
+
+
 def test_a_spool_of_an_earlier_release_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with closing(sqlite3.connect(path)) as database, database:
