@@ -138,6 +138,12 @@ def test_other_sources_or_configuration_are_a_change(unchanged: Callable[..., bo
     assert not unchanged()
 
 
+def test_what_programs_write_is_no_change(unchanged: Callable[..., bool], tmp_path: Path) -> None:
+    (tmp_path / "aws").mkdir()
+    (tmp_path / "aws/dynamodb-calls").write_text("calls by principal")
+    assert unchanged()
+
+
 def test_other_settings_are_a_change(unchanged: Callable[..., bool]) -> None:
     assert not unchanged('{"mqtt_broker_port": 1}')
 

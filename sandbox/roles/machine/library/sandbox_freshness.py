@@ -121,7 +121,8 @@ def is_here(address: str) -> bool:
 
 # What the roles write and nothing changes while the sandbox runs.
 CONFIGURATION = (
-    "aws/*", "broker/*.conf", "broker/server.*", "ca/*", "edge/key*", "edge/known_hosts", "edge/power", "kubeconfig",
+    "aws/call", "aws/config", "aws/credentials", "aws/*.bsh", "aws/*.json", "broker/*.conf",
+    "broker/server.*", "ca/*", "edge/key*", "edge/known_hosts", "edge/power", "kubeconfig",
     "kubernetes/*.*", "kubernetes/pki/*", "node-*/*.toml", "node-*/*.yaml", "node-*/cni/*", "node-*/registries/*/*",
     "registry/*.yaml", "registry/server.*", "registry/users-*", "supervisor/programs/*.conf",
 )  # fmt: skip
