@@ -22,6 +22,7 @@ PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, s
 # database of that name.
 PARTS = ("-wal", "-shm", "")
 POSITIONS = 1 << 53  # no position is beyond
+PAGE_ROWS = 40  # readings of the shortest kind in a page of 4 KiB
 LOOKED_UP = 2_000_000  # positions looked up one by one, some seconds for each million
 GONE = ("acknowledged", "dropped_count", "dropped_age", "dropped_torn", "quarantined")
 WAL_HEADER, FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
@@ -242,6 +243,8 @@ def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
     # A damaged page can hide others from a query of many, without an error. Each position is looked up by itself, since
     # a range also looks at the next reading, which may be the damaged one.
     query = f"SELECT {columns} FROM readings NOT INDEXED WHERE seq = ?"  # noqa: S608 - our words
+    if not highest:  # everything that knows it is damaged: as many as the file has room for
+        highest = max(seen, default=0) + _number(database, "PRAGMA page_count") * PAGE_ROWS
     for position in range(max(1, highest - LOOKED_UP), highest + 1):
         if position not in seen:
             with suppress(sqlite3.Error):

@@ -132,6 +132,22 @@ def test_every_reading_that_can_be_read_is_delivered_once(
         assert readable <= set(sent), f"{folder}: {len(readable - set(sent))} of {len(readable)} are missing"
 
 
+def test_positions_are_looked_up_although_everything_that_knows_the_last_is_damaged(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool.take("sensor-1", [degrees("sensor-1", number / 100, NOW + number) for number in range(COUNT)])
+    spool._database.executescript("DELETE FROM sqlite_sequence; DELETE FROM counters")
+
+    class Headless(Hiding):
+        def execute(self, query: str, values: tuple[int, ...] = ()) -> Iterator[tuple[Any, ...]] | sqlite3.Cursor:
+            if "max(seq)" in query or "DESC" in query:
+                raise sqlite3.DatabaseError("database disk image is malformed")
+            return super().execute(query, values)
+
+    found = {row[0] for row in damage._all(cast(sqlite3.Connection, Headless(spool._database)), 0)}
+    assert found == set(range(1, COUNT + 1))
+    spool.close()
+
+
 class Hiding:
     """A database with a damaged page: it ends a query of all early, and hides rows from a query of a range."""
 
