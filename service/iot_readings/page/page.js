@@ -112,3 +112,4 @@ setInterval(() => {
 
 open();
 await list.load();
+health().catch(() => {}); // the list's looks may have changed it; the next round says what is wrong
