@@ -32,6 +32,12 @@ async def opened(readings: Readings, **parameters: str) -> ClientResponse:
     return response
 
 
+def looked_at(readings: Readings, name: str) -> bool:
+    """Whether a device was looked at before: what it has at the first look is no news."""
+    device = readings.app[keys.FLEET].get(name)
+    return device is not None and device.checked > 0
+
+
 @pytest.mark.parametrize("named", [{"device": "d1"}, {}])
 async def test_new_readings_come_and_older_ones_do_not(
     readings: Readings, table: Table, named: dict[str, str]
@@ -53,7 +59,7 @@ async def test_new_readings_come_and_older_ones_do_not(
 async def test_a_first_reading_comes_too(readings: Readings, table: Table) -> None:
     response = await opened(readings, device="d3")
     async with asyncio.timeout(20):
-        await eventually(lambda: readings.app[keys.FLEET].states()["never"])
+        await eventually(lambda: looked_at(readings, "d3"))
         store(table, [row("d3", now(), "1", "first")])
         assert (await anext(events(response)))[1]["messageId"] == "first"
     response.close()
@@ -65,7 +71,7 @@ async def test_many_streams_of_a_device_share_its_queries(readings: Readings, ta
     assert list(readings.app[keys.STREAMS].named()) == ["d1"]
     before = readings.app[keys.TABLE].usage.queries
     async with asyncio.timeout(20):
-        await eventually(lambda: readings.app[keys.FLEET].states()["never"])
+        await eventually(lambda: looked_at(readings, "d1"))
         store(table, [row("d1", now(), "1", "shared")])
         for response in responses:
             assert (await anext(events(response)))[1]["messageId"] == "shared"
