@@ -14,6 +14,8 @@ from sandbox_build import daemon
 from sandbox_build.plan import Inputs, Places, Plan
 from sandbox_build.status import State
 
+from tests.support.waiting import until
+
 PATIENCE = 20.0  # seconds
 TOOL = Path(__file__).parents[3] / "sandbox/roles/program_builds/files"
 
@@ -157,7 +159,8 @@ def test_a_failure_names_the_fix_and_shows_the_log(
     assert words in daemon.log_tail(places)
     assert not (places.programs / "first").exists()
     (go.parent / "fails").unlink()
-    daemon.start(places, inputs, [go])
+    until(lambda: not daemon.running(places.work))  # it says what failed, and then ends
+    assert daemon.start(places, inputs, [go])
     assert daemon.wait(places, [], PATIENCE).state is State.READY
 
 
