@@ -76,7 +76,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Run:
             shutil.copy2(ROOT / name, folder / name)
 
     def run(*arguments: str) -> tuple[int, str]:
-        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1",
+                                    "ANSIBLE_CONFIG": str(folder / "ansible.cfg")}  # make names the first checkout's
         done = subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment, text=True, timeout=900,
                               stdin=subprocess.DEVNULL, capture_output=True, check=False)  # fmt: skip
         return done.returncode, done.stdout + done.stderr
