@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.charts.conftest import Cluster
+from tests.support.ansible import environment
 from tests.support.paths import PROGRAMS, ROOT
 
 OLD, OURS, NEW = "1.13.0", "3.2.2", "3.5.0"
@@ -29,8 +30,7 @@ class Play:
                  "load_balancer_controller_replicas": 0}
         command = ["ansible-playbook", "-i", "localhost,", "tests/charts/play.yml",
                    "-e", json.dumps(given | variables), *arguments]
-        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environment(), text=True, capture_output=True, check=False)
         output = done.stdout + done.stderr
         assert done.returncode == status, output
         [changed] = re.findall(r"changed=(\d+)", output)

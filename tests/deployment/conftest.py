@@ -6,7 +6,6 @@ and an MQTT client that is not ours.
 
 import base64
 import json
-import os
 import re
 import shutil
 import ssl
@@ -22,6 +21,7 @@ import httpx
 import pytest
 
 from tests.deployment.kit import THING
+from tests.support.ansible import environment
 from tests.support.paths import CACHE, ROOT, STATE
 
 REGION = "us-east-2"
@@ -53,8 +53,7 @@ def playbook() -> Callable[..., Recap]:
     """Runs a playbook as a person would, from the checkout's root."""
 
     def run(*arguments: str, limit: int = 600) -> Recap:
-        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
-        done = subprocess.run(["ansible-playbook", *arguments], cwd=ROOT, env=environment, text=True,
+        done = subprocess.run(["ansible-playbook", *arguments], cwd=ROOT, env=environment(), text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
         output = done.stdout + done.stderr
         sums = {key: sum(int(number) for number in re.findall(rf"{key}=(\d+)", output))
@@ -76,10 +75,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Run:
             shutil.copy2(ROOT / name, folder / name)
 
     def run(*arguments: str) -> tuple[int, str]:
-        environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1",
-                                    "ANSIBLE_CONFIG": str(folder / "ansible.cfg")}  # make names the first checkout's
-        done = subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment, text=True, timeout=900,
-                              stdin=subprocess.DEVNULL, capture_output=True, check=False)  # fmt: skip
+        done = subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment(folder), text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=900, check=False)  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
     return run

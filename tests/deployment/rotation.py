@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from tests.deployment.conftest import Kubectl
+from tests.support.ansible import environment
 from tests.support.paths import ROOT
 
 Aws = Callable[[str], Any]
@@ -50,10 +51,9 @@ def refused() -> int:
 def kill_at(step: str, after: float, *arguments: str) -> str:
     """Run the rotation, kill it some seconds after a task has begun, and return its output."""
     # A task's name is shown when it begins only where skipped ones are shown as well.
-    environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1",
-                                "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}
+    shown = environment(ANSIBLE_DISPLAY_SKIPPED_HOSTS="true")
     seen = ""
-    with subprocess.Popen(["ansible-playbook", ROTATION, *arguments], cwd=ROOT, env=environment, text=True, bufsize=1,
+    with subprocess.Popen(["ansible-playbook", ROTATION, *arguments], cwd=ROOT, env=shown, text=True, bufsize=1,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           start_new_session=True) as running:
         assert running.stdout

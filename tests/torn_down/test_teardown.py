@@ -4,10 +4,10 @@ For `make torn-down`; what other tests have left in the sandbox is what makes it
 """
 
 import json
-import os
 import re
 import subprocess
 
+from tests.support.ansible import environment
 from tests.support.paths import ROOT
 from tests.torn_down.account import LOOKS, aws
 
@@ -16,10 +16,9 @@ CONFIRMED = ("-e", "teardown_confirmed=iot-receiver")
 
 def run(playbook: str, *arguments: str) -> tuple[int, str]:
     """Run a playbook without a terminal that could answer; return its status and output."""
-    environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(
         ["ansible-playbook", playbook, *arguments],
-        cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=900, check=False,
+        cwd=ROOT, env=environment(), text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=900, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
