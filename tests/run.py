@@ -80,7 +80,7 @@ def run(stage: Stage) -> tuple[int, str]:
 
 def report(stage: Stage, count: Count, seconds: float) -> None:
     """Print one aligned line, and for a failure the end of its log and where the rest is."""
-    text = (f"  {stage.name:<36}{count.passed:>4} passed {count.failed:>3} failed "
+    text = (f"  {stage.name:<36}{count.passed:>4} passed {len(count.failed):>3} failed "
             f"{len(count.skipped):>3} skipped {seconds:>6.0f} s")
     if count.failed:
         tail = (LOGS / f"{stage.name}.log").read_text(errors="replace").splitlines()[-40:]
@@ -94,12 +94,13 @@ def carry_out(stage: Stage) -> Count:
     (LOGS / f"{stage.name}.xml").unlink(missing_ok=True)
     if missing := broken.intersection(stage.needs):
         (LOGS / f"{stage.name}.log").write_text(f"not run, because {', '.join(sorted(missing))} failed\n")
-        count = Count(failed=1)
+        count = Count(failed=[f"not run, because {', '.join(sorted(missing))} failed"])
     else:
         status, output = run(stage)
         count = stage.count(status, LOGS / f"{stage.name}.xml", output)
     if count.failed:
         broken.add(stage.name)
+    count.failed = [f"{stage.name}: {failure}" for failure in count.failed]
     report(stage, count, time.monotonic() - started)
     with progress:
         ended.add(stage.name)
@@ -169,11 +170,11 @@ def main() -> int:
                 counts += of_one
         if "environments" in broken:
             break
-    passed, failed = sum(c.passed for c in counts), sum(c.failed for c in counts)
     skipped = [reason for count in counts for reason in count.skipped]
-    for reason in skipped:
-        print(f"  left out: {reason}")
-    print(f"{passed} passed, {failed} failed, {len(skipped)} skipped")
+    failed = [failure for count in counts for failure in count.failed]
+    for line in (*(f"left out: {reason}" for reason in skipped), *(f"failed: {failure}" for failure in failed)):
+        print(f"  {line}")
+    print(f"{sum(count.passed for count in counts)} passed, {len(failed)} failed, {len(skipped)} skipped")
     return 1 if failed else 0
 
 

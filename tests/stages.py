@@ -13,10 +13,10 @@ LOGS = ROOT / "build" / "test"
 
 @dataclass
 class Count:
-    """The number of checks of a stage that passed and failed, and the reasons of those that were skipped."""
+    """How many checks of a stage passed, which failed, and the reasons of those that were skipped."""
 
     passed: int = 0
-    failed: int = 0
+    failed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
 
@@ -42,43 +42,47 @@ Lane = list[Stage]  # one after another
 Phase = list[Lane]  # beside one another, the first that may start first
 
 
-def one(status: int, _report: Path, _output: str) -> Count:
-    """A command that is one check."""
-    return Count(passed=int(status == 0), failed=int(status != 0))
+def one(status: int, _report: Path, output: str) -> Count:
+    """A command that is one check; the last error that it printed says why it failed."""
+    if status == 0:
+        return Count(passed=1)
+    errors = [found for kind in ("fatal", "error")
+              for found in re.findall(rf"^(?:\x1b\[[\d;]*m)?({kind}:.*)", output, re.MULTILINE | re.IGNORECASE)[-1:]]
+    return Count(failed=[errors[0][:240] if errors else f"ended with status {status}"])
 
 
 def junit(status: int, report: Path, _output: str) -> Count:
     """Pytest's own report; a run that ended before it wrote one has failed."""
     if not report.exists():
-        return Count(failed=1)
+        return Count(failed=[f"ended with status {status} before its report"])
     count = Count()
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own pytest wrote it
-        skipped = case.find("skipped")
-        if skipped is not None:
-            count.skipped.append(f"{case.get('classname')}.{case.get('name')}: {skipped.get('message')}")
-        elif case.find("failure") is not None or case.find("error") is not None:
-            count.failed += 1
+        name = f"{case.get('classname')}.{case.get('name')}"
+        if (skipped := case.find("skipped")) is not None:
+            count.skipped.append(f"{name}: {skipped.get('message')}")
+        elif (error := case.find("failure")) is not None or (error := case.find("error")) is not None:
+            count.failed.append(f"{name}: {error.get('message', '').partition(chr(10))[0][:240]}")
         else:
             count.passed += 1
-    if status != 0 and count.failed == 0:
-        count.failed = 1
+    if status != 0 and not count.failed:
+        count.failed.append(f"ended with status {status} although no test failed")
     return count
 
 
-def molecule(status: int, _report: Path, output: str) -> Count:
+def molecule(status: int, report: Path, output: str) -> Count:
     """A scenario is one check; what it leaves out is listed at the end."""
     left_out = re.search(r"left out: ([^\"'\n\x1b]+)", output)
     if status == 0 and left_out:
         return Count(skipped=[left_out[1]])
-    return one(status, _report, output)
+    return one(status, report, output)
 
 
-def terraform(status: int, _report: Path, output: str) -> Count:
-    """`terraform test` closes with «Success! 5 passed, 0 failed.»"""
+def terraform(status: int, report: Path, output: str) -> Count:
+    """`terraform test` names each run, and closes with «Success! 5 passed, 0 failed.»"""
     found = re.search(r"(\d+) passed, (\d+) failed", output)
     if not found or (status != 0 and found[2] == "0"):
-        return Count(failed=1)
-    return Count(passed=int(found[1]), failed=int(found[2]))
+        return one(status or 1, report, output)
+    return Count(int(found[1]), re.findall(r'^\s*(run ".*")\.\.\..*fail', output, re.MULTILINE))
 
 
 def place(venv: str) -> str:

@@ -4,11 +4,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
 
 import pytest
 
-from tests import run
-from tests.stages import Count, Phase, Stage, lint_plan, plan, unit_plan, units
+from tests import run, stages
+from tests.stages import Count, Counter, Phase, Stage, lint_plan, plan, unit_plan, units
 
 PLANS: dict[str, Callable[[], list[Phase]]] = {"all": plan, "lint": lint_plan, "unit": lambda: unit_plan(list(units()))}
 
@@ -80,3 +81,29 @@ def test_what_waits_for_nothing_planned_starts(log: list[str]) -> None:
     [environments, *lanes] = unit_plan(["sandbox"])
     assert lanes[0][0][0].needs == ("environments-tests",)
     assert carried_out(environments, 1) + carried_out(lanes[0], 1) == 2
+
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.a" name="test_well"/>
+<testcase classname="tests.a" name="test_left_out"><skipped message="no Helm"/></testcase>
+<testcase classname="tests.a" name="test_wrong"><failure message="assert 1 == 2&#10; +  where">long</failure></testcase>
+</testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize(("counter", "status", "output", "count"), [
+    (stages.junit, 1, "", Count(1, ["tests.a.test_wrong: assert 1 == 2"], ["tests.a.test_left_out: no Helm"])),
+    (stages.one, 0, "error: none", Count(1)),
+    (stages.one, 3, "fine", Count(0, ["ended with status 3"])),
+    (stages.molecule, 2, "fatal: [a]: first\nfatal: [host]: why\nPLAY RECAP", Count(0, ["fatal: [host]: why"])),
+    (stages.molecule, 0, "left out: needs a network\n", Count(0, [], ["needs a network"])),
+    (stages.terraform, 1, '  run "a"... pass\n  run "b"... fail\nFailure! 1 passed, 1 failed.', Count(1, ['run "b"'])),
+    (stages.terraform, 1, "Error: no provider", Count(0, ["Error: no provider"])),
+])
+def test_a_stage_names_what_failed(counter: Counter, status: int, output: str, count: Count, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    assert counter(status, report, output) == count
+
+
+def test_a_run_that_ended_before_its_report_has_failed(tmp_path: Path) -> None:
+    assert stages.junit(2, tmp_path / "none.xml", "") == Count(0, ["ended with status 2 before its report"])
