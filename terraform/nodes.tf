@@ -1,5 +1,14 @@
 # The nodes: one managed group over all zones.
 
+locals {
+  node_ami_type       = coalesce(var.node_ami_type, var.architecture == "arm64" ? "AL2023_ARM_64_STANDARD" : "AL2023_x86_64_STANDARD")
+  node_instance_types = length(var.node_instance_types) > 0 ? var.node_instance_types : [var.architecture == "arm64" ? "m7g.large" : "m6i.large"]
+
+  # Whatever EKS cannot change in a group is in its name, so that the next group can be made beside it. A random name
+  # would not be found again after an apply that was killed.
+  node_group = "default-${substr(sha1(jsonencode([local.node_ami_type, local.node_instance_types, local.zones])), 0, 8)}"
+}
+
 resource "aws_iam_role" "node" {
   name        = "${var.name}-node"
   description = "Nodes of the EKS cluster ${var.name}"
@@ -60,12 +69,12 @@ resource "aws_launch_template" "node" {
 
 resource "aws_eks_node_group" "this" {
   cluster_name    = aws_eks_cluster.this.name
-  node_group_name = "default"
+  node_group_name = local.node_group
   node_role_arn   = aws_iam_role.node.arn
   subnet_ids      = aws_subnet.private[*].id
   version         = aws_eks_cluster.this.version
-  ami_type        = var.node_ami_type
-  instance_types  = var.node_instance_types
+  ami_type        = local.node_ami_type
+  instance_types  = local.node_instance_types
 
   launch_template {
     id      = aws_launch_template.node.id
@@ -82,7 +91,10 @@ resource "aws_eks_node_group" "this" {
     max_unavailable = 1
   }
 
+  # The new nodes are ready before the old group is deleted, for which EKS drains its nodes.
   lifecycle {
+    create_before_destroy = true
+
     ignore_changes = [scaling_config[0].desired_size] # an autoscaler's
   }
 

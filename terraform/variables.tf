@@ -95,9 +95,25 @@ variable "nat_gateways" {
 # --- Cluster
 
 variable "cluster_version" {
-  description = "Kubernetes version of the cluster and its nodes."
+  description = "Kubernetes version of the cluster and its nodes. At the end of its standard support EKS upgrades the cluster by itself, at no extra charge."
   type        = string
-  default     = "1.34"
+  default     = "1.35"
+
+  validation {
+    condition     = can(regex("^1\\.[0-9]{2}$", var.cluster_version))
+    error_message = "cluster_version must be a minor version such as 1.35, in quotes."
+  }
+}
+
+variable "architecture" {
+  description = "Processors of the nodes: x86_64 or arm64 (Graviton). It sets the image family and the default instance types; the receiver's image must be of the same."
+  type        = string
+  default     = "x86_64"
+
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.architecture)
+    error_message = "architecture must be x86_64 or arm64."
+  }
 }
 
 variable "cluster_public_access_cidrs" {
@@ -128,15 +144,26 @@ variable "cluster_log_retention_days" {
 }
 
 variable "node_instance_types" {
-  description = "Instance types of the nodes."
+  description = "Instance types of the nodes. Empty: m6i.large, or m7g.large for arm64. A change replaces the nodes: new ones first, then the old ones are drained."
   type        = list(string)
-  default     = ["m6i.large"]
+  default     = []
+
+  # Graviton's families have a g after the generation's number: m7g, c6gn, t4g, im4gn.
+  validation {
+    condition     = alltrue([for type in var.node_instance_types : can(regex("^(a1|[a-z]+[0-9]+g[a-z]*)\\.", type)) == (var.architecture == "arm64")])
+    error_message = "node_instance_types holds a type of another architecture than ${var.architecture}. Name types of it, such as ${var.architecture == "arm64" ? "m7g.large" : "m6i.large"}, or change architecture."
+  }
 }
 
 variable "node_ami_type" {
-  description = "EKS image family of the nodes; AL2023_ARM_64_STANDARD for Graviton types."
+  description = "EKS image family of the nodes. Empty: Amazon Linux 2023 of the architecture. A change replaces the nodes, as one of node_instance_types does."
   type        = string
-  default     = "AL2023_x86_64_STANDARD"
+  default     = ""
+
+  validation {
+    condition     = var.node_ami_type == "" || strcontains(lower(var.node_ami_type), "_arm_64") == (var.architecture == "arm64")
+    error_message = "node_ami_type (${var.node_ami_type}) is of another architecture than ${var.architecture}. Leave it empty, or change architecture."
+  }
 }
 
 variable "node_count" {

@@ -72,7 +72,9 @@ run "choices" {
     table_schema         = "upload_time"
     secret_recovery_days = 3
     node_count           = { min = 3, max = 2, desired = 3 }
+    cluster_version      = "1.35.2"
+    architecture         = "amd64"
   }
 
-  expect_failures = [var.table_schema, var.secret_recovery_days, var.node_count]
+  expect_failures = [var.table_schema, var.secret_recovery_days, var.node_count, var.cluster_version, var.architecture]
 }

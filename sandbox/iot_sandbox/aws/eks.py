@@ -123,11 +123,19 @@ class SandboxEKSResponse(EKSResponse):
         return result
 
     def delete_nodegroup(self) -> ActionResult:
-        """DeleteNodegroup: its instances are terminated."""
+        """DeleteNodegroup: its instances are terminated, unless another group is there that their nodes go over to."""
         cluster = self.eks_backend.clusters.get(self._get_param("name"))
         group: Any = cluster.nodegroups.get(self._get_param("nodegroupName")) if cluster else None
         result = super().delete_nodegroup()
-        for instance in getattr(group, "sandbox_instances", ()):
+        instances = getattr(group, "sandbox_instances", [])
+        if cluster and cluster.nodegroups:
+            # The nodes are this machine's, and Kubernetes never lets a node's providerID change.
+            heir: Any = list(cluster.nodegroups.values())[-1]
+            heir.sandbox_instances += instances
+            for instance in instances:
+                self._ec2().create_tags([instance.instance_id], {"eks:nodegroup-name": heir.nodegroup_name})
+            return result
+        for instance in instances:
             self._ec2().terminate_instances([instance.instance_id])
         return result
 

@@ -57,9 +57,9 @@ def make_cluster(emulator: Emulator, name: str) -> tuple[str, list[str]]:
     return vpc, subnets
 
 
-def make_nodes(emulator: Emulator, name: str, subnets: list[str]) -> None:
+def make_nodes(emulator: Emulator, name: str, subnets: list[str], group: str = "default") -> None:
     emulator.client("eks").create_nodegroup(
-        clusterName=name, nodegroupName="default", subnets=subnets, nodeRole=ROLE, instanceTypes=["m6i.large"]
+        clusterName=name, nodegroupName=group, subnets=subnets, nodeRole=ROLE, instanceTypes=["m6i.large"]
     )
 
 
@@ -128,6 +128,19 @@ def test_nodes_of_a_cluster_made_anew_are_found_once(emulator: Emulator) -> None
     found = emulator.client("ec2").describe_instances(InstanceIds=before)["Reservations"]
     assert sorted(each["InstanceId"] for one in found for each in one["Instances"]) == before
     assert {each["State"]["Name"] for one in found for each in one["Instances"]} == {"running"}
+
+
+def test_nodes_go_over_to_the_group_that_replaces_theirs(emulator: Emulator) -> None:
+    _, subnets = make_cluster(emulator, "replaced")
+    make_nodes(emulator, "replaced", subnets)
+    before = {each["InstanceId"] for each in instances(emulator, "replaced")}
+    make_nodes(emulator, "replaced", subnets, "next")
+    emulator.client("eks").delete_nodegroup(clusterName="replaced", nodegroupName="default")
+    found = instances(emulator, "replaced")
+    assert {each["InstanceId"] for each in found} == before
+    assert {tag["Value"] for each in found for tag in each["Tags"] if tag["Key"] == "eks:nodegroup-name"} == {"next"}
+    emulator.client("eks").delete_nodegroup(clusterName="replaced", nodegroupName="next")
+    assert instances(emulator, "replaced") == []
 
 
 def test_instance_ids_outlive_the_emulator(tmp_path: Path, aws_authority: Authority, emulator: Emulator) -> None:

@@ -38,6 +38,14 @@ variable "table_name" {
   type = string
 }
 
+variable "architecture" {
+  type = string
+}
+
+variable "cluster_version" {
+  type = string
+}
+
 variable "description" {
   type    = string
   default = "$${literal} %%{ text }"
