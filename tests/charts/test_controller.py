@@ -13,6 +13,7 @@ import pytest
 from tests.charts.conftest import Cluster
 from tests.support.ansible import environment
 from tests.support.paths import PROGRAMS, ROOT
+from tests.support.waiting import until
 
 OLD, OURS, NEW = "1.13.0", "3.2.2", "3.5.0"
 Chart = Callable[[str], Path]
@@ -113,13 +114,15 @@ def test_what_fails_is_undone(play: Play, chart: Chart) -> None:
 
 
 def test_what_was_killed_is_undone_by_the_next_run(play: Play, chart: Chart) -> None:
-    killed = ["timeout", "--signal=KILL", "4", str(PROGRAMS / "helm"), "-n", "kube-system", "upgrade", "--reuse-values",
-              "aws-load-balancer-controller", str(chart(NEW)), "--set=replicaCount=1", "--wait"]
-    subprocess.run(killed, env=os.environ | {"KUBECONFIG": str(play.cluster.kubeconfig)}, capture_output=True,
-                   check=False)
-    history = json.loads(play.cluster.run(
-        "helm", "-n", "kube-system", "history", "aws-load-balancer-controller", "-o", "json"))
-    assert history[-1]["status"] == "pending-upgrade"
+    command = [str(PROGRAMS / "helm"), "-n", "kube-system", "upgrade", "--reuse-values",
+               "aws-load-balancer-controller", str(chart(NEW)), "--set=replicaCount=1", "--wait"]
+    pending = ["-n", "kube-system", "get", "secrets", "-l", "owner=helm,status=pending-upgrade", "-o", "name"]
+    with subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(play.cluster.kubeconfig)},
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as upgrade:
+        try:
+            until(lambda: play.cluster.run("kubectl", *pending), 60, "no revision is pending", every=0.2)
+        finally:
+            upgrade.kill()
     play(chart(NEW))
     assert play.chart() == f"aws-load-balancer-controller-{NEW}"
     assert play.deployment()["spec"]["replicas"] == 0
