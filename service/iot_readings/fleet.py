@@ -26,7 +26,7 @@ FOLLOWED_ROWS = 100  # of a device that was looked at within
 FOLLOWED_SECONDS = 5.0
 AHEAD_SECONDS = 86_400  # a reading whose time is farther in the future does not hide the present ones
 FRESH_SECONDS = 1.0  # a look at most this old is shown as it is
-SWEEP_SECONDS = (60.0, 600.0)  # between two looks of the sweep, by the device's usual interval
+SWEEP_SECONDS = (60.0, 600.0)  # between two looks of the sweep, by the device's usual interval or how long it is here
 TOLERANCE = 2.0  # usual intervals of silence that are no silence yet,
 TOLERANCE_SECONDS = 10.0  # and the time a reading may take on its way
 LOOKS = 32  # at the same time
@@ -40,6 +40,7 @@ class Device:
 
     Attributes:
         name: its thing's name, which is the deviceId of its readings.
+        added: when it was taken in, seconds since 1970; what it sends from then on is news.
         checked: when it was last looked at, seconds since 1970; 0 before the first look.
         last: its newest reading; None when it has none.
         recent: its newest readings, oldest first: ms since 1970 and the drawn measurement (NaN: none) by turns.
@@ -50,6 +51,7 @@ class Device:
     """
 
     name: str
+    added: float = field(default_factory=time)
     checked: float = 0.0
     last: Reading | None = None
     recent: "array[float]" = field(default_factory=lambda: array("d"))
@@ -194,7 +196,7 @@ class Fleet:
             lower = device.last.key + "\0" if device.last else FIRST  # the first key that sorts after it
             limit = FOLLOWED_ROWS if now - device.checked < FOLLOWED_SECONDS else RECENT
             page = await self._table.query(device.name, lower, iso(int((now + AHEAD_SECONDS) * 1_000)), limit=limit)
-        first = device.checked == 0.0
+        looked_at = device.checked > 0.0
         for item in reversed(page.items):
             device.last = reading(device.name, item, self._measurements)
             try:
@@ -203,7 +205,7 @@ class Fleet:
                 continue  # a key that the receiver never writes
             value = number(device.last.values.get(self._drawn))
             device.recent.extend((moment, nan if value is None else value))
-            if not first:
+            if looked_at or _seen(device.last) >= device.added:
                 self._publish(device.last)
         del device.recent[: -2 * RECENT]
         device.checked = now
@@ -239,7 +241,8 @@ class Fleet:
             if device is None:
                 continue  # no longer registered
             shortest, longest = SWEEP_SECONDS
-            heapq.heappush(self._due, (monotonic() + min(longest, max(shortest, device.interval or longest)), name))
+            pause = min(longest, max(shortest, device.interval or time() - device.added))
+            heapq.heappush(self._due, (monotonic() + pause, name))
             self._begin(name)
 
     async def follow(self, names: Callable[[], Iterable[str]], rate: float) -> None:

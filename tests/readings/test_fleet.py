@@ -131,6 +131,17 @@ async def test_sweep_and_registry_take_in_what_changes(
     await eventually(lambda: readings.app[keys.FLEET].states()["never"])
 
 
+async def test_a_new_device_is_soon_looked_at_again(
+    make_readings: Make, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "SWEEP_SECONDS", (0.1, 600.0))
+    readings = await make_readings(sweep_rate=200)
+    readings.app[keys.FLEET].add(["new"])
+    await eventually(lambda: readings.app[keys.FLEET].states()["never"])
+    store(table, [row("new", now(), "1")])
+    await eventually(lambda: readings.app[keys.FLEET].states()["live"])
+
+
 async def test_a_hundred_thousand_devices_are_listed_and_searched(make_readings: Make) -> None:
     readings = await make_readings(sweep_rate=1)
     await readings.complete()

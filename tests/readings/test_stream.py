@@ -33,7 +33,7 @@ async def opened(readings: Readings, **parameters: str) -> ClientResponse:
 
 
 def looked_at(readings: Readings, name: str) -> bool:
-    """Whether a device was looked at before: what it has at the first look is no news."""
+    """Whether a device was looked at."""
     device = readings.app[keys.FLEET].get(name)
     return device is not None and device.checked > 0
 
@@ -61,6 +61,17 @@ async def test_a_first_reading_comes_too(readings: Readings, table: Table) -> No
     async with asyncio.timeout(20):
         await eventually(lambda: looked_at(readings, "d3"))
         store(table, [row("d3", now(), "1", "first")])
+        assert (await anext(events(response)))[1]["messageId"] == "first"
+    response.close()
+
+
+async def test_a_reading_taken_before_the_first_look_comes_and_older_ones_do_not(
+    readings: Readings, table: Table
+) -> None:
+    readings.app[keys.FLEET].add(["late"])
+    store(table, [row("late", now() - 60_000, "1", "older"), row("late", now() + 1_000, "2", "first")])
+    response = await opened(readings, device="late")
+    async with asyncio.timeout(20):
         assert (await anext(events(response)))[1]["messageId"] == "first"
     response.close()
 
