@@ -110,7 +110,8 @@ class Confirmation:
         token = tokens.pop()
         if not _TOKEN.fullmatch(token) or ".." in token:
             raise ValueError("confirmationToken is not a token of IoT Core")
-        arns = {text for text in (*request.headers.getall(DESTINATION_ARN, ()), content.arn) if text is not None}
+        given = (*map(_unquoted, request.headers.getall(DESTINATION_ARN, ())), content.arn)
+        arns = {text for text in given if text is not None}
         if not arns:
             raise ValueError("the destination's ARN is missing")
         if not all(self._arn.fullmatch(arn) for arn in arns):
@@ -172,3 +173,8 @@ def _query_tokens(query: str) -> list[str]:
     """The tokens of a URL, undecoded but for %: form decoding would turn a `+` into a space."""
     members = (member.partition("=") for member in query.split("&"))
     return [unquote(value) for name, _, value in members if name == "confirmationToken"]
+
+
+def _unquoted(value: str) -> str:
+    """A header's value without the quotes that AWS's guide prints around the ARN."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

@@ -84,6 +84,24 @@ async def test_a_true_token_is_confirmed_by_the_signed_call(
     assert await confirming.metric('iot_receiver_confirmations_total{outcome="confirmed"}') == 2
 
 
+@pytest.mark.parametrize(
+    ("header", "status"), [(f'"{ARN}"', 200), (f'"{ARN}', 403), (f'""{ARN}""', 403), ('""', 403), ('"', 403)]
+)
+async def test_the_header_may_have_quotes_around_its_arn(
+    confirming: Receiver, listener: Listener, header: str, status: int
+) -> None:
+    """As the AWS IoT Core Developer Guide prints it, "Working with HTTP topic rule destinations"."""
+    listener.true_tokens = {"token"}
+    headers = {
+        "x-amz-rules-engine-message-type": "DestinationConfirmation",
+        "x-amz-rules-engine-destination-arn": header,
+    }
+    body = {"arn": ARN, "confirmationToken": "token"}
+    response = await confirming.client.post("/ingest/?confirmationToken=token", json=body, headers=headers)
+    assert response.status == status
+    assert len(listener.heard) == (status == 200)
+
+
 async def test_no_url_of_a_request_is_fetched(confirming: Receiver, listener: Listener) -> None:
     listener.true_tokens = {"token"}
     urls = {

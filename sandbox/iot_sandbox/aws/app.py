@@ -25,9 +25,11 @@ from iot_sandbox.aws import (
     errors,
     iam,
     identities,
+    logs,
     route53,
     secretsmanager,
     seed,
+    servicequotas,
     sqs,
     sts,
     token_review,
@@ -59,7 +61,7 @@ class Application:
     """WSGI application; made once per process."""
 
     def __init__(self, config: Settings) -> None:
-        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, route53, secretsmanager, sqs, sts):
+        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, logs, route53, secretsmanager, servicequotas, sqs, sts):
             service.install()
         seed.hosted_zones(config.account_id, config.hosted_zones)
         self._config = config

@@ -11,17 +11,20 @@ import hashlib
 import logging
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models import ec2_backends
 from moto.eks import urls
 from moto.eks.models import Cluster, eks_backends
 from moto.eks.responses import EKSResponse
 
-from iot_sandbox.aws import kubernetes, nodes, settings
+from iot_sandbox.aws import identities, kubernetes, logs, nodes, settings
+from iot_sandbox.aws.access_entries import ADMINISTRATOR, Entries
 
 log = logging.getLogger(__name__)
 DEFAULT_VERSION = "1.34"
+ENTRIES = "{0}/clusters/(?P<name>[^/]+)/access-entries"
 
 
 @cache
@@ -84,9 +87,77 @@ class SandboxEKSResponse(EKSResponse):
             "elasticLoadBalancing": {"enabled": False},
             **network,
         }
+        self._admit_creator(cluster)
         self._place(cluster)
         self._point_at_real_cluster(cluster)
         return result
+
+    def _admit_creator(self, cluster: Any) -> None:
+        """EKS itself makes the creator's access entry: https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateAccessConfigRequest.html"""
+        cluster.entries = Entries(cluster, self.current_account, self.region)
+        access = cluster.access_config
+        if access["authenticationMode"] != "CONFIG_MAP" and access["bootstrapClusterCreatorAdminPermissions"]:
+            creator = identities.principal_of(settings.current(), self.get_access_key())
+            cluster.entries.create(creator, {})
+            cluster.entries.associate(creator, ADMINISTRATOR, {"type": "cluster"})
+
+    # --- access entries
+
+    def create_access_entry(self) -> ActionResult:
+        """CreateAccessEntry."""
+        entry = self._entries().create(self._get_param("principalArn"), self._wanted())
+        return ActionResult({"accessEntry": entry.description()})
+
+    def describe_access_entry(self) -> ActionResult:
+        """DescribeAccessEntry."""
+        return ActionResult({"accessEntry": self._entries().get(self._principal()).description()})
+
+    def list_access_entries(self) -> ActionResult:
+        """ListAccessEntries, in one page."""
+        return ActionResult({"accessEntries": self._entries().principals()})
+
+    def update_access_entry(self) -> ActionResult:
+        """UpdateAccessEntry."""
+        entry = self._entries().update(self._principal(), self._wanted())
+        return ActionResult({"accessEntry": entry.description()})
+
+    def delete_access_entry(self) -> ActionResult:
+        """DeleteAccessEntry."""
+        self._entries().delete(self._principal())
+        return EmptyResult()
+
+    def associate_access_policy(self) -> ActionResult:
+        """AssociateAccessPolicy."""
+        principal, policy = self._principal(), self._get_param("policyArn")
+        associated = self._entries().associate(principal, policy, self._get_param("accessScope") or {})
+        name = self._get_param("name")
+        return ActionResult({"clusterName": name, "principalArn": principal, "associatedAccessPolicy": associated})
+
+    def list_associated_access_policies(self) -> ActionResult:
+        """ListAssociatedAccessPolicies, in one page."""
+        entry = self._entries().get(self._principal())
+        found = list(entry.policies.values())
+        answer = {"clusterName": entry.cluster, "principalArn": entry.principal, "associatedAccessPolicies": found}
+        return ActionResult(answer)
+
+    def disassociate_access_policy(self) -> ActionResult:
+        """DisassociateAccessPolicy."""
+        self._entries().disassociate(self._principal(), unquote(self.path.partition("/access-policies/")[2]))
+        return EmptyResult()
+
+    def _entries(self) -> Entries:
+        cluster: Any = self.eks_backend.describe_cluster(name=self._get_param("name"))
+        entries: Entries = cluster.entries
+        return entries
+
+    def _wanted(self) -> dict[str, Any]:
+        return {name: self._get_param(name) for name in ("kubernetesGroups", "tags", "type", "username")}
+
+    def _principal(self) -> str:
+        path = unquote(self.path).partition("/access-entries/")[2]
+        return path.partition("/access-policies")[0]
+
+    # --- clusters and node groups
 
     def describe_cluster(self) -> ActionResult:
         """DescribeCluster."""
@@ -95,9 +166,11 @@ class SandboxEKSResponse(EKSResponse):
         return ActionResult({"cluster": cluster})
 
     def delete_cluster(self) -> ActionResult:
-        """DeleteCluster: its security group goes with it."""
+        """DeleteCluster: its security group goes with it; its last log lines are still to come."""
         cluster = self.eks_backend.clusters.get(self._get_param("name"))
         result = super().delete_cluster()
+        if cluster and any(each.get("enabled") for each in cluster.logging.get("clusterLogging", [])):
+            logs.backend(self.current_account, self.region).expect_late_lines(cluster.name)
         group = cluster.resources_vpc_config.get("clusterSecurityGroupId") if cluster else None
         if group:
             self._ec2().delete_security_group(group_id=group)
@@ -119,6 +192,7 @@ class SandboxEKSResponse(EKSResponse):
         group.health = {"issues": []}
         if not group.remote_access:
             group.resources.pop("remoteAccessSecurityGroup", None)
+        self._entries().admit_nodes(self._get_param("nodeRole"))
         self._run_instances(cluster, group)
         return result
 
@@ -214,5 +288,5 @@ class SandboxEKSResponse(EKSResponse):
 
 def install() -> None:
     """Replace moto's calls."""
-    for path in urls.url_paths:
+    for path in (*urls.url_paths, ENTRIES, f"{ENTRIES}/(?P<principalArn>.+)"):
         urls.url_paths[path] = SandboxEKSResponse.dispatch

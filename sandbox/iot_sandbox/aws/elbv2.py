@@ -1,21 +1,33 @@
-"""Elastic Load Balancing with real health checks of its targets, in the background.
+"""Elastic Load Balancing with real health checks of its targets, in the background, and AWS's refusals.
 
+https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html
+https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
 https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTargetHealth.html
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock, Thread
 from types import ModuleType
 from typing import Any
 
+from moto.acm.models import acm_backends
 from moto.elbv2 import models, urls
-from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup, elbv2_backends
+from moto.elbv2.exceptions import ELBClientError, ValidationError
+from moto.elbv2.models import (
+    ELBv2Backend,
+    FakeHealthStatus,
+    FakeListener,
+    FakeLoadBalancer,
+    FakeTargetGroup,
+    elbv2_backends,
+)
 
 from iot_sandbox.aws import settings, target_health
 from iot_sandbox.aws.target_health import Check, Health, Record, State
@@ -24,6 +36,7 @@ log = logging.getLogger(__name__)
 WORKERS = 8
 TICK_SECONDS = 0.1
 MAX_TIMEOUT_SECONDS = 5.0
+NAME, NAME_LENGTH = re.compile("[a-zA-Z0-9-]+"), 32
 
 Key = tuple[str, str, int]  # target group's ARN, target's id, port
 
@@ -135,12 +148,82 @@ def checker() -> Checker:
     return Checker(settings.current().health_check_interval)
 
 
+class UnsupportedCertificateError(ELBClientError):
+    """A certificate that ACM has not issued; AWS says it as for any other that it can't use."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(
+            "UnsupportedCertificate",
+            f"The certificate '{arn}' must have a fully-qualified domain name, a supported signature, "
+            "and a supported key size.",
+        )
+
+
+def name_fault(name: str) -> str:
+    """What AWS finds wrong with a load balancer's name; empty for a good one."""
+    if len(name) > NAME_LENGTH:
+        return f"cannot be longer than '{NAME_LENGTH}' characters"
+    if not NAME.fullmatch(name):
+        return "can only contain characters that are alphanumeric characters and hyphens(-)"
+    if name.startswith("-") or name.endswith("-"):
+        return "cannot begin or end with a hyphen(-)"
+    return "cannot begin with 'internal-'" if name.startswith("internal-") else ""
+
+
 class SandboxELBv2Backend(ELBv2Backend):
     """Load balancers of one account and region."""
 
     @property
     def _url_module(self) -> ModuleType:
         return urls
+
+    def create_load_balancer(self, name: str, *arguments: Any, **options: Any) -> FakeLoadBalancer:
+        """CreateLoadBalancer: refused under a name that AWS does not take."""
+        fault = name_fault(name)
+        if fault:
+            raise ValidationError("ValidationError", f"The load balancer name '{name}' {fault}")
+        return super().create_load_balancer(name, *arguments, **options)
+
+    def create_listener(  # noqa: PLR0917 - moto's signature
+        self,
+        load_balancer_arn: str,
+        protocol: str,
+        port: str,
+        ssl_policy: str,
+        certificate: str | None,
+        actions: list[dict[str, Any]],
+        alpn_policy: list[str] | None = None,
+        tags: list[dict[str, str]] | None = None,
+    ) -> FakeListener:
+        """CreateListener: refused with a certificate that is not issued."""
+        self._check_issued([certificate] if certificate else [])
+        return super().create_listener(
+            load_balancer_arn, protocol, port, ssl_policy, certificate, actions, alpn_policy, tags
+        )
+
+    def modify_listener(  # noqa: PLR0917 - moto's signature
+        self,
+        arn: str,
+        port: str | None = None,
+        protocol: str | None = None,
+        ssl_policy: str | None = None,
+        certificates: list[dict[str, Any]] | None = None,
+        actions: list[dict[str, Any]] | None = None,
+    ) -> FakeListener:
+        """ModifyListener: likewise."""
+        self._check_issued([each["CertificateArn"] for each in certificates or []])
+        return super().modify_listener(arn, port, protocol, ssl_policy, certificates, actions)
+
+    def add_listener_certificates(self, arn: str, certificates: list[dict[str, Any]]) -> list[str]:
+        """AddListenerCertificates: likewise."""
+        self._check_issued([each["CertificateArn"] for each in certificates])
+        return super().add_listener_certificates(arn, certificates)
+
+    def _check_issued(self, arns: Iterable[str]) -> None:
+        certificates = acm_backends[self.account_id][self.region_name]
+        for arn in arns:
+            if ":acm:" in arn and certificates.get_certificate(arn).status != "ISSUED":
+                raise UnsupportedCertificateError(arn)
 
     def register_targets(self, target_group_arn: str, instances: list[Any]) -> None:
         """RegisterTargets."""

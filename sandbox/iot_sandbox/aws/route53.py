@@ -1,4 +1,7 @@
-"""Route 53 where a deleted record can be created again.
+"""Route 53 whose changes are PENDING before they are INSYNC, and where a deleted record can be created again.
+
+Name servers answer by a change once it is INSYNC; until then a name is asked for in vain, and resolvers keep that:
+https://docs.aws.amazon.com/Route53/latest/APIReference/API_GetChange.html
 
 moto looks for existing records in the journal of a zone's changes, where a deletion cancels nothing: a name that
 was made, deleted and made again "already exists", and amazon.aws.route53 takes that for success.
@@ -6,11 +9,58 @@ was made, deleted and made again "already exists", and amazon.aws.route53 takes 
 
 from __future__ import annotations
 
+import secrets
+import string
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.route53 import models, urls
-from moto.route53.models import Route53Backend
+from moto.route53.exceptions import Route53ClientError
+from moto.route53.models import Route53Backend, route53_backends
+from moto.route53.responses import Route53
+
+from iot_sandbox.aws import settings
+
+ID_CHARACTERS = string.ascii_uppercase + string.digits
+CHANGES_KEPT = 1000
+
+
+class NoSuchChangeError(Route53ClientError):
+    """The change was never made."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__("NoSuchChange", f"Could not find resource with ID: {change}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that was accepted; `insync_at` is of the monotonic clock, in seconds."""
+
+    zone: str
+    insync_at: float
+    id: str = field(default_factory=lambda: "C" + "".join(secrets.choice(ID_CHARACTERS) for _ in range(20)))
+    submitted: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def pending(self) -> bool:
+        """Whether some name servers do not answer by it yet."""
+        return time.monotonic() < self.insync_at
+
+    def info(self) -> dict[str, Any]:
+        """The API's ChangeInfo."""
+        status = "PENDING" if self.pending else "INSYNC"
+        return {"Id": f"/change/{self.id}", "Status": status, "SubmittedAt": self.submitted}
+
+
+def backend(account_id: str, partition: str) -> SandboxRoute53Backend:
+    """An account's hosted zones."""
+    found = route53_backends[account_id][partition]
+    assert isinstance(found, SandboxRoute53Backend)  # noqa: S101 - install() sees to it
+    return found
 
 
 def record(change: dict[str, Any]) -> tuple[str, str, str | None]:
@@ -22,9 +72,25 @@ def record(change: dict[str, Any]) -> tuple[str, str, str | None]:
 class SandboxRoute53Backend(Route53Backend):
     """Hosted zones of one account."""
 
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self.changes: dict[str, Change] = {}
+
     @property
     def _url_module(self) -> ModuleType:
         return urls
+
+    def submit(self, zone: str) -> Change:
+        """Accept a change of a zone."""
+        change = Change(zone, time.monotonic() + settings.current().route53_sync_time)
+        self.changes[change.id] = change
+        while len(self.changes) > CHANGES_KEPT:
+            self.changes.pop(next(iter(self.changes)), None)
+        return change
+
+    def pending(self, zone: str) -> bool:
+        """Whether a change of the zone is still to reach name servers."""
+        return any(change.zone == zone and change.pending for change in list(self.changes.values()))
 
     def change_resource_record_sets(self, zoneid: str, change_list: list[dict[str, Any]]) -> None:
         """Change a zone, then take out of its journal what a deletion has undone."""
@@ -39,6 +105,26 @@ class SandboxRoute53Backend(Route53Backend):
         journal[:] = standing
 
 
+class SandboxRoute53Response(Route53):
+    """One request to Route 53."""
+
+    def change_resource_record_sets(self) -> ActionResult:
+        """ChangeResourceRecordSets."""
+        super().change_resource_record_sets()
+        zone = str(self._get_param("HostedZoneId")).rpartition("/")[2]
+        return ActionResult({"ChangeInfo": backend(self.current_account, self.partition).submit(zone).info()})
+
+    def get_change(self) -> ActionResult:
+        """GetChange."""
+        identifier = str(self._get_param("Id")).rpartition("/")[2]
+        change = backend(self.current_account, self.partition).changes.get(identifier)
+        if change is None:
+            raise NoSuchChangeError(identifier)
+        return ActionResult({"ChangeInfo": change.info()})
+
+
 def install() -> None:
-    """Replace moto's backend."""
+    """Replace moto's backend and calls."""
     models.route53_backends.backend = SandboxRoute53Backend
+    for path in urls.url_paths:
+        urls.url_paths[path] = SandboxRoute53Response.dispatch

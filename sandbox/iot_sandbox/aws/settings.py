@@ -43,6 +43,10 @@ class Settings:
     iot_token_lifetime: float = 3 * 24 * 3600.0
     iot_deletion_time: float = 2.0
     iot_unique_destinations: bool = True
+    iot_quoted_arn: bool = True
+    route53_sync_time: float = 1.0
+    quota_vcpus: float = 5.0
+    quota_addresses: float = 5.0
     dynamodb_url: str = ""
     dynamodb_calls_file: Path | None = None
     kubernetes_endpoint: str = ""
@@ -60,11 +64,15 @@ def _path(environment: Mapping[str, str], name: str) -> Path | None:
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    return _number(environment, name, default, "number of seconds")
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, kind: str = "number") -> float:
     value = environment.get(name, "")
     try:
         return float(value) if value else default
     except ValueError:
-        raise SettingsError(f"{name}={value!r}: give a number of seconds") from None
+        raise SettingsError(f"{name}={value!r}: give a {kind}") from None
 
 
 def parse_nodes(text: str) -> tuple[KubernetesNode, ...]:
@@ -100,6 +108,10 @@ def read(environment: Mapping[str, str]) -> Settings:
         iot_token_lifetime=_seconds(environment, "SANDBOX_IOT_TOKEN_LIFETIME", default.iot_token_lifetime),
         iot_deletion_time=_seconds(environment, "SANDBOX_IOT_DELETION_TIME", default.iot_deletion_time),
         iot_unique_destinations=environment.get("SANDBOX_IOT_UNIQUE_DESTINATIONS", "true") != "false",
+        iot_quoted_arn=environment.get("SANDBOX_IOT_QUOTED_ARN", "true") != "false",
+        route53_sync_time=_seconds(environment, "SANDBOX_ROUTE53_SYNC_TIME", default.route53_sync_time),
+        quota_vcpus=_number(environment, "SANDBOX_QUOTA_VCPUS", default.quota_vcpus),
+        quota_addresses=_number(environment, "SANDBOX_QUOTA_ADDRESSES", default.quota_addresses),
         dynamodb_url=environment.get("SANDBOX_DYNAMODB_URL", "").rstrip("/"),
         dynamodb_calls_file=_path(environment, "SANDBOX_DYNAMODB_CALLS_FILE"),
         kubernetes_endpoint=environment.get("SANDBOX_KUBERNETES_ENDPOINT", "").rstrip("/"),

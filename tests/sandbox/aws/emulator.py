@@ -83,6 +83,8 @@ def running(folder: Path, authority: Authority, **variables: str) -> Iterator[Em
         "SANDBOX_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "SANDBOX_HOSTED_ZONES": "sandbox.test",
         "SANDBOX_IOT_DELETION_TIME": "0.5",
+        "SANDBOX_IOT_QUOTED_ARN": "false",
+        "SANDBOX_ROUTE53_SYNC_TIME": "0",
         "SANDBOX_HEALTH_CHECK_INTERVAL": "0.2",
         **{f"SANDBOX_{name}": value for name, value in variables.items()},
     }

@@ -54,6 +54,15 @@ def test_challenge_has_awss_form(iot: Any, endpoint: Endpoint) -> None:
     assert arn.startswith(f"arn:aws:iot:us-east-2:{ACCOUNT}:ruledestination/http/")
 
 
+def test_challenge_as_the_guide_prints_it(tmp_path: Path, aws_authority: Authority, endpoint: Endpoint) -> None:
+    """https://docs.aws.amazon.com/iot/latest/developerguide/http-action-destination.html"""
+    with running(tmp_path, aws_authority, IOT_QUOTED_ARN="true") as aws:
+        arn = create(aws.client("iot"), f"{endpoint.url}/ingest")
+        call = until(lambda: endpoint.calls)[0]
+    assert call.headers["x-amz-rules-engine-destination-arn"] == f'"{arn}"'
+    assert call.json["arn"] == arn
+
+
 def test_answer_200_does_not_confirm_but_the_call_does(iot: Any, endpoint: Endpoint) -> None:
     arn = create(iot, f"{endpoint.url}/ingest")
     call = until(lambda: endpoint.calls)[0]

@@ -167,3 +167,83 @@ def test_deletion_leaves_no_instance_and_no_group(emulator: Emulator) -> None:
     assert [g["GroupName"] for g in ec2.describe_security_groups(Filters=filters)["SecurityGroups"]] == ["default"]
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         eks.describe_cluster(name="gone")
+
+
+ADMIN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+
+
+def test_a_principal_has_one_access_entry(emulator: Emulator) -> None:
+    """terraform-aws-modules/terraform-aws-eks#2968 has AWS's words."""
+    make_cluster(emulator, "entries")
+    eks = emulator.client("eks")
+    creator = f"arn:aws:iam::{ROLE.split(':')[4]}:root"
+    assert eks.list_access_entries(clusterName="entries")["accessEntries"] == [creator]
+    [own] = eks.list_associated_access_policies(clusterName="entries", principalArn=creator)["associatedAccessPolicies"]
+    assert (own["policyArn"], own["accessScope"]["type"]) == (ADMIN, "cluster")
+    made = eks.create_access_entry(clusterName="entries", principalArn=ROLE, tags={"a": "b"})["accessEntry"]
+    assert (made["type"], made["tags"], made["username"]) == (
+        "STANDARD",
+        {"a": "b"},
+        f"arn:aws:sts::{ROLE.split(':')[4]}:assumed-role/x/{{{{SessionName}}}}",
+    )
+    for taken in (creator, ROLE):
+        with pytest.raises(ClientError) as refused:
+            eks.create_access_entry(clusterName="entries", principalArn=taken)
+        assert refused.value.response["Error"] == {
+            "Code": "ResourceInUseException",
+            "Message": "The specified access entry resource is already in use on this cluster.",
+        }
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
+    assert eks.describe_access_entry(clusterName="entries", principalArn=ROLE)["accessEntry"] == made
+    named = {"clusterName": "entries", "principalArn": ROLE}
+    eks.associate_access_policy(**named, policyArn=ADMIN, accessScope={"type": "namespace", "namespaces": ["apps"]})
+    [found] = eks.list_associated_access_policies(**named)["associatedAccessPolicies"]
+    assert found["accessScope"] == {"type": "namespace", "namespaces": ["apps"]}
+    eks.disassociate_access_policy(**named, policyArn=ADMIN)
+    assert eks.list_associated_access_policies(**named)["associatedAccessPolicies"] == []
+    eks.update_access_entry(**named, kubernetesGroups=["viewers"])
+    assert eks.describe_access_entry(**named)["accessEntry"]["kubernetesGroups"] == ["viewers"]
+    eks.delete_access_entry(**named)
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        eks.describe_access_entry(**named)
+
+
+def test_eks_admits_the_nodes_itself(emulator: Emulator) -> None:
+    _, subnets = make_cluster(emulator, "admitted")
+    make_nodes(emulator, "admitted", subnets)
+    eks = emulator.client("eks")
+    entry = eks.describe_access_entry(clusterName="admitted", principalArn=ROLE)["accessEntry"]
+    assert (entry["type"], entry["kubernetesGroups"]) == ("EC2_LINUX", ["system:nodes"])
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        eks.create_access_entry(clusterName="admitted", principalArn=ROLE)
+
+
+def test_entries_need_a_mode_that_has_them(emulator: Emulator) -> None:
+    eks = emulator.client("eks")
+    eks.create_cluster(name="config-map", roleArn=ROLE, resourcesVpcConfig={},
+                       accessConfig={"authenticationMode": "CONFIG_MAP"})
+    with pytest.raises(ClientError, match=r"must be set to one of \[API, API_AND_CONFIG_MAP\]"):
+        eks.create_access_entry(clusterName="config-map", principalArn=ROLE)
+
+
+def test_the_log_group_of_a_deleted_cluster_comes_back_once(emulator: Emulator) -> None:
+    """terraform-aws-modules/terraform-aws-eks#2446"""
+    eks, logs = emulator.client("eks"), emulator.client("logs")
+    name = "/aws/eks/logging/cluster"
+
+    def groups() -> list[dict[str, Any]]:
+        return list(logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"])
+
+    logs.create_log_group(logGroupName=name, tags={"Deployment": "logging"})
+    logs.put_retention_policy(logGroupName=name, retentionInDays=30)
+    logging = {"clusterLogging": [{"types": ["api"], "enabled": True}]}
+    eks.create_cluster(name="logging", roleArn=ROLE, resourcesVpcConfig={}, logging=logging)
+    eks.delete_cluster(name="logging")
+    logs.delete_log_group(logGroupName=name)
+    [anew] = groups()
+    assert "retentionInDays" not in anew
+    assert logs.list_tags_for_resource(resourceArn=anew["arn"].removesuffix(":*"))["tags"] == {}
+    with pytest.raises(ClientError, match="ResourceAlreadyExistsException"):
+        logs.create_log_group(logGroupName=name)
+    logs.delete_log_group(logGroupName=name)
+    assert groups() == []

@@ -193,6 +193,21 @@ def test_policy_versions_end_at_five(iot: Any) -> None:
     assert code(iot.create_policy, policyName="broken", policyDocument="{") == "MalformedPolicyException"
 
 
+def test_policies_have_at_most_2048_characters_beside_white_space(iot: Any) -> None:
+    """https://docs.aws.amazon.com/cli/latest/reference/iot/create-policy.html"""
+    statement = {"Effect": "Allow", "Action": "iot:Connect", "Resource": ""}
+    frame = len(json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":")))
+
+    def policy(length: int) -> str:
+        full = {**statement, "Resource": "r" * (length - frame)}
+        return json.dumps({"Version": "2012-10-17", "Statement": [full]}, indent=8)
+
+    assert code(iot.create_policy, policyName="long", policyDocument=policy(2049)) == "MalformedPolicyException"
+    iot.create_policy(policyName="long", policyDocument=policy(2048))
+    version = {"policyName": "long", "policyDocument": policy(2049)}
+    assert code(iot.create_policy_version, **version) == "MalformedPolicyException"
+
+
 @pytest.mark.parametrize("tag", [
     {"Key": "aws:team", "Value": "water"},
     {"Key": "k" * 128, "Value": "v"},

@@ -28,13 +28,15 @@ from iot_sandbox.shared import policies
 from iot_sandbox.shared.sql import OLD_VERSION
 
 RULE_NAME = re.compile(r"[a-zA-Z0-9_]{1,128}")
+# "A maximum length of 2048, excluding whitespace": https://docs.aws.amazon.com/cli/latest/reference/iot/create-policy.html
+POLICY_LENGTH = 2048
 
 
 class MalformedPolicyError(IoTClientError):
-    """The policy document is no JSON object with statements."""
+    """The policy document is no JSON object with statements, or too long."""
 
-    def __init__(self) -> None:
-        super().__init__("MalformedPolicyException", "Policy document is Malformed")
+    def __init__(self, reason: str = "") -> None:
+        super().__init__("MalformedPolicyException", f"Policy document is Malformed{reason}")
 
 
 class SandboxIoTBackend(IoTBackend):
@@ -77,7 +79,11 @@ class SandboxIoTBackend(IoTBackend):
         config = settings.current()
         base = config.public_url or f"https://iot.{self.region_name}.amazonaws.com"
         message = challenge.Challenge(
-            destination.confirmation_url, destination.arn, token, f"{base}/confirmdestination/{token}"
+            destination.confirmation_url,
+            destination.arn,
+            token,
+            f"{base}/confirmdestination/{token}",
+            config.iot_quoted_arn,
         )
         try:
             challenge.send(message, config.ca_bundle, config.iot_challenge_timeout)
@@ -270,3 +276,6 @@ def _check_policy(document: Any) -> None:
         parsed = None
     if not isinstance(parsed, dict) or not parsed.get("Statement"):
         raise MalformedPolicyError
+    length = len("".join(document.split())) if isinstance(document, str) else 0
+    if length > POLICY_LENGTH:
+        raise MalformedPolicyError(f": it has {length} characters without white space, the most are {POLICY_LENGTH}")

@@ -26,6 +26,8 @@ class Challenge:
     destination_arn: str
     token: str
     enable_url: str
+    quoted: bool = False
+    """AWS's guide prints the header's ARN between quotes; nobody has seen a real request yet."""
 
     def target(self) -> str:
         """Path and query of the request: AWS puts a `/` before the `?`, whatever the URL ends in."""
@@ -37,7 +39,7 @@ class Challenge:
         return {
             "Content-Type": "application/json",
             "x-amz-rules-engine-message-type": "DestinationConfirmation",
-            "x-amz-rules-engine-destination-arn": self.destination_arn,
+            "x-amz-rules-engine-destination-arn": f'"{self.destination_arn}"' if self.quoted else self.destination_arn,
         }
 
     def body(self) -> bytes:
