@@ -244,6 +244,36 @@ def test_what_terraform_would_take_over(aws: Aws, owner: str | None) -> None:
     assert (adopted, refused_still) == (([], sentences) if owner == "prod" else (whole, []))
 
 
+def test_the_log_group_that_eks_made_anew_is_nobodys(aws: Aws) -> None:
+    """EKS makes it without tags when the last lines of a deleted cluster come late."""
+    terraform = imported("deployment.terraform_orphans")
+    eks, logs, name = aws("eks"), aws("logs"), "/aws/eks/anew/cluster"
+    plan = {"resource_changes": [planned("aws_cloudwatch_log_group", name)]}
+
+    def found() -> Any:
+        return terraform.existing(plan, terraform.Account(Session(aws), "staging"))
+
+    sentence = f"{name} (module.stack.aws_cloudwatch_log_group.x) has no tag Deployment"
+    foreign: tuple[list[Any], list[Any]] = ([], [sentence])
+    logs.create_log_group(logGroupName=name)
+    cluster = {"name": "anew", "roleArn": "arn:aws:iam::123456789012:role/x", "resourcesVpcConfig": {}}
+    eks.create_cluster(**cluster, logging={"clusterLogging": [{"types": ["api"], "enabled": True}]})
+    assert found() == foreign
+    eks.delete_cluster(name="anew")
+    assert found() == foreign  # nothing of EKS's is in it
+    logs.delete_log_group(logGroupName=name)
+    adopted: tuple[list[Any], list[Any]] = ([{"to": "module.stack.aws_cloudwatch_log_group.x", "id": name}], [])
+    assert found() == adopted
+    eks.create_cluster(**cluster)
+    assert found() == foreign
+    eks.delete_cluster(name="anew")
+    assert found() == adopted
+    logs.put_retention_policy(logGroupName=name, retentionInDays=7)
+    assert found() == foreign  # EKS sets no retention
+    logs.delete_log_group(logGroupName=name)
+    assert found() == ([], [])
+
+
 @pytest.mark.parametrize("owner", [None, "prod", "staging"])
 def test_names_are_looked_up_before_anything_is_made(run: Run, aws: Aws, owner: str | None) -> None:
     iot, ecr, route53 = aws("iot"), aws("ecr"), aws("route53")

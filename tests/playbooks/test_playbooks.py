@@ -147,3 +147,20 @@ def test_stack_variables_that_roles_read_as_well_are_refused(tmp_path: Path) -> 
     done = run(tmp_path, "playbooks/preflight.yml", variables=variables)
     assert "terraform_variables sets namespace, rule_name" in done.output
     assert "set receiver_namespace, iot_rule_name in group_vars instead" in done.output
+
+
+@pytest.mark.parametrize(
+    ("variables", "faulty"),
+    [
+        ({"deployment_name": "internal-receiver"}, True),
+        ({"receiver_load_balancer_name": "internal-receiver"}, True),
+        ({"receiver_load_balancer_name": "receiver-"}, True),
+        ({"receiver_load_balancer_name": "Receiver-1"}, False),
+        ({"deployment_name": "internal-receiver", "receiver_load_balancer_name": "receiver"}, False),
+    ],
+)
+def test_a_name_that_no_load_balancer_may_have_is_refused(
+    variables: dict[str, str], faulty: bool, tmp_path: Path
+) -> None:
+    done = run(tmp_path, "playbooks/preflight.yml", variables={"preflight_tools": [], **variables})
+    assert ("receiver_load_balancer_name (" in done.output) is faulty

@@ -13,8 +13,9 @@ description:
   - Looks for what a plan is about to create among the resources in AWS that have this deployment's tags.
   - Terraform loses a resource when it is killed, or when the answer to its request is lost after AWS has carried it
     out. The next run would then fail on every name or address range that is taken.
-  - What exists under a planned name without these tags belongs to somebody else. Some services would refuse to create
-    it, others (SQS, CloudWatch alarms) would let Terraform take it over unasked.
+  - The log group that EKS makes anew for the last lines of a deleted cluster has no tags, and is taken over.
+  - Whatever else exists under a planned name without these tags belongs to somebody else. Some services would refuse to
+    create it, others (SQS, CloudWatch alarms) would let Terraform take it over unasked.
   - Changes nothing.
 author:
   - IoT receiver contributors (@iotweb)
@@ -71,6 +72,7 @@ foreign:
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -99,6 +101,9 @@ PREFIXES = {
     "aws_vpc": "vpc-",
     "aws_vpc_endpoint": "vpce-",
 }
+# https://docs.aws.amazon.com/eks/latest/userguide/control-plane-logs.html
+CONTROL_PLANE_LOGS = re.compile(r"/aws/eks/(.+)/cluster")
+CONTROL_PLANE_STREAMS = ("authenticator-", "cloud-controller-manager-", "kube-")
 ABSENT = {
     "AWS.SimpleQueueService.NonExistentQueue",
     "InvalidLaunchTemplateName.NotFoundException",
@@ -202,8 +207,24 @@ class Account:
         for group in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
             if group["logGroupName"] == name:
                 tags = logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
-                return self._mine(name, tags)
+                return name if not tags and self._made_anew(group) else self._mine(name, tags)
         return None
+
+    def _made_anew(self, group: Values) -> bool:
+        """Whether EKS made a deleted cluster's log group anew for its last lines: nobody's, though it has no tag."""
+        found, name = CONTROL_PLANE_LOGS.fullmatch(group["logGroupName"]), group["logGroupName"]
+        if not found or "retentionInDays" in group:
+            return False
+        streams = self._client("logs").describe_log_streams(logGroupName=name)["logStreams"]
+        if not streams or not all(each["logStreamName"].startswith(CONTROL_PLANE_STREAMS) for each in streams):
+            return False
+        try:
+            self._client("eks").describe_cluster(name=found[1])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ABSENT:
+                return True
+            raise
+        return False
 
     def _aws_eks_cluster(self, values: Values) -> str | None:
         cluster = self._client("eks").describe_cluster(name=values["name"])["cluster"]
