@@ -22,7 +22,7 @@ ROLES = ",".join(sorted(path.parent.parent.name for path in ROOT.glob("roles/*/m
 TAGS = ("terraform", "deployment_facts", "receiver", "iot_core", "device", "verify", ROLES)
 # Groups of hosts that exist only once who acts was checked.
 CHECKED = {"deployment_checked", "provisioned", "devices_here"}
-# Hosts that are no part of AWS; what is called for them is delegated, after an assertion on deployment_included.
+# Hosts that are no part of AWS; what is called for them is delegated, from plays of a group above.
 BESIDE = {"edge", "kits", "sandbox"}
 
 
@@ -164,3 +164,40 @@ def test_a_name_that_no_load_balancer_may_have_is_refused(
 ) -> None:
     done = run(tmp_path, "playbooks/preflight.yml", variables={"preflight_tools": [], **variables})
     assert ("receiver_load_balancer_name (" in done.output) is faulty
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["playbooks/verify.yml", "--tags", "recever"], "has no tag recever, so nothing was done. Its tags are verify"),
+        (["playbooks/teardown.yml", "--skip-tags", "terraform"], "has no tag terraform, so nothing was done. It has"),
+        (["site.yml", "--tags", "receiver", "--skip-tags", "always"], "Run it without --skip-tags always"),
+        (["playbooks/redrive.yml", "--skip-tags", "always"], "Run it without --skip-tags always"),
+    ],
+    ids=["unknown", "unknown left out", "no checks", "no checks of any tag"],
+)
+def test_tags_that_leave_nothing_to_do_are_refused(
+    arguments: list[str], said: str, foreign: Aws, tmp_path: Path
+) -> None:
+    foreign.others.clear()
+    done = run(tmp_path, *arguments, variables=filled(foreign, FOREIGN, tmp_path))
+    assert done.status != 0, done.output
+    assert said in done.output
+    assert foreign.others == []
+
+
+def test_checks_are_made_whatever_is_left_out(foreign: Aws, tmp_path: Path) -> None:
+    left_out = ("--skip-tags", "preflight,deployment_facts")
+    done = run(tmp_path, "playbooks/receiver.yml", *left_out, variables=filled(foreign, OURS, tmp_path))
+    assert done.status != 0, done.output
+    assert f"The credentials are of account {FOREIGN}" in done.output
+
+
+def test_a_limit_that_leaves_nothing_to_do_is_refused(foreign: Aws, tmp_path: Path) -> None:
+    inventory = tmp_path / "edge.yml"
+    inventory.write_text("edge: {hosts: {edge-1: }}\n")
+    limited = ("-i", str(inventory), "--limit", "edge-1")
+    done = run(tmp_path, "playbooks/verify.yml", *limited, variables=filled(foreign, FOREIGN, tmp_path))
+    assert done.status != 0, done.output
+    assert "This run leaves out localhost" in done.output
+    assert "Run it with --limit localhost,edge-1" in done.output
