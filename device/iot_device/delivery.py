@@ -185,7 +185,7 @@ class Delivery:
                 return NEVER
             if not (is_full or self._flushing or self._suspects or len(self._next) >= self._pack):
                 return NEVER
-            delay = self.pace.delay(now)
+            delay = self.pace.delay(now, len(self._next))
             if delay:
                 return delay
             pack, self._next = Pack(self._next, time.time()), []

@@ -71,6 +71,8 @@ class Settings:
                                           least=0.5, most=DAY_S)] = 60.0  # fmt: skip
     rate_limit: Annotated[float, About("most publishes a second, 0 for no limit; AWS allows 100 per connection",
                                        least=0, most=1e6)] = 100.0  # fmt: skip
+    readings_limit: Annotated[float, About("most readings a second, 0 for no limit; DynamoDB takes 1,000 of one device",
+                                           least=0, most=1e6)] = 950.0  # fmt: skip
     pack: Annotated[int, About("readings in one publish; they wait until there are so many", least=1, most=1000)] = 1
     # AWS meters publishes in steps of 5 KiB: the rest is for the topic.
     pack_bytes: Annotated[int, About("largest payload of a publish of several waiting readings; 0 sends each alone",

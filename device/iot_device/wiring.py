@@ -63,7 +63,7 @@ def wire(
         delivery = Delivery(
             spool,
             settings.thing,
-            pace=Pace(0 if unlimited else settings.rate_limit),
+            pace=Pace(0, 0) if unlimited else Pace(settings.rate_limit, settings.readings_limit),
             ledger=ledger,
             wake=work.set,
             window=UNLIMITED_WINDOW if unlimited else WINDOW,

@@ -30,6 +30,17 @@ def test_the_limit_is_nearly_used() -> None:
     assert len(published(Pace(100), 50.0, 60, 0.01)) >= 60 * 95
 
 
+@pytest.mark.parametrize("size", [1, 40, 400])
+def test_no_second_sees_many_more_readings_than_their_limit(size: int) -> None:
+    pace, now, sent = Pace(100, readings_limit=950), 50.0, 0
+    while now < 110:
+        delay = pace.delay(now, size)
+        now += delay and max(delay, 0.001)
+        sent += 0 if delay else size
+    assert sent <= 60 * 950 + 95 + size
+    assert sent >= 0.98 * 60 * min(950, 96 * size)
+
+
 def test_no_limit_is_none() -> None:
     pace = Pace(0)
     assert all(pace.delay(1.0) == 0.0 for _ in range(10_000))

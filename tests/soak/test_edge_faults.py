@@ -138,7 +138,7 @@ def test_the_link_is_dead_while_the_spool_fills(aws: Aws, publisher: Publisher) 
                "fresh p50": quantiles(fresh)[1], "fresh at most": max(fresh), "answer at most": max(late)}
     print({name: round(value, 3) for name, value in figures.items()})
     assert figures["busiest second"] <= 100
-    assert rate > 85
+    assert 833 < rate < 1000  # 50,000 in a minute, and no more than DynamoDB stores of one device
     assert max(fresh) < 5  # seconds from the sensor to the acknowledgement, while the backlog drains
 
 
