@@ -40,6 +40,36 @@ def left(run: Run, module: str, belongs: str, state: str = "absent", **options: 
         assert ADVICE in str(answer["warnings"])
 
 
+def test_things_and_destinations_are_looked_up_too(run: Run, aws: Aws) -> None:
+    iot, url = aws("iot"), "https://shared.example/ingest"
+    for thing, owner in (("ours", "staging"), ("theirs", "prod"), ("nobodys", None)):
+        iot.create_thing(thingName=thing, attributePayload={"attributes": {"Deployment": owner} if owner else {}})
+    arn = iot.create_topic_rule_destination(
+        destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": url}}
+    )["topicRuleDestination"]["arn"]
+    rule = {"sql": SQL, "actions": [{"http": {"url": f"{url}/x", "confirmationUrl": url}}]}
+    iot.create_topic_rule(ruleName="theirs", topicRulePayload=rule, tags="Deployment=prod")
+    rule = {"sql": SQL, "actions": [ACTION]}
+    iot.create_topic_rule(ruleName="ours", topicRulePayload=rule, tags="Deployment=staging")
+    module, things = "deployment.foreign_names", ["ours", "theirs", "nobodys", "free"]
+    found = owned(run, module, names={"thing": things, "device": things, "destination": url})["foreign"]
+    beside = owned(run, module, names={"rule": "ours", "destination": url})["foreign"]
+    elsewhere = owned(run, module, names={"destination": "https://other.example/ingest"})["foreign"]
+    for name in ("ours", "theirs"):
+        iot.delete_topic_rule(ruleName=name)
+    iot.delete_topic_rule_destination(arn=arn)
+    for name in ("ours", "theirs", "nobodys"):
+        iot.delete_thing(thingName=name)
+
+    theirs = "theirs (Deployment is prod, not staging)"
+    assert found == {
+        "thing": f"{theirs}, nobodys (Deployment is not set, not staging)",
+        "device": theirs,
+        "destination": f"{url}, to which rule theirs posts (Deployment is prod, not staging)",
+    }
+    assert (beside, elsewhere) == ({}, {})
+
+
 @pytest.mark.parametrize(("tags", "belongs"), [([], "Deployment is not set"), (PROD, "Deployment is prod")])
 def test_anothers_policy(run: Run, aws: Aws, tags: list[dict[str, str]], belongs: str) -> None:
     iot = aws("iot")
@@ -292,7 +322,7 @@ def test_names_are_looked_up_before_anything_is_made(run: Run, aws: Aws, owner: 
         route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
 
     write("CREATE")
-    domain = {"domain": "in.held.example", "zone": "held.example", "load_balancer": "staging"}
+    domain = {"domain": "in.held.example", "zone": "held.example", "addresses": "staging-[0-9a-f]+[.]"}
     kinds = dict.fromkeys(("rule", "policy", "thing", "repository"), "held")
     look, module = {"names": kinds, **domain}, "deployment.foreign_names"
     found = owned(run, module, **look)["foreign"]

@@ -16,7 +16,12 @@ author:
   - IoT receiver contributors (@iotweb)
 options:
   names:
-    description: Names by kind, one of C(rule), C(policy), C(thing) and C(repository).
+    description:
+      - Names by kind, one of C(rule), C(policy), C(thing), C(device), C(repository) and C(destination).
+      - Of things and devices it may be a list. A device is a thing that may be without an owner, since one that did not
+        answer when its fleet was adopted still is.
+      - A destination is named by its URL. It belongs to the rules that post to it, and is passed over where the rule
+        among the names is the caller's already.
     type: dict
     default: {}
   domain:
@@ -27,8 +32,8 @@ options:
     description: Public zone of the domain in Route 53; empty if there is none.
     type: str
     default: ""
-  load_balancer:
-    description: Name of the load balancer that the domain may point to.
+  addresses:
+    description: Regular expression of what the domain may point to.
     type: str
     default: ""
 extends_documentation_fragment:
@@ -56,17 +61,22 @@ foreign:
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
-from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, difference
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import of_all_pages
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, difference, owner_of
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule import confirmation_url
+from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule_destination import of_url
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports it
     from botocore.exceptions import BotoCoreError, ClientError
 
 Tags = dict[str, str]
+Found = Iterable[tuple[str, Tags]]
 
 
 class Account:
@@ -74,13 +84,36 @@ class Account:
 
     def __init__(self, module: AnsibleAWSModule) -> None:
         self._client = cache(module.client)
+        self._owner = owner_of(module.params)
         iot = self._client("iot")
-        self.looks: dict[str, Callable[[str], Tags]] = {
-            "rule": lambda name: self._iot(iot.get_topic_rule(ruleName=name)["ruleArn"]),
-            "policy": lambda name: self._iot(iot.get_policy(policyName=name)["policyArn"]),
-            "thing": lambda name: iot.describe_thing(thingName=name).get("attributes") or {},
-            "repository": self._repository,
+        self.looks: dict[str, Callable[[Any], Found]] = {
+            "rule": lambda name: [(name, self._iot(iot.get_topic_rule(ruleName=name)["ruleArn"]))],
+            "policy": lambda name: [(name, self._iot(iot.get_policy(policyName=name)["policyArn"]))],
+            "thing": self._things,
+            "device": lambda names: (each for each in self._things(names) if set(each[1]) & set(self._owner)),
+            "repository": lambda name: [(name, self._repository(name))],
+            "destination": self._destination,
         }
+
+    def _things(self, names: list[str] | str) -> Iterator[tuple[str, Tags]]:
+        """Those that are not listed as the owner's: a call lists 250 of a fleet, and looks at one alone."""
+        iot, ours = self._client("iot"), set()
+        for name, value in list(self._owner.items())[:1]:
+            listed = {"attributeName": name, "attributeValue": value, "maxResults": 250}
+            with contextlib.suppress(ClientError):
+                ours = {thing["thingName"] for thing in of_all_pages(iot.list_things, "things", listed)}
+        for name in [each for each in ([names] if isinstance(names, str) else names) if each not in ours]:
+            with contextlib.suppress(ClientError):
+                yield name, iot.describe_thing(thingName=name).get("attributes") or {}
+
+    def _destination(self, url: str) -> Iterator[tuple[str, Tags]]:
+        iot = self._client("iot")
+        if not of_url(of_all_pages(iot.list_topic_rule_destinations, "destinationSummaries", {}), url):
+            return
+        for name in [rule["ruleName"] for rule in of_all_pages(iot.list_topic_rules, "rules", {})]:
+            found = iot.get_topic_rule(ruleName=name)
+            if url in map(confirmation_url, [*found["rule"]["actions"], found["rule"].get("errorAction") or {}]):
+                yield f"{url}, to which rule {name} posts", self._iot(found["ruleArn"])
 
     def _iot(self, arn: str) -> Tags:
         return self._tags(self._client("iot").list_tags_for_resource(resourceArn=arn)["tags"])
@@ -115,22 +148,28 @@ def main() -> None:
             "names": {"type": "dict", "default": {}},
             "domain": {"default": ""},
             "zone": {"default": ""},
-            "load_balancer": {"default": ""},
+            "addresses": {"default": ""},
             **OWNER_OPTIONS,
         },
         supports_check_mode=True,
     )
-    wanted, account, foreign = module.params, Account(module), {}
+    wanted, account = module.params, Account(module)
+    foreign: dict[str, str] = {}
+    ours: set[str] = set()
     try:
         for kind, name in wanted["names"].items():
+            if kind == "destination" and "rule" in ours:
+                continue  # or each run would read every rule of the account, as role iot_core does
             with contextlib.suppress(ClientError):
-                if found := difference(account.looks[kind](name), wanted):
-                    foreign[kind] = f"{name} ({found})"
+                for each, tags in account.looks[kind](name):
+                    if found := difference(tags, wanted):
+                        foreign[kind] = ", ".join([*filter(None, [foreign.get(kind)]), f"{each} ({found})"])
+                    else:
+                        ours.add(kind)
         if wanted["zone"]:
-            # A load balancer's address begins with its name, which is unique in its account and region.
-            own = re.compile(rf"(dualstack\.)?{re.escape(wanted['load_balancer'])}-[0-9a-f]+\.", re.IGNORECASE)
             with contextlib.suppress(ClientError):
-                others = [to for to in account.targets(wanted["domain"], wanted["zone"]) if not own.match(to)]
+                targets = account.targets(wanted["domain"], wanted["zone"])
+                others = [to for to in targets if not re.match(wanted["addresses"] or "$", to)]
                 foreign |= {"domain": f"{wanted['domain']} (it points to {', '.join(others)})"} if others else {}
     except BotoCoreError as error:
         module.fail_json_aws(error, msg="Cannot look for names that belong to somebody else")
