@@ -29,5 +29,6 @@ def _templar(role: str, variables: dict[str, Any]) -> Templar:
     known: dict[str, Any] = {"ansible_search_path": [str(ROLES / role)]}
     for name in ("deployment_defaults", role):
         for part in ("defaults", "vars"):
-            known |= loader.load_from_file(str(ROLES / name / part / "main.yml"), trusted_as_template=True)
+            for file in sorted((ROLES / name / part).glob("**/*.yml")):
+                known |= loader.load_from_file(str(file), trusted_as_template=True)
     return Templar(loader=loader, variables=known | variables)

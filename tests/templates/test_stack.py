@@ -1,6 +1,7 @@
-"""What inventory, image and stack have in common is said once."""
+"""Inventory, image and stack agree on the cluster's version and architecture."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -30,3 +31,29 @@ def test_the_stack_alone_has_the_inventorys_default(name: str) -> None:
     found = re.search(rf'variable "{name}" {{.*?default\s+= "([^"]+)"', text, re.DOTALL)
     assert found
     assert found[1] == variable("deployment_defaults", name)
+
+
+def in_days(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ({"1.35": in_days(400)}, ""),
+        ({"1.35": in_days(190)}, ""),
+        ({"1.35": in_days(170)}, f"Standard support of Kubernetes 1.35 ends on {in_days(170)}"),
+        ({"1.35": in_days(-3)}, f"Standard support of Kubernetes 1.35 ended on {in_days(-3)}"),
+        ({}, "Kubernetes 1.35 has no date"),
+    ],
+)
+def test_a_version_is_warned_of_half_a_year_before_its_support_ends(end: dict[str, str], said: str) -> None:
+    given = {"cluster_version": "1.35", "__preflight_standard_support": end}
+    note = variable("preflight", "__preflight_version_note", **given)
+    assert note.startswith(said)
+    assert bool(note) == bool(said)
+    assert "Upgrade EKS" in note or not note.startswith("Standard")
+
+
+def test_the_default_version_has_a_date() -> None:
+    assert variable("deployment_defaults", "cluster_version") in variable("preflight", "__preflight_standard_support")

@@ -1,0 +1,291 @@
+#!/usr/bin/python
+# Copyright: IoT receiver contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: preflight_plan
+version_added: 2.0.0
+short_description: Compare a plan with the account's quotas, and add up what it costs
+description:
+  - Reads a plan of Terraform, and asks Service Quotas how many vCPU and elastic addresses the account may have, and EC2
+    how many are in use.
+  - A cluster's version that EKS would refuse is a fault, too.
+  - Changes nothing, and never fails for what it finds. Each fault is returned with its fix.
+  - What could not be asked is a note.
+author:
+  - IoT receiver contributors (@iotweb)
+options:
+  chdir:
+    description: Folder Terraform works in.
+    type: path
+    required: true
+  executable:
+    description: Terraform's program.
+    type: str
+    default: terraform
+  plan:
+    description: The plan's file.
+    type: str
+    required: true
+  region:
+    description: Region to ask in.
+    type: str
+    required: true
+  prices:
+    description:
+      - Prices in USD.
+      - By hour are C(control_plane), C(nat_gateway), C(load_balancer), C(public_address) and C(instances) (by type).
+      - By month are C(disk_gib), C(key), C(secret) and C(alarm).
+    type: dict
+    required: true
+extends_documentation_fragment:
+  - iotweb.aws_iot.attributes.info
+"""
+
+EXAMPLES = r"""
+- name: Compare the plan with quotas and prices
+  iotweb.deployment.preflight_plan:
+    chdir: /var/lib/deployment/terraform
+    plan: plan.tfplan
+    region: us-east-2
+    prices: {control_plane: 0.1, instances: {m6i.large: 0.096}}
+"""
+
+RETURN = r"""
+faults:
+  description: One sentence for each fault, with its fix.
+  type: list
+  elements: str
+  returned: always
+notes:
+  description: What could not be checked.
+  type: list
+  elements: str
+  returned: always
+costs:
+  description: Lines of an aligned table, what the planned resources cost a month before any traffic.
+  type: list
+  elements: str
+  returned: always
+creates_cluster:
+  description: Whether the plan makes the cluster.
+  type: bool
+  returned: always
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    HAS_BOTO3 = False
+else:
+    HAS_BOTO3 = True
+
+
+Values = dict[str, Any]
+IMPATIENT: Values = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+HOURS = 730  # of a month, as AWS's price calculator counts
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html#ec2-on-demand-instances-limits
+STANDARD = tuple("acdhimrtz")
+CPUS = "L-1216C47A"
+ADDRESSES = "L-0263D0A3"
+# What each counts, and what to do instead of asking for more.
+QUOTAS = {
+    CPUS: ("vCPU", "lower node_count, or choose smaller node_instance_types"),
+    ADDRESSES: ("elastic addresses", "set nat_gateways: single in stack_differences"),
+}
+
+
+def resources(module: Values) -> Iterator[Values]:
+    """Every planned resource of a module and those below it."""
+    yield from (each for each in module.get("resources", []) if each.get("mode", "managed") == "managed")
+    for child in module.get("child_modules", []):
+        yield from resources(child)
+
+
+def changes(plan: Values, kind: str, action: str) -> list[Values]:
+    """What changes in the resources of a type that an action (create, delete, update) applies to."""
+    return [
+        each["change"]
+        for each in plan.get("resource_changes", [])
+        if each["type"] == kind and each.get("mode", "managed") == "managed" and action in each["change"]["actions"]
+    ]
+
+
+def minor(version: str) -> int:
+    """1.35 -> 35."""
+    return int(version.split(".")[1])
+
+
+def version_faults(plan: Values) -> Iterator[str]:
+    """Steps of the cluster's version that EKS refuses: only one minor version up at a time, and never down."""
+    for change in changes(plan, "aws_eks_cluster", "update") + changes(plan, "aws_eks_cluster", "delete"):
+        before, after = (change["before"] or {}).get("version"), (change["after"] or {}).get("version")
+        if not before or not after:
+            continue
+        step = minor(after) - minor(before)
+        if step > 1:
+            yield (
+                f"cluster_version is {after}, but the cluster runs {before}, and EKS goes up one minor version at a"
+                f" time. Set cluster_version to 1.{minor(before) + 1}, run site.yml --tags terraform, then"
+                f" playbooks/verify.yml, and go on so up to {after}."
+            )
+        elif step < 0:
+            yield (
+                f"cluster_version is {after}, but the cluster runs {before}, and EKS never goes down. At the end of"
+                f" standard support it upgrades a cluster by itself. Set cluster_version to {before}."
+            )
+
+
+def vcpus(ec2: Any, types: set[str]) -> dict[str, int]:
+    """vCPU by instance type."""
+    if not types:
+        return {}
+    pages = ec2.get_paginator("describe_instance_types").paginate(InstanceTypes=sorted(types))
+    return {each["InstanceType"]: each["VCpuInfo"]["DefaultVCpus"] for page in pages for each in page["InstanceTypes"]}
+
+
+def running(ec2: Any) -> list[str]:
+    """Types of the on-demand instances that count against the quota of the standard families."""
+    filters = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
+    return [
+        instance["InstanceType"]
+        for page in pages
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+        if instance["InstanceType"].startswith(STANDARD) and instance.get("InstanceLifecycle") is None
+    ]
+
+
+def quota(session: Any, code: str) -> int:
+    """What the account may have of one of EC2's quotas."""
+    client = session.client("service-quotas", config=Config(**IMPATIENT))
+    return int(client.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
+
+
+def short(code: str, allowed: int, used: int, needed: int, region: str) -> Iterator[str]:
+    """What is wrong with a quota, and the fix; nothing if it suffices."""
+    what, instead = QUOTAS[code]
+    if used + needed > allowed:
+        yield (
+            f"The plan needs {needed} {what}, {used} are in use, and the account may have {allowed} in {region} (quota"
+            f" {code}). Ask for more: aws service-quotas request-service-quota-increase --service-code ec2 --quota-code"
+            f" {code} --desired-value {used + needed} --region {region}. Or {instead}."
+        )
+
+
+def address_faults(plan: Values, session: Any, region: str) -> Iterator[str]:
+    """Elastic addresses, one for each NAT gateway."""
+    if needed := len(changes(plan, "aws_eip", "create")):
+        used = len(session.client("ec2", config=Config(**IMPATIENT)).describe_addresses()["Addresses"])
+        yield from short(ADDRESSES, quota(session, ADDRESSES), used, needed, region)
+
+
+def cpu_faults(plan: Values, session: Any, region: str) -> Iterator[str]:
+    """vCPU of the node groups that are made; EC2 may take any of a group's types, so its largest counts."""
+    groups = [change["after"] for change in changes(plan, "aws_eks_node_group", "create")]
+    types = {name for group in groups for name in group["instance_types"] if name.startswith(STANDARD)}
+    if not types:
+        return
+    ec2 = session.client("ec2", config=Config(**IMPATIENT))
+    present = running(ec2)
+    sizes = vcpus(ec2, types | set(present))
+    needed = sum(
+        group["scaling_config"][0]["desired_size"] * max(sizes.get(name, 0) for name in group["instance_types"])
+        for group in groups
+    )
+    used = sum(sizes[name] for name in present)
+    yield from short(CPUS, quota(session, CPUS), used, needed, region)
+
+
+def costs(plan: Values, prices: Values) -> list[str]:
+    """A line for each kind of resource that costs by the month, and their sum."""
+    planned = list(resources(plan["planned_values"]["root_module"]))
+
+    def of(kind: str) -> list[Values]:
+        return [each["values"] for each in planned if each["type"] == kind]
+
+    lines: list[tuple[str, float | None]] = []
+
+    def add(name: str, count: float, price: float | None) -> None:
+        if count:
+            lines.append((name, None if price is None else count * price))
+
+    add("control plane", len(of("aws_eks_cluster")), prices["control_plane"] * HOURS)
+    nodes = 0
+    for group in of("aws_eks_node_group"):
+        count, kind = group["scaling_config"][0]["desired_size"], group["instance_types"][0]
+        hourly = prices["instances"].get(kind)
+        add(f"{count} nodes {kind}", count, None if hourly is None else hourly * HOURS)
+        nodes += count
+    disk = sum(d["ebs"][0]["volume_size"] for t in of("aws_launch_template") for d in t["block_device_mappings"])
+    add(f"{nodes} disks of {disk} GiB", nodes * disk, prices["disk_gib"])
+    gateways = len(of("aws_nat_gateway"))
+    add(f"{gateways} NAT gateway{'s' if gateways > 1 else ''}", gateways, prices["nat_gateway"] * HOURS)
+    public = [s for s in of("aws_subnet") if "kubernetes.io/role/elb" in (s.get("tags") or {})]
+    add("load balancer", bool(public), prices["load_balancer"] * HOURS)
+    addresses = len(of("aws_eip")) + len(public)  # the load balancer has one in each zone
+    add(f"{addresses} public addresses", addresses, prices["public_address"] * HOURS)
+    add("keys, secret, alarms", 1, len(of("aws_kms_key")) * prices["key"]
+        + len(of("aws_secretsmanager_secret")) * prices["secret"]
+        + len(of("aws_cloudwatch_metric_alarm")) * prices["alarm"])  # fmt: skip
+    unknown = any(amount is None for _, amount in lines)
+    lines.append(("at least" if unknown else "together", sum(amount or 0 for _, amount in lines)))
+    width = max(len(name) for name, _ in lines)
+    return [f"{name:<{width}}  {'not in the table' if amount is None else f'{amount:7.2f}'}" for name, amount in lines]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "chdir": {"type": "path", "required": True},
+            "executable": {"type": "str", "default": "terraform"},
+            "plan": {"type": "str", "required": True},
+            "region": {"type": "str", "required": True},
+            "prices": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    if not HAS_BOTO3:
+        module.fail_json(msg=missing_required_lib("boto3"))
+    wanted = module.params
+    shown = subprocess.run(
+        [wanted["executable"], "show", "-json", wanted["plan"]],
+        cwd=wanted["chdir"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if shown.returncode != 0:
+        module.fail_json(msg=f"The plan cannot be read: {shown.stderr}")
+    plan = json.loads(shown.stdout)
+    faults, notes = list(version_faults(plan)), []
+    session = boto3.session.Session(region_name=wanted["region"])
+    for code, check in ((CPUS, cpu_faults), (ADDRESSES, address_faults)):
+        try:
+            faults += check(plan, session, wanted["region"])
+        except (BotoCoreError, ClientError) as error:
+            notes.append(f"Whether the account may have so many {QUOTAS[code][0]} could not be checked: {error}")
+    module.exit_json(
+        changed=False,
+        faults=faults,
+        notes=notes,
+        costs=costs(plan, wanted["prices"]),
+        creates_cluster=bool(changes(plan, "aws_eks_cluster", "create")),
+    )
+
+
+if __name__ == "__main__":
+    main()
