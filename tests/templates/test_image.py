@@ -121,6 +121,7 @@ def program(folder: Path, text: str) -> str:
         ("echo 'WARNING: No swap limit support' >&2", True),
         ("echo 'ERROR: Cannot connect to the Docker daemon' >&2; exit 0", False),
         ("exit 125", False),
+        ("[ $1 != buildx ]", False),
     ],
 )
 def test_builder_that_does_not_work_is_not_chosen(tmp_path: Path, text: str, works: bool) -> None:
@@ -128,7 +129,7 @@ def test_builder_that_does_not_work_is_not_chosen(tmp_path: Path, text: str, wor
 
 
 def test_builder_is_asked_as_it_will_be_used(tmp_path: Path) -> None:
-    asked = program(tmp_path, '[ "$*" = "--root /x info" ]')
+    asked = program(tmp_path, '[ "$*" = "--root /x info" ] || [ "$*" = "--root /x buildx version" ]')
     assert builder.fault(asked, ["--root", "/x"]) == ""
 
 

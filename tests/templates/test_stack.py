@@ -57,3 +57,37 @@ def test_a_version_is_warned_of_half_a_year_before_its_support_ends(end: dict[st
 
 def test_the_default_version_has_a_date() -> None:
     assert variable("deployment_defaults", "cluster_version") in variable("preflight", "__preflight_standard_support")
+
+
+@pytest.mark.parametrize(
+    ("given", "fits"),
+    [
+        ({}, True),
+        ({"architecture": "arm64"}, True),
+        ({"architecture": "arm64", "receiver_image_platform": "linux/amd64"}, False),
+        ({"architecture": "arm64", "receiver_image_platform": "linux/amd64,linux/arm64"}, True),
+        ({"receiver_image_platform": ""}, True),
+        ({"architecture": "arm64", "receiver_image_platform": ""}, False),
+        ({"receiver_image_platform": "linux/arm64", "terraform_enabled": False}, True),
+    ],
+)
+def test_an_image_for_other_processors_than_the_nodes_is_refused(given: dict[str, Any], fits: bool) -> None:
+    place = PLACE | {"role_path": str(ROOT / "roles/preflight"), "preflight_tools_found": {"machine": "x86_64"}}
+    checks = variable("preflight", "__preflight_checks", **place | given)
+    [check] = [check for check in checks if "receiver_image_platform" in check["fault"]]
+    assert check["holds"] is fits
+
+
+@pytest.mark.parametrize(
+    ("collection", "below", "advice"),
+    [("6.2.0", {"helm": "4"}, "install Helm 3"), ("6.10.0", {}, "Install Helm"), ("6.4.0", {}, "Install Helm")],
+)
+def test_helm_4_waits_for_a_collection_that_knows_it(collection: str, below: dict[str, str], advice: str) -> None:
+    given = {"__preflight_kubernetes_core": collection}
+    assert variable("preflight", "__preflight_tool_below", **given) == below
+    assert advice in variable("preflight", "__preflight_tool_fixes", **given)["helm"]
+
+
+def test_the_locked_collection_is_looked_up() -> None:
+    locked = (ROOT / "requirements.yml").read_text()
+    assert f"kubernetes.core, version: {variable('preflight', '__preflight_kubernetes_core')}" in locked

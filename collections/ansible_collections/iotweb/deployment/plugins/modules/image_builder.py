@@ -63,6 +63,11 @@ def fault(program: str, options: list[str]) -> str:
     words = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
     if answer.returncode or any(line.startswith("ERROR:") for line in words):
         return f"{program} does not work here ({words[-1] if words else answer.returncode})"
+    # Without this plugin, docker knows no --secret.
+    if program.rpartition("/")[2] == "docker":
+        plugin = subprocess.run([path, *options, "buildx", "version"], capture_output=True, check=False, timeout=30)
+        if plugin.returncode:
+            return f"{program} has no buildx"
     return ""
 
 
@@ -82,7 +87,8 @@ def main() -> None:
         faults.append(wrong)
     module.fail_json(
         msg=f"No program here can build the image: {'; '.join(faults)}. "
-        "Start docker, or install podman or buildah, or name one by receiver_image_builder."
+        "Start docker, or install its plugin buildx (Debian: docker-buildx), podman or buildah, or name a builder by "
+        "receiver_image_builder."
     )
 
 

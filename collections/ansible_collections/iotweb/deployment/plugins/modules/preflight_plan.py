@@ -241,9 +241,9 @@ def costs(plan: Values, prices: Values) -> list[str]:
     add("keys, secret, alarms", 1, len(of("aws_kms_key")) * prices["key"]
         + len(of("aws_secretsmanager_secret")) * prices["secret"]
         + len(of("aws_cloudwatch_metric_alarm")) * prices["alarm"])  # fmt: skip
-    unknown = any(amount is None for _, amount in lines)
-    lines.append(("at least" if unknown else "together", sum(amount or 0 for _, amount in lines)))
-    width = max(len(name) for name, _ in lines)
+    amounts = [amount for name, amount in lines]
+    lines.append(("at least" if None in amounts else "together", sum(amount or 0 for amount in amounts)))
+    width = max(len(line[0]) for line in lines)
     return [f"{name:<{width}}  {'not in the table' if amount is None else f'{amount:7.2f}'}" for name, amount in lines]
 
 

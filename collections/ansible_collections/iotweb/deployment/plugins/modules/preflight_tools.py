@@ -23,8 +23,16 @@ options:
     description: Oldest version of a program that will do, such as V(1.9).
     type: dict
     default: {}
+  below:
+    description: First version of a program that will not do, such as V(4).
+    type: dict
+    default: {}
+  needs:
+    description: Arguments with which a program must succeed, or it counts as one that is missing.
+    type: dict
+    default: {}
   fixes:
-    description: What to do about a program that is missing or too old.
+    description: What to do about a program that is missing, too old or too new.
     type: dict
     default: {}
   libraries:
@@ -45,6 +53,7 @@ EXAMPLES = r"""
   iotweb.deployment.preflight_tools:
     programs: [terraform, docker|podman|buildah]
     minimums: {terraform: "1.9"}
+    needs: {docker: [buildx, version]}
     fixes: {terraform: "Install it from https://developer.hashicorp.com/terraform/install."}
     libraries: [boto3]
 """
@@ -55,14 +64,20 @@ faults:
   type: list
   elements: str
   returned: always
+machine:
+  description: This machine's processors, as C(uname -m) names them.
+  type: str
+  returned: always
 """
 
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -70,25 +85,24 @@ from ansible.module_utils.basic import AnsibleModule
 QUESTIONS = (["version"], ["--version"])
 
 
+def answer(program: str, arguments: list[str]) -> subprocess.CompletedProcess[str] | None:
+    """How a program answers; None if it does not."""
+    # Terraform would ask the network for a newer one.
+    environment = {**os.environ, "CHECKPOINT_DISABLE": "1"}
+    try:
+        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False,
+                              stdin=subprocess.DEVNULL, env=environment)  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
 def version_of(program: str) -> str:
     """The version a program prints, such as 1.11.4; empty if it prints none."""
     for question in QUESTIONS:
-        try:
-            answer = subprocess.run(
-                [program, *question],
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    "CHECKPOINT_DISABLE": "1",
-                },  # Terraform would ask the network for a newer one
-            )
-        except (OSError, subprocess.TimeoutExpired):
+        answered = answer(program, question)
+        if answered is None:
             return ""
-        found = re.search(r"v?(\d+\.\d+(?:\.\d+)?)", answer.stdout)
+        found = re.search(r"v?(\d+\.\d+(?:\.\d+)?)", answered.stdout)
         if found:
             return found[1]
     return ""
@@ -99,18 +113,29 @@ def numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-def program_fault(names: str, minimums: dict[str, str], fixes: dict[str, str]) -> str | None:
+def lacks(name: str, arguments: list[str]) -> bool:
+    """Whether a program does not do what it is needed for."""
+    answered = answer(name, arguments)
+    return answered is None or answered.returncode != 0
+
+
+def program_fault(names: str, wanted: dict[str, Any]) -> str | None:
     """What is wrong with a program (or with each of several that would do), and the fix."""
-    candidates = names.split("|")
-    found = [name for name in candidates if shutil.which(name)]
-    fix = fixes.get(names, "Install it, or remove it from preflight_tools if nothing of yours needs it.")
-    if not found:
+    candidates, needs = names.split("|"), wanted["needs"]
+    present = [name for name in candidates if shutil.which(name)]
+    found = [name for name in present if name not in needs or not lacks(name, needs[name])]
+    fix = wanted["fixes"].get(names, "Install it, or remove it from preflight_tools if nothing of yours needs it.")
+    if not present:
         return f"{' or '.join(candidates)} is not on this machine's PATH. {fix}"
+    if not found:
+        return f"{' and '.join(f'{name} does not know {needs[name][0]}' for name in present)}. {fix}"
     for name in found:
-        minimum = minimums.get(name)
-        version = version_of(name) if minimum else ""
+        minimum, below = wanted["minimums"].get(name), wanted["below"].get(name)
+        version = version_of(name) if minimum or below else ""
         if minimum and (not version or numbers(version) < numbers(minimum)):
             return f"{name} {minimum} or newer is needed; {version or 'an unknown version'} was found. {fix}"
+        if below and version and numbers(version) >= numbers(below):
+            return f"{name} older than {below} is needed; {version} was found. {fix}"
     return None
 
 
@@ -119,6 +144,8 @@ def main() -> None:
         argument_spec={
             "programs": {"type": "list", "elements": "str", "required": True},
             "minimums": {"type": "dict", "default": {}},
+            "below": {"type": "dict", "default": {}},
+            "needs": {"type": "dict", "default": {}},
             "fixes": {"type": "dict", "default": {}},
             "libraries": {"type": "list", "elements": "str", "default": []},
             "libraries_fix": {"type": "str", "default": "Install them."},
@@ -126,11 +153,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    faults = [program_fault(names, wanted["minimums"], wanted["fixes"]) for names in wanted["programs"]]
+    faults = [program_fault(names, wanted) for names in wanted["programs"]]
     missing = [name for name in wanted["libraries"] if importlib.util.find_spec(name) is None]
     if missing:
         faults.append(f"{sys.executable} lacks {', '.join(missing)}. {wanted['libraries_fix']}")
-    module.exit_json(changed=False, faults=[fault for fault in faults if fault])
+    module.exit_json(changed=False, faults=[fault for fault in faults if fault], machine=platform.machine())
 
 
 if __name__ == "__main__":
