@@ -75,13 +75,3 @@ def test_a_record_that_was_deleted_can_be_made_again(aws: Emulator) -> None:
     assert names() == {"_validation.a.again.test."}
     change("CREATE", "a.again.test")
     assert names() == {"_validation.a.again.test.", "a.again.test."}
-
-
-def test_quotas_of_addresses_and_processors_have_values(aws: Emulator) -> None:
-    quotas: Any = aws.client("service-quotas")
-    for code in ("L-1216C47A", "L-0263D0A3"):
-        quota = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]
-        assert (quota["QuotaCode"], quota["ServiceCode"]) == (code, "ec2")
-        assert quota["Value"] >= 5
-    with pytest.raises(quotas.exceptions.NoSuchResourceException):
-        quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-NONE")
