@@ -1,7 +1,8 @@
 """Prometheus' remote read (https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/).
 
-PromQL and Grafana see readings as they see any metric: `iot_reading_<measurement>{deviceId="…"}`. The devices
-to choose from are `iot_registered_device`: a sample of 1 for each, at the end of the query's time. It reads no row.
+PromQL and Grafana see readings as they see any metric: `iot_reading_<measurement>{deployment="…",deviceId="…"}`. The
+devices to choose from are `iot_registered_device`: a sample of 1 for each, at the end of the query's time. It reads no
+row. A Prometheus that several deployments share tells them apart by `deployment`.
 
 The messages are few and settled, so they are read and written here, by prometheus/prompb/remote.proto and types.proto
 and protobuf's encoding (https://protobuf.dev/programming-guides/encoding/), instead of by its runtime.
@@ -23,6 +24,7 @@ from iot_readings.table import Item
 
 PREFIX = "iot_reading_"
 REGISTERED = "iot_registered_device"
+DEPLOYMENT = "deployment"
 DEVICE = "deviceId"
 MOST_BYTES = 65_536  # of a request
 MOST_UNPACKED = 1_000_000  # the same, unpacked
@@ -95,7 +97,7 @@ async def _result(app: web.Application, query: Query) -> bytes:
     chosen = [
         each
         for each in app[keys.SETTINGS].measurements
-        if each.numeric and _fulfilled(query.matchers, {"__name__": metric(each)}, {"__name__"})
+        if each.numeric and _fulfilled(query.matchers, _labels(app, metric(each)), {"__name__", DEPLOYMENT})
     ]
     if not chosen:
         return b""
@@ -110,14 +112,19 @@ async def _result(app: web.Application, query: Query) -> bytes:
                 raise QueryError(f"more than {MOST_SAMPLES} readings: narrow the time, or choose fewer devices")
             _collect(numbers, items, chosen)
         for measurement, samples in zip(chosen, numbers, strict=True):
-            labels = {"__name__": metric(measurement), DEVICE: device}
+            labels = _labels(app, metric(measurement)) | {DEVICE: device}
             if samples and _fulfilled(query.matchers, labels):
                 series.append(_field(1, _series(labels, samples)))
     return b"".join(series)
 
 
+def _labels(app: web.Application, name: str) -> dict[str, str]:
+    """What all series of a metric have; Prometheus takes an empty label for none."""
+    return {"__name__": name} | ({DEPLOYMENT: app[keys.SETTINGS].deployment} if app[keys.SETTINGS].deployment else {})
+
+
 def _registered(app: web.Application, query: Query) -> bytes:
-    labelled = ({"__name__": REGISTERED, DEVICE: name} for name in app[keys.FLEET].names)
+    labelled = (_labels(app, REGISTERED) | {DEVICE: name} for name in app[keys.FLEET].names)
     chosen = [labels for labels in labelled if _fulfilled(query.matchers, labels)]
     if len(chosen) > MOST_NAMES:
         raise QueryError(f'{len(chosen)} devices match: choose {MOST_NAMES} at most, by {DEVICE}=~"…"')

@@ -125,7 +125,9 @@ def test_a_day_by_promql_is_the_days_rows_by_the_api(address: str, prometheus: s
     by_api = {milliseconds(each["time"]): float(each["values"]["temperature"]) for each in readings}
     metric = f'iot_reading_temperature{{deviceId="{DEVICE}"}}'
     [series] = ask(prometheus, f"{metric}[1d]", moment / 1_000)
-    assert series["metric"] == {"__name__": "iot_reading_temperature", "deviceId": DEVICE}
+    assert series["metric"] == {
+        "__name__": "iot_reading_temperature", "deployment": "iot-receiver", "deviceId": DEVICE,
+    }  # fmt: skip
     assert {round(at * 1_000): float(value) for at, value in series["values"]} == by_api
     assert len(by_api) > 10
     [count] = ask(prometheus, f"count_over_time({metric}[1d])", moment / 1_000)

@@ -44,14 +44,14 @@ def fields(message: bytes) -> list[tuple[int, Any]]:
     return list(remote_read._fields(message))
 
 
-def told(body: bytes) -> list[dict[tuple[str, ...], list[tuple[int, float]]]]:
+def told(body: bytes, *own: bytes) -> list[dict[tuple[str, ...], list[tuple[int, float]]]]:
     """The series of each result: samples by the values of their labels."""
     results = []
     for _, result in fields(bytes(cramjam.snappy.decompress_raw(body))):
         series = {}
         for _, one in fields(result):
             labels = [dict(fields(content)) for number, content in fields(one) if number == 1]
-            assert [label[1] for label in labels] == [b"__name__", b"deviceId"]
+            assert [label[1] for label in labels] == [b"__name__", *own, b"deviceId"]
             samples = [dict(fields(content)) for number, content in fields(one) if number == 2]
             series[tuple(label[2].decode() for label in labels)] = [
                 (sample[2], struct.unpack("<d", sample[1])[0]) for sample in samples
@@ -60,12 +60,12 @@ def told(body: bytes) -> list[dict[tuple[str, ...], list[tuple[int, float]]]]:
     return results
 
 
-async def read(readings: Readings, body: bytes) -> list[dict[tuple[str, ...], list[tuple[int, float]]]]:
+async def read(readings: Readings, body: bytes, *own: bytes) -> list[dict[tuple[str, ...], list[tuple[int, float]]]]:
     """Ask, and read the answer."""
     response = await readings.client.post("/api/v1/read", data=body)
     assert response.status == 200, await response.text()
     assert response.headers["Content-Encoding"] == "snappy"
-    return told(await response.read())
+    return told(await response.read(), *own)
 
 
 async def test_samples_are_the_rows_oldest_first(readings: Readings, table: Table) -> None:
@@ -95,6 +95,25 @@ async def test_one_metric_a_measurement_and_one_series_a_device(
     ]  # fmt: skip
     asked = question(START, START + 10, (MATCHES, "deviceId", "d.*|.x"), (UNEQUAL, "deviceId", "d1"))
     assert await read(readings, asked) == [{("iot_reading_temperature", "d2"): [(START + 1, 3)]}]
+
+
+async def test_series_bear_the_deployment_and_anothers_are_not_answered(
+    make_readings: Make, register: Register, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("d1")
+    readings = await make_readings(deployment="staging")
+    await readings.complete()
+    store(table, [row("d1", START, "1")])
+    name, device = (EQUAL, "__name__", "iot_reading_temperature"), (EQUAL, "deviceId", "d1")
+    registered, everything = (EQUAL, "__name__", "iot_registered_device"), (MATCHES, "__name__", "iot_.+")
+    for own in ((), ((EQUAL, "deployment", "staging"),)):
+        answer = await read(readings, question(START, START, name, device, *own), b"deployment")
+        assert answer == [{("iot_reading_temperature", "staging", "d1"): [(START, 1)]}]
+        answer = await read(readings, question(START, START, registered, *own), b"deployment")
+        assert answer == [{("iot_registered_device", "staging", "d1"): [(START, 1)]}]
+    monkeypatch.setattr(readings.app[keys.TABLE], "_url", "http://127.0.0.1:9/")
+    for asked in ((name, device), (registered,), (everything,)):  # the last names no device, which is no fault of ours
+        assert await read(readings, question(START, START, *asked, (EQUAL, "deployment", "prod"))) == [{}]
 
 
 async def test_devices_to_choose_from_are_the_registrys_and_cost_no_read(

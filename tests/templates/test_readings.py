@@ -140,11 +140,12 @@ def test_two_deployments_have_a_dashboard_each() -> None:
 
 def test_the_dashboard_chooses_devices_and_names_them_in_every_query_for_readings() -> None:
     device = dashboard()["templating"]["list"][1]
-    assert (device["name"], device["query"]["query"]) == ("device", "query_result(iot_registered_device)")
+    asked_of = 'query_result(iot_registered_device{deployment="iot-receiver"})'
+    assert (device["name"], device["query"]["query"], device["definition"]) == ("device", asked_of, asked_of)
     asked = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
     of_readings = [expression for expression in asked if "iot_reading_" in expression]
     assert len(of_readings) == 2
-    assert all('{deviceId=~"$device"}' in expression for expression in of_readings)
+    assert all('{deployment="iot-receiver",deviceId=~"$device"}' in expression for expression in of_readings)
     assert not any("iot_reading" not in each and 'namespace="apps",job="iot-readings"' not in each for each in asked)
 
 
@@ -154,7 +155,8 @@ def test_the_dashboard_has_panels_for_each_measurement_with_its_unit() -> None:
     panels = dashboard(measurements=declared, receiver_namespace="elsewhere")["panels"]
     assert [panel["title"] for panel in panels[-4:]] == [
         "temperature", "temperature, newest", "hum", "hum, newest"]  # fmt: skip
-    assert panels[-1]["targets"][0]["expr"] == 'last_over_time(iot_reading_hum{deviceId=~"$device"}[$__range])'
+    assert panels[-1]["targets"][0]["expr"] == (
+        'last_over_time(iot_reading_hum{deployment="iot-receiver",deviceId=~"$device"}[$__range])')
     assert [panel["fieldConfig"]["defaults"]["unit"] for panel in panels[-3:-1]] == ["suffix: °C", "none"]
     assert panels[-1]["gridPos"]["y"] == panels[-3]["gridPos"]["y"] + panels[-3]["gridPos"]["h"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -177,3 +179,19 @@ def test_prometheus_asks_the_readings_service_for_its_own_metrics_alone() -> Non
     assert all(each["readRecent"] and not each["filterExternalLabels"] for each in asked)
     assert len({each["name"] for each in asked}) == len(asked)
     assert remote_read(readings_enabled=False) == []
+
+
+def test_two_deployments_of_a_cluster_see_their_own_readings() -> None:
+    """The second one's dashboard asks for its own, which the first one's Prometheus reads from its service."""
+    text = json.dumps(dashboard(deployment_name="staging", receiver_namespace="elsewhere"))
+    assert "iot-receiver\\\"" not in text
+    assert text.count('deployment=\\"staging\\"') == 4
+    asked = remote_read(kube_prometheus_stack_readings={"staging": "elsewhere"})
+    assert [(each["url"], each["requiredMatchers"]) for each in asked if each not in remote_read()] == [
+        ("http://iot-readings.elsewhere.svc/api/v1/read", {"deployment": "staging"})
+    ]
+    assert len({each["name"] for each in asked}) == len(asked)
+    for namespace, is_read in (("elsewhere", True), ("staging", False)):  # by one Prometheus of two
+        found = {"resources": [{"spec": {}}, {"spec": {"remoteRead": asked}}]}
+        variables = {"kube_prometheus_stack_prometheuses": found, "receiver_namespace": namespace}
+        assert variable("kube_prometheus_stack", "__kube_prometheus_stack_readings_read", **variables) is is_read
