@@ -274,6 +274,30 @@ def test_what_terraform_would_take_over(aws: Aws, owner: str | None) -> None:
     assert (adopted, refused_still) == (([], sentences) if owner == "prod" else (whole, []))
 
 
+def test_a_node_group_that_a_killed_run_made_beside_another_is_named(aws: Aws) -> None:
+    terraform = imported("deployment.terraform_orphans")
+    eks, role = aws("eks"), "arn:aws:iam::123456789012:role/x"
+    eks.create_cluster(name="halfway", roleArn=role, resourcesVpcConfig={})
+    after = {"cluster_name": "halfway", "node_group_name": "default-2"}
+    change = {"actions": ["create", "delete"], "after": after}
+    plan = {"resource_changes": [{"type": "aws_eks_node_group", "change": change}]}
+
+    def found() -> list[str]:
+        sentences: list[str] = terraform.halfway(plan, terraform.Account(Session(aws), "staging"))
+        return sentences
+
+    assert found() == []
+    eks.create_nodegroup(clusterName="halfway", nodegroupName="default-2", subnets=["subnet-1"], nodeRole=role,
+                         tags={"Deployment": "staging"})  # fmt: skip
+    [sentence] = found()
+    change["actions"] = ["update"]
+    assert found() == []
+    eks.delete_nodegroup(clusterName="halfway", nodegroupName="default-2")
+    eks.delete_cluster(name="halfway")
+    assert sentence.startswith("Node group default-2 exists already")
+    assert "aws eks delete-nodegroup --cluster-name halfway --nodegroup-name default-2 && aws eks wait" in sentence
+
+
 def test_the_log_group_that_eks_made_anew_is_nobodys(aws: Aws) -> None:
     """EKS makes it without tags when the last lines of a deleted cluster come late."""
     terraform = imported("deployment.terraform_orphans")

@@ -69,6 +69,11 @@ foreign:
   elements: str
   returned: always
   sample: ["/aws/eks/prod/cluster (module.stack.aws_cloudwatch_log_group.cluster) has no tag Deployment"]
+halfway:
+  description: Node groups that a killed run had made beside those they replace, each as a sentence with its fix.
+  type: list
+  elements: str
+  returned: always
 """
 
 import json
@@ -285,6 +290,26 @@ def existing(plan: Values, account: Account) -> tuple[list[dict[str, str]], list
     return imports, foreign
 
 
+def halfway(plan: Values, account: Account) -> list[str]:
+    """Node groups that a killed run had made beside those that they replace: a state has room for one of them only."""
+    found = []
+    for resource in plan.get("resource_changes", []):
+        if resource["type"] == "aws_eks_node_group" and resource["change"]["actions"] == ["create", "delete"]:
+            values = resource["change"]["after"]
+            try:
+                exists = account.find(resource["type"], values, set()) is not None
+            except ForeignError:
+                exists = True
+            if exists:
+                group = f"--cluster-name {values['cluster_name']} --nodegroup-name {values['node_group_name']}"
+                found.append(
+                    f"Node group {values['node_group_name']} exists already: a run was killed while it replaced the"
+                    f" nodes. Delete it, and run again: aws eks delete-nodegroup {group} && aws eks wait"
+                    f" nodegroup-deleted {group}"
+                )
+    return found
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -311,10 +336,12 @@ def main() -> None:
         module.fail_json(msg=f"The plan cannot be read: {shown.stderr}")
     account = Account(boto3.session.Session(region_name=wanted["region"]), wanted["deployment"], wanted["adopt"])
     try:
-        imports, foreign = existing(json.loads(shown.stdout), account)
+        plan = json.loads(shown.stdout)
+        imports, foreign = existing(plan, account)
+        left = halfway(plan, account)
     except (BotoCoreError, ClientError) as error:
         module.fail_json(msg=f"Cannot look for what exists under the plan's names: {error}")
-    module.exit_json(changed=False, imports=imports, foreign=foreign)
+    module.exit_json(changed=False, imports=imports, foreign=foreign, halfway=left)
 
 
 if __name__ == "__main__":
