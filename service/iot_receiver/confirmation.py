@@ -127,7 +127,8 @@ class Confirmation:
             if code in _FALSE_TOKEN:
                 self._remember(token, true=False)
                 return self._count("refused", problem(403, "IoT Core did not accept this token"))
-            fault("confirmation_failed", "IoT Core could not be asked to confirm", code=code)
+            action = "iot:ConfirmTopicRuleDestination"
+            fault("confirmation_failed", "IoT Core could not be asked to confirm", code=code, action=action)
             return self._count("failed", unavailable("IoT Core could not be asked to confirm"))
         except Exception as error:  # noqa: BLE001 - botocore fails to parse some answers, in many ways
             fault("confirmation_failed", "IoT Core could not be asked to confirm", error=error)

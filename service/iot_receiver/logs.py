@@ -7,6 +7,8 @@ import time
 import traceback
 from typing import TextIO
 
+from botocore.exceptions import ClientError
+
 _LOGGER = logging.getLogger("iot_receiver")
 LINES_PER_PERIOD = 5
 PERIOD = 10.0  # seconds
@@ -39,7 +41,10 @@ def _described(error: BaseException | None) -> dict[str, str]:
         return {}
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
-    return {"error": type(error).__name__, "where": where}
+    described = {"error": type(error).__name__, "where": where}
+    if isinstance(error, ClientError):  # what AWS refused, which a missing permission is found by
+        described |= {"code": error.response.get("Error", {}).get("Code", ""), "operation": error.operation_name}
+    return described
 
 
 class JsonFormatter(logging.Formatter):

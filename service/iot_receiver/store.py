@@ -248,7 +248,8 @@ class Store:
             found = await self._writer.read(late, LOOK_TIMEOUT)
         except WriteError as error:
             self._looks_from = self._loop.time() + LOOK_AGAIN_SECONDS
-            fault("look_failed", "readings that may be stored already could not be looked up", code=error.code)
+            fault("look_failed", "readings that may be stored already could not be looked up", code=error.code,
+                  action="dynamodb:BatchGetItem")
             return entries
         stored = {key for key, item in found.items() if key in late and is_same_reading(puts[key], item)}
         for key in stored:
@@ -278,7 +279,8 @@ class Store:
             metrics.throttled += 1
             self._again(entries)
         elif not error.refused:
-            fault("write_failed", "a call to DynamoDB failed and is made again", code=error.code)
+            action = "dynamodb:BatchWriteItem"
+            fault("write_failed", "a call to DynamoDB failed and is made again", code=error.code, action=action)
             self._again(entries)
         elif len({entry.key for entry in entries}) == 1:
             fault("item_refused", "DynamoDB refused an item", code=error.code)

@@ -20,6 +20,7 @@ from tests.support.paths import ROOT
 Aws = Callable[[str], Any]
 Ask = Callable[..., dict[str, Any]]
 ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+SIMULATE = {"Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*"}
 ROLE = "arn:aws:iam::123456789012:role/iot-receiver-rule"
 PASSING = {"actions": ["iam:PassRole"], "resources": [ROLE], "passed_to": "iot.amazonaws.com"}
 
@@ -31,7 +32,7 @@ def _ask(endpoint: str, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Ask:
     def ask(*statements: dict[str, Any], **options: Any) -> dict[str, Any]:
         iam, user = aws("iam"), f"operator-{time.monotonic_ns()}"
         iam.create_user(UserName=user)
-        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        document = json.dumps({"Version": "2012-10-17", "Statement": [SIMULATE, *statements]})
         iam.put_user_policy(UserName=user, PolicyName="rights", PolicyDocument=document)
         key = iam.create_access_key(UserName=user)["AccessKey"]
         environment = {

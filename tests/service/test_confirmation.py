@@ -26,6 +26,7 @@ class Listener:
     true_tokens: set[str] = field(default_factory=set)
     failing: bool = False
     garbled: bool = False
+    refusal: str = "InvalidRequestException"
 
     async def answer(self, request: web.Request) -> web.Response:
         self.heard.append((request.method, request.raw_path, request.headers.get("Authorization", "")))
@@ -35,7 +36,7 @@ class Listener:
             return web.Response(status=400, body=b"{", content_type="application/json")
         if request.path.removeprefix("/confirmdestination/") in self.true_tokens:
             return web.json_response({})
-        headers = {"x-amzn-errortype": "InvalidRequestException"}
+        headers = {"x-amzn-errortype": self.refusal}
         return web.json_response({"message": "no such token"}, status=400, headers=headers)
 
 
@@ -212,6 +213,15 @@ async def test_a_large_confirmation_is_not_read_to_its_end(confirming: Receiver,
     response = await confirming.client.post("/ingest", data=endless(), headers=headers)
     assert response.status == 413
     assert listener.heard == []
+
+
+async def test_a_missing_permission_is_named(
+    confirming: Receiver, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener.refusal = "AccessDeniedException"
+    assert (await challenge(confirming, "token")).status == 503
+    [fields] = [record.__dict__["fields"] for record in caplog.records if record.levelname == "ERROR"]
+    assert fields == {"code": "AccessDeniedException", "action": "iot:ConfirmTopicRuleDestination"}
 
 
 async def test_trouble_at_iot_core_is_503(confirming: Receiver, listener: Listener) -> None:

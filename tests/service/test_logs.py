@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from botocore.exceptions import ClientError
 from iot_receiver import logs
 
 
@@ -40,6 +41,15 @@ def test_a_fault_is_one_line_without_its_text(stream: io.StringIO) -> None:
     assert line["code"] == 7
     assert str(line["where"]).startswith("test_logs.py:")
     assert "sesame" not in stream.getvalue()
+
+
+def test_what_aws_refused_is_named(stream: io.StringIO) -> None:
+    message = "User: arn:aws:sts::1:assumed-role/pod/x is not authorized to perform: sqs:sendmessage"
+    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "SendMessageBatch")
+    logs.fault("dead_letter_failed", "the dead-letter queue can't be reached", error=refused)
+    (line,) = lines(stream)
+    assert (line["error"], line["code"], line["operation"]) == ("ClientError", "AccessDenied", "SendMessageBatch")
+    assert "assumed-role" not in stream.getvalue()
 
 
 def test_other_libraries_texts_are_withheld(stream: io.StringIO) -> None:

@@ -67,6 +67,18 @@ async def test_trouble_that_stays_is_503_in_time(
     assert (await shaky.send(message(1))).status == 200
 
 
+async def test_a_missing_permission_is_named(
+    shaky: Receiver, faults: Faults, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults.script = [error("AccessDeniedException")]
+    faults.unreadable = True
+    long_ago = message(1, ts=1669860800000)  # late, so that it is looked up before it is written
+    assert (await shaky.send(long_ago)).status == 200
+    fields = [record.__dict__["fields"] for record in caplog.records if record.levelname == "ERROR"]
+    found = {each["action"]: each["code"] for each in fields}
+    assert found == dict.fromkeys(("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"), "AccessDeniedException")
+
+
 async def test_left_over_rows_that_were_not_sent_are_no_answer(shaky: Receiver, faults: Faults, table: Table) -> None:
     stranger = {"PutRequest": {"Item": {"deviceId": {"S": "other"}, "Time": {"S": "t"}}}}
     faults.script = [answers(200, json.dumps({"UnprocessedItems": {table.name: [stranger]}}))]

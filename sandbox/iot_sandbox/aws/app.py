@@ -6,15 +6,16 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from moto.iot.exceptions import IoTClientError
 from moto.iot.models import iot_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from iot_sandbox.aws import (
+    access,
     acm,
     calls,
     dynamodb,
@@ -77,14 +78,26 @@ class Application:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        self._calls.add(environ)
-        answer = self._own(environ)
+        answer = self._refused(environ, self._calls.add(environ)) or self._own(environ)
         if answer is None:
             return self._by_moto(environ, start_response)
         return _send(answer, start_response)
 
+    def _refused(self, environ: Environ, kinds: Sequence[calls.Kind]) -> Answer | None:
+        found = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
+        region = found.group(1) if found else ""
+        for key, action, resource in kinds:
+            reason = access.refusal(self._config, key, action, resource, region)
+            if reason:
+                return access.denied(environ, reason)
+        return None
+
     def _own(self, environ: Environ) -> Answer | None:
         path = environ.get("PATH_INFO", "")
+        if path == "/sandbox/access":
+            asked = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+            reason = access.refusal(self._config, asked.get("key", ""), asked.get("action", ""), "", "")
+            return Answer(200, (("Content-Type", "text/plain; charset=utf-8"),), reason.encode())
         if path in self._documents:
             return _plain(self._documents[path]())
         if path == "/sandbox/token-review":

@@ -43,11 +43,11 @@ class Calls:
         self._left_out = 0
         self._lock = Lock()
 
-    def add(self, environ: dict[str, Any]) -> None:
-        """Count a request."""
+    def add(self, environ: dict[str, Any]) -> list[Kind]:
+        """Count a request, and return what it is; nothing for an unsigned one."""
         found = ACCESS_KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
         if not found:
-            return
+            return []
         operation, parameters = _operation(environ)
         service = service_of(environ)
         action = f"{service}:{BATCHES.get(operation, operation) if service == 'sqs' else operation}"
@@ -58,6 +58,7 @@ class Calls:
                     self._counts[kind] += 1
                 else:
                     self._left_out += 1
+        return kinds
 
     def document(self) -> dict[str, Any]:
         """All counts by principal, action and resource, and how many calls had no room."""

@@ -14,6 +14,7 @@ from moto.iam.exceptions import NotFoundException
 from moto.iam.models import Role, User
 from moto.iam.responses import IamResponse
 
+from iot_sandbox.aws import access
 from iot_sandbox.shared import policies
 
 
@@ -35,16 +36,7 @@ class SandboxIamResponse(IamResponse):
             raise NotFoundException(f"The principal {arn} does not exist.")
         holder = holders[arn]
         groups = [group for group in self.backend.groups.values() if isinstance(holder, User) and holder in group.users]
-        found: list[str] = []
-        for each in (holder, *groups):
-            found += [str(document) for document in each.policies.values()]
-            found += [
-                str(version.document)
-                for policy in each.managed_policies.values()
-                for version in policy.versions
-                if version.version_id == policy.default_version_id
-            ]
-        return found
+        return list(access.attached((holder, *groups)))
 
     def _by_arn(self, kind: str) -> dict[str, Role | User]:
         return {each.arn: each for each in vars(self.backend)[kind].values()}

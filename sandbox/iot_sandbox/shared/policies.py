@@ -25,8 +25,11 @@ class Decision(StrEnum):
     NOT_ALLOWED = "implicitDeny"
 
 
-def decide(documents: Sequence[str], action: str, resource: str, context: Context) -> Decision:
-    """Evaluate identity policies (JSON documents): a denial wins, what is not named is not allowed."""
+def decide(documents: Sequence[str], action: str, resource: str | None, context: Context | None) -> Decision:
+    """Evaluate identity policies (JSON documents): a denial wins, what is not named is not allowed.
+
+    What is not known (None) is taken in the caller's favour: any resource, every condition.
+    """
     decision = Decision.NOT_ALLOWED
     for document in documents:
         for statement in statements(document):
@@ -72,16 +75,20 @@ def conditions_hold(statement: Statement, context: Context) -> bool:
     )
 
 
-def _applies(statement: Statement, action: str, resource: str, context: Context) -> bool:
+def _applies(statement: Statement, action: str, resource: str | None, context: Context | None) -> bool:
+    allows = statement.get("Effect") != "Deny"
     if "NotAction" in statement:
         named = not any(_like(action.lower(), each.lower()) for each in listed(statement["NotAction"]))
     else:
         named = any(_like(action.lower(), each.lower()) for each in listed(statement.get("Action")))
-    if "NotResource" in statement:
+    if resource is None:
+        meant = allows or "*" in listed(statement.get("Resource"))
+    elif "NotResource" in statement:
         meant = not any(_like(resource, each) for each in listed(statement["NotResource"]))
     else:
         meant = any(_like(resource, each) for each in listed(statement.get("Resource")))
-    return named and meant and conditions_hold(statement, context)
+    held = (allows or not statement.get("Condition")) if context is None else conditions_hold(statement, context)
+    return named and meant and held
 
 
 def _holds(operator: str, wanted: list[str], given: Sequence[str] | None) -> bool:

@@ -38,8 +38,8 @@ def _local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     port, libraries = free_port(), jars()
     local = Local(f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("local") / "dynamodb-calls")
     command = ["java", "-Xmx256m", f"-Djava.library.path={libraries}", "-cp", f"{libraries}/*", "bsh.Interpreter",
-               str(START), "127.0.0.1", str(local.counts), "-inMemory", "-sharedDb", "-disableTelemetry",
-               "-port", str(port)]
+               str(START), "127.0.0.1", str(local.counts), "http://127.0.0.1:1", "-inMemory", "-sharedDb",
+               "-disableTelemetry", "-port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield local
     process.terminate()
@@ -64,7 +64,10 @@ def counted(emulator: Emulator, principal: str) -> dict[tuple[str, str], int]:
 
 def session_of(emulator: Emulator, role: str) -> tuple[str, dict[str, str]]:
     """A role's ARN, and keys of a session of it."""
-    arn = emulator.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    iam = emulator.client("iam")
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    document = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=json.dumps(document))
     keys = emulator.client("sts").assume_role(RoleArn=arn, RoleSessionName="tests")["Credentials"]
     return arn, {"key": keys["AccessKeyId"], "secret": keys["SecretAccessKey"], "token": keys["SessionToken"]}
 
