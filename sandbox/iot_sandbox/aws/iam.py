@@ -5,9 +5,10 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.iam import urls
 from moto.iam.exceptions import NotFoundException
@@ -16,6 +17,34 @@ from moto.iam.responses import IamResponse
 
 from iot_sandbox.aws import access
 from iot_sandbox.shared import policies
+
+MAKING = ("Add", "Allocate", "Create", "Put", "Request", "Run", "Tag")
+
+
+class MixedActionsError(ServiceException):
+    """The simulator does not judge these actions in one call."""
+
+    def __init__(self, groups: Iterable[Sequence[str]]) -> None:
+        lists = " and ".join(f"[{','.join(group)}]" for group in groups)
+        super().__init__(
+            "InvalidInput",
+            f"Invalid Input Actions: {lists} require different authorization information. Please refer to the "
+            "documentation for more details: "
+            "https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html",
+        )
+
+
+def check_mixture(actions: Sequence[str]) -> None:
+    """Raise MixedActionsError as IAM does: for several services, for what makes things beside what looks at them.
+
+    Which actions IAM takes together is not documented (aws-cloudformation/rain asks for one at a time).
+    """
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for action in actions:
+        service, _, operation = action.partition(":")
+        groups.setdefault((service, operation.startswith(MAKING)), []).append(action)
+    if len(groups) > 1:
+        raise MixedActionsError(groups.values())
 
 
 class SandboxIamResponse(IamResponse):
@@ -46,6 +75,7 @@ class SandboxIamResponse(IamResponse):
             entry["ContextKeyName"]: entry.get("ContextKeyValues", [])
             for entry in self._get_param("ContextEntries", [])
         }
+        check_mixture(self._get_param("ActionNames", []))
         resources = self._get_param("ResourceArns", []) or ["*"]
         results: list[dict[str, Any]] = [
             {

@@ -165,6 +165,18 @@ def test_a_user_has_its_own_its_groups_and_managed_policies(emulator: Emulator) 
     iot.list_policies()
 
 
+def test_the_simulator_takes_no_mixture_of_actions(emulator: Emulator) -> None:
+    """aws-cloudformation/rain asks for one action at a time for it, and quotes IAM's words."""
+    role = emulator.client("iam").create_role(RoleName="mixed", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    simulate = emulator.client("iam").simulate_principal_policy
+    for mixture in (["iot:CreateThing", "iot:DescribeThing"], ["iot:CreateThing", "sqs:CreateQueue"]):
+        code, message = refusal(simulate, PolicySourceArn=role, ActionNames=mixture)
+        assert code == "InvalidInput"
+        assert f"[{mixture[0]}] and [{mixture[1]}] require different authorization information" in message
+    results = simulate(PolicySourceArn=role, ActionNames=["iot:CreateThing", "iot:CreatePolicy"])["EvaluationResults"]
+    assert [each["EvalDecision"] for each in results] == ["implicitDeny", "implicitDeny"]
+
+
 def test_rows_are_refused_where_pods_ask_for_them(emulator: Emulator, local: str) -> None:
     """Pods call DynamoDB Local itself; a change of rights holds after some seconds."""
     keys = session_of(emulator, "pod", allow("dynamodb:GetItem", resource=TABLE))
