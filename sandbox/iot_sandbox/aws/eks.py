@@ -9,22 +9,30 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import uuid
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
 from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import utcnow
 from moto.ec2.models import ec2_backends
 from moto.eks import urls
+from moto.eks.exceptions import ResourceNotFoundException
 from moto.eks.models import Cluster, eks_backends
 from moto.eks.responses import EKSResponse
 
-from iot_sandbox.aws import identities, kubernetes, logs, nodes, settings
+from iot_sandbox.aws import eks_versions, identities, kubernetes, logs, nodes, settings
 from iot_sandbox.aws.access_entries import ADMINISTRATOR, Entries
 
 log = logging.getLogger(__name__)
-DEFAULT_VERSION = "1.34"
-ENTRIES = "{0}/clusters/(?P<name>[^/]+)/access-entries"
+PATHS = (
+    "{0}/cluster-versions$",
+    "{0}/clusters/(?P<name>[^/]+)/updates$",
+    "{0}/clusters/(?P<name>[^/]+)/updates/(?P<updateId>[^/]+)$",
+    "{0}/clusters/(?P<name>[^/]+)/access-entries",
+    "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<principalArn>.+)",
+)
 
 
 @cache
@@ -67,6 +75,8 @@ class SandboxEKSResponse(EKSResponse):
 
     def create_cluster(self) -> ActionResult:
         """CreateCluster: answers with the requested values, and creates the cluster's security group."""
+        if self._get_param("version"):
+            eks_versions.check(self._get_param("version"), utcnow().date())
         result = super().create_cluster()
         cluster: Any = self.eks_backend.clusters[self._get_param("name")]
         access = self._get_param("accessConfig") or {}
@@ -78,7 +88,7 @@ class SandboxEKSResponse(EKSResponse):
         cluster.zonal_shift_config = self._get_param("zonalShiftConfig")
         cluster.deletion_protection = bool(self._get_param("deletionProtection"))
         cluster.health = {"issues": []}
-        cluster.version = self._get_param("version") or DEFAULT_VERSION
+        cluster.version = self._get_param("version") or eks_versions.DEFAULT
         cluster.identity = {"oidc": {"issuer": issuer(self.current_account, self.region, cluster.name)}}
         network = dict(self._get_param("kubernetesNetworkConfig") or {})
         cluster.kubernetes_network_config = {
@@ -100,6 +110,34 @@ class SandboxEKSResponse(EKSResponse):
             creator = identities.principal_of(settings.current(), self.get_access_key())
             cluster.entries.create(creator, {})
             cluster.entries.associate(creator, ADMINISTRATOR, {"type": "cluster"})
+
+    # --- versions
+
+    def describe_cluster_versions(self) -> ActionResult:
+        """DescribeClusterVersions, in one page."""
+        found = eks_versions.descriptions(self.querystring.get("clusterVersions"), utcnow().date())
+        return ActionResult({"clusterVersions": found})
+
+    def update_cluster_version(self) -> ActionResult:
+        """UpdateClusterVersion: one minor version at a time, and at once."""
+        cluster: Any = self.eks_backend.describe_cluster(name=self._get_param("name"))
+        version = self._get_param("version")
+        eks_versions.check_update(cluster.version, version)
+        cluster.version = version
+        cluster.updates = {**getattr(cluster, "updates", {}), (made := str(uuid.uuid4())): version}
+        return ActionResult({"update": self._update(made, version)})
+
+    def describe_update(self) -> ActionResult:
+        """DescribeUpdate."""
+        cluster: Any = self.eks_backend.describe_cluster(name=self._get_param("name"))
+        wanted = self.path.rpartition("/")[2]
+        if wanted not in getattr(cluster, "updates", {}):
+            raise ResourceNotFoundException(message=f"No update found for ID: {wanted}")
+        return ActionResult({"update": self._update(wanted, cluster.updates[wanted])})
+
+    def _update(self, identifier: str, version: str) -> dict[str, Any]:
+        parameters = [{"type": "Version", "value": version}]
+        return {"id": identifier, "status": "Successful", "type": "VersionUpdate", "params": parameters, "errors": []}
 
     # --- access entries
 
@@ -288,5 +326,5 @@ class SandboxEKSResponse(EKSResponse):
 
 def install() -> None:
     """Replace moto's calls."""
-    for path in (*urls.url_paths, ENTRIES, f"{ENTRIES}/(?P<principalArn>.+)"):
+    for path in (*urls.url_paths, *PATHS):
         urls.url_paths[path] = SandboxEKSResponse.dispatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,43 @@ def test_the_log_group_of_a_deleted_cluster_comes_back_once(emulator: Emulator) 
         logs.create_log_group(logGroupName=name)
     logs.delete_log_group(logGroupName=name)
     assert groups() == []
+
+
+def test_versions_have_an_order(emulator: Emulator) -> None:
+    """https://docs.aws.amazon.com/eks/latest/userguide/update-cluster.html"""
+    eks = emulator.client("eks")
+    cluster = {"name": "versions", "roleArn": ROLE, "resourcesVpcConfig": {}}
+    for unknown in ("1.22", "2.0"):
+        with pytest.raises(ClientError, match=f"unsupported Kubernetes version {unknown}") as refused:
+            eks.create_cluster(**cluster, version=unknown)
+        assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
+    assert eks.create_cluster(**cluster)["cluster"]["version"] == "1.34"
+    for wanted in ("1.34", "1.36", "1.33"):
+        with pytest.raises(ClientError, match=f"Unsupported Kubernetes minor version update from 1.34 to {wanted}"):
+            eks.update_cluster_version(name="versions", version=wanted)
+    update = eks.update_cluster_version(name="versions", version="1.35")["update"]
+    assert eks.describe_update(name="versions", updateId=update["id"])["update"]["status"] == "Successful"
+    assert eks.describe_cluster(name="versions")["cluster"]["version"] == "1.35"
+    [found] = eks.describe_cluster_versions(clusterVersions=["1.34"])["clusterVersions"]
+    assert found["endOfStandardSupportDate"].date().isoformat() == "2026-12-02"
+    assert found["endOfExtendedSupportDate"].date().isoformat() == "2027-12-02"
+
+
+@pytest.mark.parametrize(
+    ("today", "status"),
+    [("2026-12-02", "STANDARD_SUPPORT"), ("2026-12-03", "EXTENDED_SUPPORT"), ("2027-12-03", "UNSUPPORTED")],
+)
+def test_support_of_a_version_ends_twice(today: str, status: str) -> None:
+    from iot_sandbox.aws import eks_versions  # noqa: PLC0415 - moto reads its settings at import
+
+    day = date.fromisoformat(today)
+    [found] = eks_versions.descriptions(["1.34"], day)
+    assert found["versionStatus"] == status
+    supported = [each["clusterVersion"] for each in eks_versions.descriptions(None, day)]
+    assert supported[0] == "1.36"
+    assert ("1.34" in supported) == (status != "UNSUPPORTED")
+    if status == "UNSUPPORTED":
+        with pytest.raises(Exception, match=r"version 1\.34"):
+            eks_versions.check("1.34", day)
+    else:
+        eks_versions.check("1.34", day)

@@ -1,0 +1,72 @@
+"""Kubernetes versions of EKS, and which a cluster may have next.
+
+Dates are of AWS's calendar as of 2026-11-28; of 1.36 none was known to the project then:
+https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html#kubernetes-release-calendar
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from moto.eks.exceptions import InvalidParameterException
+
+DEFAULT = "1.34"
+# Last days of standard and of extended support, which lasts a year longer.
+SUPPORT: dict[str, tuple[date, date] | None] = {
+    "1.31": (date(2025, 11, 26), date(2026, 11, 26)),
+    "1.32": (date(2026, 3, 23), date(2027, 3, 23)),
+    "1.33": (date(2026, 7, 29), date(2027, 7, 29)),
+    "1.34": (date(2026, 12, 2), date(2027, 12, 2)),
+    "1.35": (date(2027, 3, 27), date(2028, 3, 27)),
+    "1.36": None,
+}
+
+
+def status(version: str, today: date) -> str:
+    """The API's versionStatus."""
+    dates = SUPPORT.get(version)
+    if version not in SUPPORT or (dates and dates[1] < today):
+        return "UNSUPPORTED"
+    return "EXTENDED_SUPPORT" if dates and dates[0] < today else "STANDARD_SUPPORT"
+
+
+def check(version: str, today: date) -> None:
+    """Raise InvalidParameterException for a version that EKS does not have, or no longer."""
+    if status(version, today) == "UNSUPPORTED":
+        raise InvalidParameterException(message=f"unsupported Kubernetes version {version}")
+
+
+def check_update(present: str, wanted: str) -> None:
+    """Raise InvalidParameterException unless the version is the next minor one."""
+    if wanted not in SUPPORT:
+        raise InvalidParameterException(message=f"unsupported Kubernetes version {wanted}")
+    if _minor(wanted) != _minor(present) + 1:
+        raise InvalidParameterException(
+            message=f"Unsupported Kubernetes minor version update from {present} to {wanted}"
+        )
+
+
+def _minor(version: str) -> int:
+    return int(version.partition(".")[2])
+
+
+def descriptions(versions: Iterable[str] | None, today: date) -> list[dict[str, Any]]:
+    """DescribeClusterVersions: the supported ones, or those asked for; the newest first."""
+    wanted = [each for each in versions if each in SUPPORT] if versions else list(SUPPORT)
+    found = []
+    for version in sorted(wanted, key=_minor, reverse=True):
+        answer: dict[str, Any] = {
+            "clusterVersion": version,
+            "clusterType": "eks",
+            "defaultVersion": version == DEFAULT,
+            "versionStatus": status(version, today),
+        }
+        dates = SUPPORT[version]
+        if dates:
+            ends = [datetime(each.year, each.month, each.day, tzinfo=UTC) for each in dates]
+            answer |= {"endOfStandardSupportDate": ends[0], "endOfExtendedSupportDate": ends[1]}
+        if versions or answer["versionStatus"] != "UNSUPPORTED":
+            found.append(answer)
+    return found
