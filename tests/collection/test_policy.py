@@ -31,6 +31,11 @@ def versions(aws: Aws, name: str) -> list[str]:
     return sorted(version["versionId"] for version in held)
 
 
+def documents(aws: Aws, name: str) -> list[str]:
+    look = aws("iot").get_policy_version
+    return sorted(look(policyName=name, policyVersionId=one)["policyDocument"] for one in versions(aws, name))
+
+
 def test_beyond_the_sixth_version(run: Run, aws: Aws) -> None:
     for number in range(7):
         wanted = document(f"iot:Action{number}")
@@ -152,6 +157,27 @@ def test_a_version_is_returned_once_reads_show_it(run: Run, aws: Aws, proxy: Pro
     changed = run(MODULE, name="p9", document=document("iot:Two"), endpoint_url=proxy.url)
     assert changed["policy"] == stored(aws, "p9")
     assert changed["policy"]["default_version_id"] == "2"
+
+
+def test_a_refused_document_costs_no_version(run: Run, aws: Aws, proxy: Proxy) -> None:
+    for number in range(5):
+        run(MODULE, name="p11", document=document(f"iot:Action{number}"), wait=False)
+    before = documents(aws, "p11")
+    proxy.refuse("POST /policies/p11/version$", "MalformedPolicyException")
+    refused = run(MODULE, name="p11", document=document("iot:Bad"), endpoint_url=proxy.url)
+    assert "Version 1, removed to make room, is back under another number" in refused["msg"]
+    assert documents(aws, "p11") == before
+    assert stored(aws, "p11")["default_version_id"] == "5"
+
+
+def test_deletion_waits_the_five_minutes_that_detachments_take(
+    run: Run, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(MODULE, name="p12", document=document("a"))
+    proxy.refuse("DELETE /policies/p12$", "DeleteConflictException", times=30, status=409)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    assert run(MODULE, name="p12", state="absent", wait_timeout=0, endpoint_url=proxy.url)["changed"]
+    assert proxy.count("DELETE /policies/p12$") == 31
 
 
 def test_deletion_waits_for_detachments_to_spread(run: Run, proxy: Proxy) -> None:

@@ -39,6 +39,15 @@ def test_its_life(run: Run, aws: Aws) -> None:
     assert "t1" not in [thing["thingName"] for thing in aws("iot").list_things()["things"]]
 
 
+def test_an_attribute_that_somebody_else_sets_meanwhile_stays(run: Run, aws: Aws, proxy: Proxy) -> None:
+    aws("iot").create_thing(thingName="shared", attributePayload={"attributes": {"room": "1", "wet": "true"}})
+    others = {"attributes": {"floor": "2"}, "merge": True}
+    proxy.before("PATCH /things/shared$", lambda: aws("iot").update_thing(thingName="shared", attributePayload=others))
+    asked = {"attributes": {"room": "9", "wet": ""}, "purge_attributes": False}
+    changed = run(MODULE, name="shared", **asked, endpoint_url=proxy.url)
+    assert changed["thing"]["attributes"] == {"room": "9", "floor": "2"} == stored(aws, "shared")["attributes"]
+
+
 def test_attributes_are_text(run: Run, aws: Aws) -> None:
     made = prediction_holds(run, MODULE, "thing", name="texts", attributes={"a": None, "b": 0, "c": False, "d": ""})
     assert made["thing"]["attributes"] == {"b": "0", "c": "false"} == stored(aws, "texts")["attributes"]

@@ -172,9 +172,11 @@ class IoT:
             time.sleep(pause)
         return {}
 
-    def remove(self, operation: str, passing: dict[str, str] | None = None, **arguments: Any) -> None:
-        """Persist in a call that removes something; that it is gone already is no failure."""
-        seconds = self.module.params["wait_timeout"]
+    def remove(
+        self, operation: str, passing: dict[str, str] | None = None, least: float = 0, **arguments: Any
+    ) -> None:
+        """Persist in a call that removes something, for `least` seconds at least; that it is gone is no failure."""
+        seconds = max(self.module.params["wait_timeout"], least)
         try:
             self.persist(operation, seconds, passing or {}, (MISSING,), **arguments)
         except is_boto3_error_code(MISSING):

@@ -59,11 +59,27 @@ def creation(thing: Thing) -> dict[str, Any]:
     return arguments
 
 
-def update(current: Thing, thing: Thing) -> dict[str, Any]:
-    """Return UpdateThing's arguments, only the name when nothing differs."""
+def agrees(found: Thing | None, thing: Thing, purge: bool) -> bool:
+    """Return whether a thing that was read is the one that was written, with more attributes where none are purged."""
+    if found is None or purge:
+        return found == thing
+    return {**found, "attributes": {**found["attributes"], **thing["attributes"]}} == found and (
+        found["thing_type_name"] == thing["thing_type_name"]
+    )
+
+
+def update(current: Thing, thing: Thing, purge: bool = True) -> dict[str, Any]:
+    """Return UpdateThing's arguments, only the name when nothing differs.
+
+    Without purge AWS merges what differs into the attributes, so that one which somebody else sets meanwhile stays.
+    """
     arguments: dict[str, Any] = {"thingName": thing["thing_name"]}
-    if current["attributes"] != thing["attributes"]:
-        arguments["attributePayload"] = {"attributes": thing["attributes"], "merge": False}
+    before, after = current["attributes"], thing["attributes"]
+    if before != after and purge:
+        arguments["attributePayload"] = {"attributes": after, "merge": False}
+    elif before != after:
+        changed = {key: after.get(key, "") for key in {**before, **after} if before.get(key) != after.get(key)}
+        arguments["attributePayload"] = {"attributes": changed, "merge": True}
     if current["thing_type_name"] != thing["thing_type_name"]:
         removal = {"removeThingType": True}
         arguments |= {"thingTypeName": thing["thing_type_name"]} if thing["thing_type_name"] else removal

@@ -14,6 +14,8 @@ description:
   - Documents are compared by meaning, so that order and a single value written as a list make no change.
   - A changed document becomes a new default version. Where the policy has all five versions that AWS keeps,
     the oldest that is not the default makes room.
+  - It comes back, under another number, where AWS refuses the document.
+  - Deleting a policy can take five minutes after its last detachment; the module waits that long.
   - An older version that already says the same becomes the default again, rather than a copy of it.
   - Policies are attached to certificates by M(iotweb.aws_iot.iot_certificate) too, whichever is handier.
 seealso:
@@ -145,6 +147,8 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.policy import (
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import TAG_OPTIONS, check_texts, write_tags
 
 FULL = "VersionsLimitExceededException"
+# Seconds within which a policy can be deleted after it was detached for the last time (API reference, DeletePolicy).
+DETACHED_AFTER = 300
 
 
 def older_version(iot: IoT, name: str, versions: list[dict[str, Any]], document: dict[str, Any]) -> str | None:
@@ -159,6 +163,20 @@ def older_version(iot: IoT, name: str, versions: list[dict[str, Any]], document:
     return None
 
 
+def make_room(iot: IoT, name: str, spare: str) -> None:
+    """Remove a version, which comes back under another number where AWS refuses the document that was to replace it."""
+    removed = iot.find("get_policy_version", policyName=name, policyVersionId=spare)
+    iot.remove("delete_policy_version", policyName=name, policyVersionId=spare)
+
+    def restore() -> str:
+        again = removed and iot.attempt(
+            "create_policy_version", policyName=name, policyDocument=removed["policyDocument"], setAsDefault=False
+        )
+        return f"Version {spare}, removed to make room, {'is back under another number' if again else 'is gone'}"
+
+    iot.undo = restore
+
+
 def add_version(iot: IoT, name: str, document: dict[str, Any]) -> str | None:
     """Make the document the default version and return its number, None in check mode.
 
@@ -170,7 +188,7 @@ def add_version(iot: IoT, name: str, document: dict[str, Any]) -> str | None:
             iot.write("set_default_policy_version", policyName=name, policyVersionId=older)
             return older
         if spare := version_to_remove(versions):
-            iot.remove("delete_policy_version", policyName=name, policyVersionId=spare)
+            make_room(iot, name, spare)
         try:
             answer = iot.write(
                 "create_policy_version",
@@ -181,6 +199,7 @@ def add_version(iot: IoT, name: str, document: dict[str, Any]) -> str | None:
             )
         except is_boto3_error_code(FULL):
             continue
+        iot.undo = None
         return answer.get("policyVersionId")
     return None
 
@@ -241,7 +260,7 @@ def ensure_absent(iot: IoT, before: dict[str, Any]) -> None:
     for version in versions_of(iot, name):
         if not version["isDefaultVersion"]:
             iot.remove("delete_policy_version", policyName=name, policyVersionId=version["versionId"])
-    iot.remove("delete_policy", policyName=name)
+    iot.remove("delete_policy", {"DeleteConflictException": ""}, least=DETACHED_AFTER, policyName=name)
     iot.settled(lambda: current_policy(iot, name), lambda found: found is None, f"policy {name}", None)
 
 

@@ -113,6 +113,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import EXISTS, 
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.owner import OWNER_OPTIONS, may_touch, with_owner
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.tags import check_texts
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.thing import (
+    agrees,
     creation,
     current_thing,
     desired,
@@ -121,7 +122,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.thing import (
 )
 
 
-def create(iot: IoT, thing: dict[str, Any]) -> dict[str, Any]:
+def create(iot: IoT, thing: dict[str, Any], purge: bool) -> dict[str, Any]:
     """Create a thing and return it. One that another run made meanwhile is brought to what is wanted."""
     try:
         answer = iot.write("create_thing", (EXISTS,), **creation(thing))
@@ -130,14 +131,17 @@ def create(iot: IoT, thing: dict[str, Any]) -> dict[str, Any]:
         if found is None:
             iot.fail(error, "create_thing", {"thingName": thing["thing_name"]})
         may_touch(iot.module, f"Thing {thing['thing_name']}", found["attributes"])
-        change(iot, found, {**found, **thing})
-        return {**found, **thing}
+        wanted = {**found, **thing}
+        if not purge:
+            wanted["attributes"] = {**found["attributes"], **thing["attributes"]}
+        change(iot, found, wanted, purge)
+        return wanted
     named = {"thing_arn": answer["thingArn"], "thing_id": answer.get("thingId", "")} if answer else {}
     return {**thing, **named}
 
 
-def change(iot: IoT, current: dict[str, Any], thing: dict[str, Any]) -> None:
-    if len(arguments := update(current, thing)) > 1:
+def change(iot: IoT, current: dict[str, Any], thing: dict[str, Any], purge: bool) -> None:
+    if len(arguments := update(current, thing, purge)) > 1:
         iot.write("update_thing", **arguments)
 
 
@@ -151,16 +155,17 @@ def check_type(iot: IoT, name: str) -> None:
 
 
 def ensure_present(iot: IoT, before: dict[str, Any] | None) -> dict[str, Any]:
-    thing = desired(before, with_owner(iot.module.params, "attributes"))
+    params = with_owner(iot.module.params, "attributes")
+    thing, purge = desired(before, params), params["purge_attributes"] and params["attributes"] is not None
     if thing["thing_type_name"] and thing["thing_type_name"] != (before or {}).get("thing_type_name"):
         check_type(iot, thing["thing_type_name"])
     if before is None:
-        thing = create(iot, thing)
+        thing = create(iot, thing, purge)
     else:
-        change(iot, before, thing)
+        change(iot, before, thing, purge)
     name = thing["thing_name"]
     settled: dict[str, Any] = iot.settled(
-        lambda: current_thing(iot, name), lambda found: found == thing, f"thing {name}", thing
+        lambda: current_thing(iot, name), lambda found: agrees(found, thing, purge), f"thing {name}", thing
     )
     return settled
 
