@@ -149,6 +149,21 @@ def test_one_that_is_being_deleted_is_not_left_at_that(
         assert not run(MODULE, **options, state="absent", check=check)["changed"]
 
 
+def test_one_that_aws_deletes_slowly_does_not_stop_a_removal(
+    run: Run, aws: Aws, receiver: Receiver, proxy: Proxy
+) -> None:
+    options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url, "wait_timeout": 0}
+    arn = run(MODULE, **{**options, "wait": False})["destination"]["arn"]
+    aws("iot").delete_topic_rule_destination(arn=arn)
+    run(MODULE, **options, state="absent", check=True)
+    proxy.lag("GET /destinations$", times=20)
+    left = run(MODULE, **options, state="absent")
+    assert (left["changed"], left.get("failed", False)) == (False, False)
+    assert f"AWS is still deleting destination {receiver.url}." in str(left["warnings"])
+    refused = run(MODULE, **options)
+    assert f"Destination {receiver.url} is still DELETING" in refused["msg"]
+
+
 def test_a_challenge_lost_long_ago_is_sent_again_at_once(run: Run, aws: Aws, receiver: Receiver) -> None:
     receiver.silent_for = 1
     run(MODULE, confirmation_url=receiver.url, wait=False)

@@ -40,6 +40,9 @@ def test_no_play_acts_unchecked(playbook: str) -> None:
         assert first.endswith(("preflight.yml", "deployment.yml")), f"{playbook} begins with {plays[0]}"
         for play in plays:
             assert "hosts" not in play or play["hosts"] in CHECKED | BESIDE, f"{play['name']}: {play['hosts']}"
+    else:
+        assert [task["tags"] for task in plays[0]["tasks"]] == [["always"]] * len(plays[0]["tasks"])
+        assert "tags" not in plays[0], "no tag may select or leave out the checks"
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)

@@ -219,6 +219,9 @@ class Follower:
                 return current
             waited = time.monotonic() - self.began
             if waited >= self.params["wait_timeout"]:
+                if self.params["state"] == "absent" and current and current["status"] == "DELETING":
+                    self.iot.module.warn(f"AWS is still deleting destination {current['confirmation_url']}.")
+                    return current
                 self.timed_out(current)
             time.sleep(min(next(pause), max(self.params["wait_timeout"] - waited, 0.1)))
         return current
