@@ -119,8 +119,9 @@ resource "aws_eks_addon" "this" {
   addon_name                  = each.key
   addon_version               = each.value.version
   configuration_values        = each.value.configuration
+  service_account_role_arn    = each.key == "aws-ebs-csi-driver" ? aws_iam_role.ebs_csi_driver[0].arn : null
   resolve_conflicts_on_create = "OVERWRITE"
   resolve_conflicts_on_update = "OVERWRITE"
 
-  depends_on = [aws_eks_node_group.this]
+  depends_on = [aws_eks_node_group.this, aws_iam_role_policy_attachment.ebs_csi_driver]
 }

@@ -18,6 +18,7 @@ locals {
       redrive                  = "${var.namespace}:${var.service_account}-redrive"
       readings                 = "${var.namespace}:${var.service_account}-readings"
       load_balancer_controller = var.load_balancer_controller_service_account
+      ebs_csi_driver           = "kube-system:ebs-csi-controller-sa" # the add-on's own
       } : role => jsonencode({
         Version = "2012-10-17"
         Statement = [{
@@ -207,4 +208,22 @@ resource "aws_iam_role_policy" "rule" {
       },
     ]
   })
+}
+
+# --- The EBS CSI driver, where cluster_addons names it
+
+# Without a role the add-on stays DEGRADED, since pods cannot take the nodes'.
+resource "aws_iam_role" "ebs_csi_driver" {
+  count = contains(keys(var.cluster_addons), "aws-ebs-csi-driver") ? 1 : 0
+
+  name               = "${var.name}-ebs-csi-driver"
+  description        = "EBS CSI driver of the EKS cluster ${var.name}: make volumes"
+  assume_role_policy = local.service_account_trust["ebs_csi_driver"]
+}
+
+resource "aws_iam_role_policy_attachment" "ebs_csi_driver" {
+  count = length(aws_iam_role.ebs_csi_driver)
+
+  role       = aws_iam_role.ebs_csi_driver[0].name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy"
 }

@@ -129,7 +129,7 @@ variable "cluster_admin_arns" {
 }
 
 variable "cluster_addons" {
-  description = "EKS add-ons to manage, by name: version (empty: EKS's default) and configuration values (JSON). EKS starts vpc-cni, coredns and kube-proxy by itself; name them here to have them upgraded or configured."
+  description = "EKS add-ons to manage, by name: version (empty: EKS's default) and configuration values (JSON). EKS starts vpc-cni, coredns and kube-proxy by itself; name them here to have them upgraded or configured. aws-ebs-csi-driver gets the role that it needs."
   type = map(object({
     version       = optional(string)
     configuration = optional(string)

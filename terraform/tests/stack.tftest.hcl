@@ -81,6 +81,11 @@ run "defaults" {
     error_message = "The nodes' disks must be encrypted."
   }
 
+  assert {
+    condition     = length(aws_iam_role.ebs_csi_driver) == 0
+    error_message = "Without the EBS CSI driver there must be no role for it."
+  }
+
   # --- Table
 
   assert {
@@ -217,7 +222,7 @@ run "dns_elsewhere" {
 run "people_and_addons" {
   variables {
     cluster_admin_arns = ["arn:aws:iam::123456789012:role/ops"]
-    cluster_addons     = { vpc-cni = { configuration = "{\"enableNetworkPolicy\":\"true\"}" } }
+    cluster_addons     = { vpc-cni = { configuration = "{\"enableNetworkPolicy\":\"true\"}" }, aws-ebs-csi-driver = {} }
     alarm_topic_arn    = "arn:aws:sns:us-east-2:123456789012:ops"
     table_schema       = "receipt_time"
   }
@@ -230,6 +235,16 @@ run "people_and_addons" {
   assert {
     condition     = aws_eks_addon.this["vpc-cni"].configuration_values == "{\"enableNetworkPolicy\":\"true\"}"
     error_message = "An add-on must get its configuration."
+  }
+
+  assert {
+    condition     = aws_eks_addon.this["aws-ebs-csi-driver"].service_account_role_arn == aws_iam_role.ebs_csi_driver[0].arn && aws_eks_addon.this["vpc-cni"].service_account_role_arn == null
+    error_message = "The EBS CSI driver must get its role, or it stays DEGRADED."
+  }
+
+  assert {
+    condition     = strcontains(aws_iam_role.ebs_csi_driver[0].assume_role_policy, "system:serviceaccount:kube-system:ebs-csi-controller-sa") && aws_iam_role_policy_attachment.ebs_csi_driver[0].policy_arn == "arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy"
+    error_message = "Only the driver's own service account may take its role, which may do what AWS says that it needs."
   }
 
   assert {
