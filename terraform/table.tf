@@ -8,6 +8,16 @@ resource "aws_dynamodb_table" "readings" {
 
   deletion_protection_enabled = var.table_deletion_protection
 
+  # -1 is no limit, and removes one.
+  dynamic "on_demand_throughput" {
+    for_each = var.table_limits[*]
+
+    content {
+      max_read_request_units  = coalesce(on_demand_throughput.value.reads, -1)
+      max_write_request_units = coalesce(on_demand_throughput.value.writes, -1)
+    }
+  }
+
   attribute {
     name = "deviceId"
     type = "S"

@@ -236,6 +236,12 @@ variable "table_deletion_protection" {
   default     = true
 }
 
+variable "table_limits" {
+  description = "Most read and write units a second that the table may use and cost; what is above is throttled, and becomes dead letters. Null: no limit but the account's. To remove one, set -1."
+  type        = object({ reads = optional(number), writes = optional(number) })
+  default     = null
+}
+
 # --- Secret and rule
 
 variable "secret_recovery_days" {

@@ -104,6 +104,11 @@ run "defaults" {
   }
 
   assert {
+    condition     = length(aws_dynamodb_table.readings.on_demand_throughput) == 0
+    error_message = "By default only the account's quotas limit the table."
+  }
+
+  assert {
     condition     = aws_dynamodb_table.readings.ttl[0].enabled && aws_dynamodb_table.readings.ttl[0].attribute_name == "ttl"
     error_message = "Rows must expire by their attribute ttl."
   }
@@ -225,6 +230,12 @@ run "people_and_addons" {
     cluster_addons     = { vpc-cni = { configuration = "{\"enableNetworkPolicy\":\"true\"}" }, aws-ebs-csi-driver = {} }
     alarm_topic_arn    = "arn:aws:sns:us-east-2:123456789012:ops"
     table_schema       = "receipt_time"
+    table_limits       = { writes = 2000 }
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.readings.on_demand_throughput[0].max_write_request_units == 2000 && aws_dynamodb_table.readings.on_demand_throughput[0].max_read_request_units == -1
+    error_message = "The table must have the limit that was set, and no other."
   }
 
   assert {
