@@ -149,6 +149,18 @@ def test_what_a_run_that_was_killed_had_issued_is_taken(run: Run, aws: Aws) -> N
     run(MODULE, certificate_id=left, state="absent")
 
 
+def test_a_certificate_of_another_key_is_described_once(run: Run, aws: Aws, proxy: Proxy) -> None:
+    iot = aws("iot")
+    csrs = [pair()[0] for _ in range(2)]
+    others = [iot.create_certificate_from_csr(certificateSigningRequest=csr)["certificateId"] for csr in csrs]
+    options = {"thing_name": "c7", "csr": pair()[0], "endpoint_url": proxy.url}
+    issued = run(MODULE, **options)
+    assert issued["changed"]
+    assert [proxy.count(f"GET /certificates/{each}$") for each in others] == [1, 1]
+    for each in (issued["certificate"]["certificate_id"], *others):
+        run(MODULE, certificate_id=each, state="absent")
+
+
 @pytest.mark.parametrize("refused", ["PUT /target-policies/q1$", "PUT /things/c7/principals$", "PUT /certificates/"])
 def test_what_fails_before_its_key_is_told_is_taken_back(run: Run, aws: Aws, proxy: Proxy, refused: str) -> None:
     """AWS returns a key once: a run that goes on with a certificate whose key nobody has would report success."""

@@ -17,6 +17,8 @@ except ImportError:
 from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import IoT, instant
 
 PAGE = 250  # the most that one call of ListCertificates returns
+# Keys with ids of certificates that are for another key, which never changes: each is described once, not at each look.
+OTHERS: set[tuple[bytes, str]] = set()
 
 Certificate = dict[str, Any]
 Description = dict[str, Any]
@@ -97,8 +99,10 @@ def unattached(iot: IoT, key: bytes) -> list[Description]:
     Only the newest certificates are looked at, which ListCertificates begins with.
     """
     newest = iot.call("list_certificates", pageSize=PAGE)["certificates"]
-    inactive = [describe(iot, one["certificateId"]) for one in newest if one["status"] == "INACTIVE"]
-    matching = [one for one in inactive if one and certificate_key(one["certificatePem"]) == key]
+    inactive = [one["certificateId"] for one in newest if one["status"] == "INACTIVE"]
+    seen = [describe(iot, each) for each in inactive if (key, each) not in OTHERS]
+    matching = [one for one in seen if one and certificate_key(one["certificatePem"]) == key]
+    OTHERS.update((key, one["certificateId"]) for one in seen if one and one not in matching)
     return [one for one in matching if not iot.list("list_principal_things", "things", principal=one["certificateArn"])]
 
 
