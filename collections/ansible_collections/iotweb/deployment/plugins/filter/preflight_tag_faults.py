@@ -51,6 +51,8 @@ def preflight_tag_faults(tags: Collection[str], roles: str, checks: Collection[s
     playbooks = context.CLIARGS["args"]
     known = {tag for path in playbooks for tag in tags_of(Path(path), Path(roles))} - SPECIAL
     fix = f"Its tags are {', '.join(sorted(known))}" if known else "It has none: run it without"
+    if any(Path(path).name == "site.yml" for path in playbooks):  # each role, whether a step of it or a part of one
+        known |= {path.name for path in Path(roles).iterdir()}
     return [
         f"{' '.join(playbooks)} has no tag {tag}, so nothing was done. {fix}."
         for tag in sorted(set(tags) - known - SPECIAL - set(checks))
