@@ -9,30 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import uuid
 from functools import cache
 from typing import Any
-from urllib.parse import unquote
 
-from moto.core.responses import ActionResult, EmptyResult
+from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.ec2.models import ec2_backends
 from moto.eks import urls
-from moto.eks.exceptions import ResourceNotFoundException
 from moto.eks.models import Cluster, eks_backends
-from moto.eks.responses import EKSResponse
 
-from iot_sandbox.aws import eks_versions, identities, kubernetes, logs, nodes, settings
+from iot_sandbox.aws import addons, eks_more, eks_versions, identities, kubernetes, logs, nodes, settings
 from iot_sandbox.aws.access_entries import ADMINISTRATOR, Entries
 
 log = logging.getLogger(__name__)
-PATHS = (
-    "{0}/cluster-versions$",
-    "{0}/clusters/(?P<name>[^/]+)/updates$",
-    "{0}/clusters/(?P<name>[^/]+)/updates/(?P<updateId>[^/]+)$",
-    "{0}/clusters/(?P<name>[^/]+)/access-entries",
-    "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<principalArn>.+)",
-)
 
 
 @cache
@@ -70,7 +59,7 @@ def _own_issuer() -> str:
     return ""
 
 
-class SandboxEKSResponse(EKSResponse):
+class SandboxEKSResponse(eks_more.MoreEKSResponse):
     """One request to EKS."""
 
     def create_cluster(self) -> ActionResult:
@@ -97,6 +86,8 @@ class SandboxEKSResponse(EKSResponse):
             "elasticLoadBalancing": {"enabled": False},
             **network,
         }
+        cluster.updates = {}
+        cluster.addons = addons.Addons(cluster, self.current_account, self.region)
         self._admit_creator(cluster)
         self._place(cluster)
         self._point_at_real_cluster(cluster)
@@ -110,92 +101,6 @@ class SandboxEKSResponse(EKSResponse):
             creator = identities.principal_of(settings.current(), self.get_access_key())
             cluster.entries.create(creator, {})
             cluster.entries.associate(creator, ADMINISTRATOR, {"type": "cluster"})
-
-    # --- versions
-
-    def describe_cluster_versions(self) -> ActionResult:
-        """DescribeClusterVersions, in one page."""
-        found = eks_versions.descriptions(self.querystring.get("clusterVersions"), utcnow().date())
-        return ActionResult({"clusterVersions": found})
-
-    def update_cluster_version(self) -> ActionResult:
-        """UpdateClusterVersion: one minor version at a time, and at once."""
-        cluster: Any = self.eks_backend.describe_cluster(name=self._get_param("name"))
-        version = self._get_param("version")
-        eks_versions.check_update(cluster.version, version)
-        cluster.version = version
-        cluster.updates = {**getattr(cluster, "updates", {}), (made := str(uuid.uuid4())): version}
-        return ActionResult({"update": self._update(made, version)})
-
-    def describe_update(self) -> ActionResult:
-        """DescribeUpdate."""
-        cluster: Any = self.eks_backend.describe_cluster(name=self._get_param("name"))
-        wanted = self.path.rpartition("/")[2]
-        if wanted not in getattr(cluster, "updates", {}):
-            raise ResourceNotFoundException(message=f"No update found for ID: {wanted}")
-        return ActionResult({"update": self._update(wanted, cluster.updates[wanted])})
-
-    def _update(self, identifier: str, version: str) -> dict[str, Any]:
-        parameters = [{"type": "Version", "value": version}]
-        return {"id": identifier, "status": "Successful", "type": "VersionUpdate", "params": parameters, "errors": []}
-
-    # --- access entries
-
-    def create_access_entry(self) -> ActionResult:
-        """CreateAccessEntry."""
-        entry = self._entries().create(self._get_param("principalArn"), self._wanted())
-        return ActionResult({"accessEntry": entry.description()})
-
-    def describe_access_entry(self) -> ActionResult:
-        """DescribeAccessEntry."""
-        return ActionResult({"accessEntry": self._entries().get(self._principal()).description()})
-
-    def list_access_entries(self) -> ActionResult:
-        """ListAccessEntries, in one page."""
-        return ActionResult({"accessEntries": self._entries().principals()})
-
-    def update_access_entry(self) -> ActionResult:
-        """UpdateAccessEntry."""
-        entry = self._entries().update(self._principal(), self._wanted())
-        return ActionResult({"accessEntry": entry.description()})
-
-    def delete_access_entry(self) -> ActionResult:
-        """DeleteAccessEntry."""
-        self._entries().delete(self._principal())
-        return EmptyResult()
-
-    def associate_access_policy(self) -> ActionResult:
-        """AssociateAccessPolicy."""
-        principal, policy = self._principal(), self._get_param("policyArn")
-        associated = self._entries().associate(principal, policy, self._get_param("accessScope") or {})
-        name = self._get_param("name")
-        return ActionResult({"clusterName": name, "principalArn": principal, "associatedAccessPolicy": associated})
-
-    def list_associated_access_policies(self) -> ActionResult:
-        """ListAssociatedAccessPolicies, in one page."""
-        entry = self._entries().get(self._principal())
-        found = list(entry.policies.values())
-        answer = {"clusterName": entry.cluster, "principalArn": entry.principal, "associatedAccessPolicies": found}
-        return ActionResult(answer)
-
-    def disassociate_access_policy(self) -> ActionResult:
-        """DisassociateAccessPolicy."""
-        self._entries().disassociate(self._principal(), unquote(self.path.partition("/access-policies/")[2]))
-        return EmptyResult()
-
-    def _entries(self) -> Entries:
-        cluster: Any = self.eks_backend.describe_cluster(name=self._get_param("name"))
-        entries: Entries = cluster.entries
-        return entries
-
-    def _wanted(self) -> dict[str, Any]:
-        return {name: self._get_param(name) for name in ("kubernetesGroups", "tags", "type", "username")}
-
-    def _principal(self) -> str:
-        path = unquote(self.path).partition("/access-entries/")[2]
-        return path.partition("/access-policies")[0]
-
-    # --- clusters and node groups
 
     def describe_cluster(self) -> ActionResult:
         """DescribeCluster."""
@@ -326,5 +231,5 @@ class SandboxEKSResponse(EKSResponse):
 
 def install() -> None:
     """Replace moto's calls."""
-    for path in (*urls.url_paths, *PATHS):
+    for path in (*urls.url_paths, *eks_more.PATHS):
         urls.url_paths[path] = SandboxEKSResponse.dispatch

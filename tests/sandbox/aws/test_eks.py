@@ -288,3 +288,30 @@ def test_support_of_a_version_ends_twice(today: str, status: str) -> None:
             eks_versions.check("1.34", day)
     else:
         eks_versions.check("1.34", day)
+
+
+def test_an_add_on_without_the_role_that_it_needs_is_degraded(emulator: Emulator) -> None:
+    """hashicorp-education/learn-terraform-provision-eks-cluster#108"""
+    eks = emulator.client("eks")
+    eks.create_cluster(name="addons", roleArn=ROLE, resourcesVpcConfig={})
+    driver = {"clusterName": "addons", "addonName": "aws-ebs-csi-driver"}
+
+    def addon() -> dict[str, Any]:
+        return dict(eks.describe_addon(**driver)["addon"])
+
+    eks.create_addon(**driver, tags={"a": "b"})
+    assert (addon()["status"], addon()["tags"]) == ("DEGRADED", {"a": "b"})
+    [issue] = addon()["health"]["issues"]
+    assert issue["code"] == "InsufficientNumberOfReplicas"
+    with pytest.raises(ClientError, match="Addon already exists") as refused:
+        eks.create_addon(**driver)
+    assert refused.value.response["Error"]["Code"] == "ResourceInUseException"
+    update = eks.update_addon(**driver, serviceAccountRoleArn=ROLE)["update"]
+    assert eks.describe_update(name="addons", updateId=update["id"])["update"]["type"] == "AddonUpdate"
+    assert (addon()["status"], addon()["health"]["issues"]) == ("ACTIVE", [])
+    eks.create_addon(clusterName="addons", addonName="coredns", addonVersion="v1.12.4-eksbuild.1")
+    assert eks.list_addons(clusterName="addons")["addons"] == ["aws-ebs-csi-driver", "coredns"]
+    assert eks.describe_addon(clusterName="addons", addonName="coredns")["addon"]["status"] == "ACTIVE"
+    eks.delete_addon(**driver)
+    with pytest.raises(ClientError, match="No addon: aws-ebs-csi-driver found in cluster: addons"):
+        addon()
