@@ -27,13 +27,14 @@ CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011
 class Aws:
     """An AWS of one account that knows STS's GetCallerIdentity, and refuses and notes all else.
 
-    Where it is given parameters, it has those of Systems Manager, too.
+    Where it is given parameters, it has those of Systems Manager, too, and things of IoT Core with their attributes.
     """
 
     account: str
     url: str = ""
     others: list[str] = field(default_factory=list)
     parameters: dict[str, str] | None = None
+    things: dict[str, dict[str, str]] = field(default_factory=dict)
     hangs: bool = False  # instead of refusing
     asked: threading.Event = field(default_factory=threading.Event)  # what it refuses or hangs at
 
@@ -80,7 +81,16 @@ def answering(account: str) -> Iterator[Aws]:
             self.end_headers()
             self.wfile.write(CALLER.format(account=account).encode() if known else b"")
 
-        do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815 - the names that http.server calls
+        def do_GET(self) -> None:
+            thing = self.path.removeprefix("/things/")
+            if thing not in aws.things:
+                self.do_POST()
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"thingName": thing, "attributes": aws.things[thing]}).encode())
+
+        do_PUT = do_DELETE = do_POST  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *_: Any) -> None:
             """Keep the tests' output clean."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.playbooks.runs import Aws, answering, filled, run
+from tests.playbooks.runs import Aws, adopted, answering, filled, run
 from tests.support.paths import ROOT
 
 OURS, FOREIGN = "123456789012", "999999999999"
@@ -105,6 +105,17 @@ def test_a_playbook_with_nothing_to_work_on_fails(
     done = run(tmp_path, playbook, variables=filled(foreign, FOREIGN, initialised))
     assert done.status != 0, done.output
     assert f"Nothing is deployed as iot-receiver in account {FOREIGN}" in done.output
+
+
+def test_a_name_of_somebody_else_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with answering(OURS) as aws:
+        aws.things = {"kit-1": {"Deployment": "prod"}}
+        own = {"device_kit_things": ["kit-1"], "preflight_permissions_checked": False}
+        done = run(tmp_path, "playbooks/infrastructure.yml", variables=adopted(aws, OURS, tmp_path) | own)
+    assert done.status != 0, done.output
+    assert "thing kit-1 (Deployment is prod, not iot-receiver): choose another verify_thing, or name in" in done.output
+    assert "run site.yml with -e deployment_adopt=true" in done.output
+    assert "run_lock" not in done.output
 
 
 def test_a_folder_of_inventories_is_refused(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ foreign:
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -97,14 +97,18 @@ class Account:
 
     def _things(self, names: list[str] | str) -> Iterator[tuple[str, Tags]]:
         """Those that are not listed as the owner's: a call lists 250 of a fleet, and looks at one alone."""
-        iot, ours = self._client("iot"), set()
-        for name, value in list(self._owner.items())[:1]:
-            listed = {"attributeName": name, "attributeValue": value, "maxResults": 250}
+        for name in [each for each in ([names] if isinstance(names, str) else names) if each not in self._fleet]:
             with contextlib.suppress(ClientError):
-                ours = {thing["thingName"] for thing in of_all_pages(iot.list_things, "things", listed)}
-        for name in [each for each in ([names] if isinstance(names, str) else names) if each not in ours]:
-            with contextlib.suppress(ClientError):
-                yield name, iot.describe_thing(thingName=name).get("attributes") or {}
+                yield name, self._client("iot").describe_thing(thingName=name).get("attributes") or {}
+
+    @cached_property
+    def _fleet(self) -> set[str]:
+        listed = [{"attributeName": key, "attributeValue": value} for key, value in self._owner.items()][:1]
+        try:
+            list_things = self._client("iot").list_things
+            return {thing["thingName"] for by in listed for thing in of_all_pages(list_things, "things", by | {"maxResults": 250})}
+        except ClientError:
+            return set()
 
     def _destination(self, url: str) -> Iterator[tuple[str, Tags]]:
         iot = self._client("iot")
