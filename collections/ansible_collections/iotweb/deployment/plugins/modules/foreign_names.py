@@ -103,10 +103,10 @@ class Account:
 
     @cached_property
     def _fleet(self) -> set[str]:
-        listed = [{"attributeName": key, "attributeValue": value} for key, value in self._owner.items()][:1]
+        key, value = next(iter(self._owner.items()))
+        by = {"attributeName": key, "attributeValue": value, "maxResults": 250}
         try:
-            list_things = self._client("iot").list_things
-            return {thing["thingName"] for by in listed for thing in of_all_pages(list_things, "things", by | {"maxResults": 250})}
+            return {thing["thingName"] for thing in of_all_pages(self._client("iot").list_things, "things", by)}
         except ClientError:
             return set()
 
