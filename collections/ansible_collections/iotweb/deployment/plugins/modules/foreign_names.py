@@ -103,6 +103,8 @@ class Account:
 
     @cached_property
     def _fleet(self) -> set[str]:
+        if not self._owner:
+            return set()
         key, value = next(iter(self._owner.items()))
         by = {"attributeName": key, "attributeValue": value, "maxResults": 250}
         try:
