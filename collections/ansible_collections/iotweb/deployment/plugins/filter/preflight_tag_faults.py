@@ -12,7 +12,9 @@ import yaml
 from ansible import context
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
-SPECIAL = {"all", "always", "never", "tagged", "untagged"}  # Ansible's own
+# Ansible's own, and those that molecule leaves out of every run.
+SPECIAL = {"all", "always", "never", "tagged", "untagged",
+           "notest", "molecule-notest", "molecule-idempotence-notest"}
 ROLE = ("role", "ansible.builtin.import_role", "ansible.builtin.include_role")
 
 
