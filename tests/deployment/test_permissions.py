@@ -25,16 +25,19 @@ ACTIONS = ["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:Pu
            "kms:Decrypt", "s3:GetObject", "sts:AssumeRole", "lambda:InvokeFunction"]
 
 
+def allowed(aws: Aws, role: str, actions: list[str], resources: dict[str, str]) -> set[tuple[str, str]]:
+    """Which actions a role may do on which of the resources, named by ARN. IAM refuses to simulate a mix of actions."""
+    simulate = aws("iam").simulate_principal_policy
+    answers = [simulate(PolicySourceArn=role, ActionNames=[action], ResourceArns=[*resources]) for action in actions]
+    return {(result["EvalActionName"], resources[result["EvalResourceName"]])
+            for answer in answers for result in answer["EvaluationResults"] if result["EvalDecision"] == "allowed"}
+
+
 def test_rules_role_may_send_dead_letters_and_read_the_secret_and_nothing_else(aws: Aws) -> None:
     secret = aws("secretsmanager").describe_secret(SecretId="iot-receiver/secret")["ARN"]
-    resources = {"queue": QUEUE, "secret": secret, "other queue": QUEUE.replace("rule", "receiver"),
-                 "other secret": secret.replace("iot-receiver/", "other/"), "anything": "*"}
-    names = {arn: name for name, arn in resources.items()}
-    answer = aws("iam").simulate_principal_policy(PolicySourceArn=RULE_ROLE, ActionNames=ACTIONS,
-                                                  ResourceArns=[*names])
-    allowed = {(result["EvalActionName"], names[result["EvalResourceName"]])
-               for result in answer["EvaluationResults"] if result["EvalDecision"] == "allowed"}
-    assert allowed == ALLOWED
+    resources = {QUEUE: "queue", secret: "secret", QUEUE.replace("rule", "receiver"): "other queue",
+                 secret.replace("iot-receiver/", "other/"): "other secret", "*": "anything"}
+    assert allowed(aws, RULE_ROLE, ACTIONS, resources) == ALLOWED
 
 
 def test_readings_role_may_query_the_table_and_list_things_and_nothing_else(aws: Aws) -> None:
@@ -42,14 +45,10 @@ def test_readings_role_may_query_the_table_and_list_things_and_nothing_else(aws:
     resources = {table: "table", table.replace("readings", "other"): "other table", "*": "anything", QUEUE: "queue"}
     actions = [*ACTIONS, "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem",
                "dynamodb:DescribeTable", "iot:ListThings", "iot:DescribeThing", "iot:CreateThing", "iot:DeleteThing"]
-    answer = aws("iam").simulate_principal_policy(
-        PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:role/iot-receiver-readings", ActionNames=actions,
-        ResourceArns=[*resources])
-    allowed = {(result["EvalActionName"], resources[result["EvalResourceName"]])
-               for result in answer["EvaluationResults"] if result["EvalDecision"] == "allowed"}
+    found = allowed(aws, f"arn:aws:iam::{ACCOUNT}:role/iot-receiver-readings", actions, resources)
     # Things have no ARN to list by (AWS's service authorization reference), so that permission names no resource.
-    assert {each for each in allowed if each[0] != "iot:ListThings"} == {("dynamodb:Query", "table")}
-    assert ("iot:ListThings", "anything") in allowed
+    assert {each for each in found if each[0] != "iot:ListThings"} == {("dynamodb:Query", "table")}
+    assert ("iot:ListThings", "anything") in found
 
 
 def test_rules_role_is_taken_by_iot_core_alone(aws: Aws) -> None:
