@@ -46,9 +46,12 @@ def one(status: int, _report: Path, output: str) -> Count:
     """A command that is one check; the last error that it printed says why it failed."""
     if status == 0:
         return Count(passed=1)
-    errors = [found for kind in ("fatal", "error")
-              for found in re.findall(rf"^(?:\x1b\[[\d;]*m)?({kind}:.*)", output, re.MULTILINE | re.IGNORECASE)[-1:]]
-    return Count(failed=[errors[0][:240] if errors else f"ended with status {status}"])
+    text = re.sub(r"\x1b\[[\d;]*m", "", output)
+    for kind in ("fatal:", "error:"):
+        *_, last = None, *re.finditer(rf"^\W*({kind})", text, re.MULTILINE | re.IGNORECASE)
+        if last:
+            return Count(failed=[" ".join(re.split(r"[\s\u2502]+", text[last.start(1) : last.start(1) + 500]))[:240]])
+    return Count(failed=[f"ended with status {status}"])
 
 
 def junit(status: int, report: Path, _output: str) -> Count:

@@ -83,6 +83,7 @@ def test_what_waits_for_nothing_planned_starts(log: list[str]) -> None:
     assert carried_out(environments, 1) + carried_out(lanes[0], 1) == 2
 
 
+COLOURED = "fatal: [a]: first\n \x1b[31m│\x1b[0m fatal: [b]: =>\n │     msg: why"
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="test_well"/>
 <testcase classname="tests.a" name="test_left_out"><skipped message="no Helm"/></testcase>
@@ -94,7 +95,7 @@ REPORT = """<testsuites><testsuite>
     (stages.junit, 1, "", Count(1, ["tests.a.test_wrong: assert 1 == 2"], ["tests.a.test_left_out: no Helm"])),
     (stages.one, 0, "error: none", Count(1)),
     (stages.one, 3, "fine", Count(0, ["ended with status 3"])),
-    (stages.molecule, 2, "fatal: [a]: first\nfatal: [host]: why\nPLAY RECAP", Count(0, ["fatal: [host]: why"])),
+    (stages.molecule, 2, COLOURED, Count(0, ["fatal: [b]: => msg: why"])),
     (stages.molecule, 0, "left out: needs a network\n", Count(0, [], ["needs a network"])),
     (stages.terraform, 1, '  run "a"... pass\n  run "b"... fail\nFailure! 1 passed, 1 failed.', Count(1, ['run "b"'])),
     (stages.terraform, 1, "Error: no provider", Count(0, ["Error: no provider"])),
