@@ -90,6 +90,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.iotweb.deployment.plugins.module_utils.preflight import IMPATIENT
 
 try:
     import boto3
@@ -102,8 +103,6 @@ else:
     HAS_BOTO3 = True
 
 
-# A question, not work: a service that does not answer soon will not.
-IMPATIENT: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
 # Where calls of a service that has one endpoint for all regions count as made (aws:RequestedRegion), by partition.
 GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 GLOBAL_SERVICES = ("iam:", "route53:")

@@ -76,12 +76,17 @@ creates_cluster:
   returned: always
 """
 
-import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.iotweb.deployment.plugins.module_utils.preflight import IMPATIENT
+from ansible_collections.iotweb.deployment.plugins.module_utils.terraform_plan import (
+    PLAN_OPTIONS,
+    Values,
+    changes,
+    read_plan,
+)
 
 try:
     import boto3
@@ -93,8 +98,6 @@ else:
     HAS_BOTO3 = True
 
 
-Values = dict[str, Any]
-IMPATIENT: Values = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
 HOURS = 730  # of a month, as AWS's price calculator counts
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html#ec2-on-demand-instances-limits
 STANDARD = tuple("acdhimrtz")
@@ -112,15 +115,6 @@ def resources(module: Values) -> Iterator[Values]:
     yield from (each for each in module.get("resources", []) if each.get("mode", "managed") == "managed")
     for child in module.get("child_modules", []):
         yield from resources(child)
-
-
-def changes(plan: Values, kind: str, action: str) -> list[Values]:
-    """What changes in the resources of a type that an action (create, delete, update) applies to."""
-    return [
-        each["change"]
-        for each in plan.get("resource_changes", [])
-        if each["type"] == kind and each.get("mode", "managed") == "managed" and action in each["change"]["actions"]
-    ]
 
 
 def minor(version: str) -> int:
@@ -250,27 +244,14 @@ def costs(plan: Values, prices: Values) -> list[str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "chdir": {"type": "path", "required": True},
-            "executable": {"type": "str", "default": "terraform"},
-            "plan": {"type": "str", "required": True},
-            "region": {"type": "str", "required": True},
+            **PLAN_OPTIONS,
             "prices": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
     if not HAS_BOTO3:
         module.fail_json(msg=missing_required_lib("boto3"))
-    wanted = module.params
-    shown = subprocess.run(
-        [wanted["executable"], "show", "-json", wanted["plan"]],
-        cwd=wanted["chdir"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if shown.returncode != 0:
-        module.fail_json(msg=f"The plan cannot be read: {shown.stderr}")
-    plan = json.loads(shown.stdout)
+    wanted, plan = module.params, read_plan(module)
     faults, notes = list(version_faults(plan)), []
     session = boto3.session.Session(region_name=wanted["region"])
     for code, check in ((CPUS, cpu_faults), (ADDRESSES, address_faults)):

@@ -76,14 +76,18 @@ halfway:
   returned: always
 """
 
-import json
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.iotweb.deployment.plugins.module_utils.terraform_plan import (
+    PLAN_OPTIONS,
+    Values,
+    changes,
+    read_plan,
+)
 
 try:
     import boto3
@@ -94,7 +98,6 @@ else:
     HAS_BOTO3 = True
 
 
-Values = dict[str, Any]
 NAMES = ("name", "alarm_name", "node_group_name", "url")  # of the attributes that name a resource
 # How ids begin of what is found by its tags alone.
 PREFIXES = {
@@ -293,50 +296,38 @@ def existing(plan: Values, account: Account) -> tuple[list[dict[str, str]], list
 def halfway(plan: Values, account: Account) -> list[str]:
     """Node groups that a killed run had made beside those that they replace: a state has room for one of them only."""
     found = []
-    for resource in plan.get("resource_changes", []):
-        if resource["type"] == "aws_eks_node_group" and resource["change"]["actions"] == ["create", "delete"]:
-            values = resource["change"]["after"]
-            try:
-                exists = account.find(resource["type"], values, set()) is not None
-            except ForeignError:
-                exists = True
-            if exists:
-                group = f"--cluster-name {values['cluster_name']} --nodegroup-name {values['node_group_name']}"
-                found.append(
-                    f"Node group {values['node_group_name']} exists already: a run was killed while it replaced the"
-                    f" nodes. Delete it, and run again: aws eks delete-nodegroup {group} && aws eks wait"
-                    f" nodegroup-deleted {group}"
-                )
+    for change in changes(plan, "aws_eks_node_group", "create"):
+        if change["actions"] != ["create", "delete"]:
+            continue
+        values = change["after"]
+        try:
+            exists = account.find("aws_eks_node_group", values, set()) is not None
+        except ForeignError:
+            exists = True
+        if exists:
+            group = f"--cluster-name {values['cluster_name']} --nodegroup-name {values['node_group_name']}"
+            found.append(
+                f"Node group {values['node_group_name']} exists already: a run was killed while it replaced the"
+                f" nodes. Delete it, and run again: aws eks delete-nodegroup {group} && aws eks wait"
+                f" nodegroup-deleted {group}"
+            )
     return found
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "chdir": {"type": "path", "required": True},
-            "executable": {"type": "str", "default": "terraform"},
-            "plan": {"type": "str", "required": True},
+            **PLAN_OPTIONS,
             "deployment": {"type": "str", "required": True},
-            "region": {"type": "str", "required": True},
             "adopt": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     if not HAS_BOTO3:
         module.fail_json(msg=missing_required_lib("boto3"))
-    wanted = module.params
-    shown = subprocess.run(
-        [wanted["executable"], "show", "-json", wanted["plan"]],
-        cwd=wanted["chdir"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if shown.returncode != 0:
-        module.fail_json(msg=f"The plan cannot be read: {shown.stderr}")
+    wanted, plan = module.params, read_plan(module)
     account = Account(boto3.session.Session(region_name=wanted["region"]), wanted["deployment"], wanted["adopt"])
     try:
-        plan = json.loads(shown.stdout)
         imports, foreign = existing(plan, account)
         left = halfway(plan, account)
     except (BotoCoreError, ClientError) as error:
