@@ -16,6 +16,6 @@ def test_what_fails_is_named_and_the_rest_is_gone_through(tmp_path: Path) -> Non
     assert done.status != 0
     shown = done.output[done.output.index("Show the results]"):]
     assert "1 destination is confirmed failed: " in shown
-    assert "2 a false token is told from a missing permission failed: " in shown
+    assert "2 a false token differs from a missing permission failed: " in shown
     assert "18 the bill is what preflight said only on AWS: the bill after 24 hours" in shown
     assert "2 of 2 checks failed: see the table." in shown

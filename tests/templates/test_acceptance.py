@@ -31,7 +31,7 @@ def test_results_are_aligned_lines_in_order() -> None:
     table = variable("acceptance", "__acceptance_table", acceptance_facts=[1, 2, 18], acceptance_results=results)
     assert table.splitlines() == [
         " 1  destination is confirmed                         ok",
-        " 2  a false token is told from a missing permission  failed: it answered 503",
+        " 2  a false token differs from a missing permission  failed: it answered 503",
         "18  the bill is what preflight said                  only on AWS: the bill after 24 hours",
     ]
 

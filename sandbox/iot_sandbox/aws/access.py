@@ -2,7 +2,7 @@
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html (how AWS words a refusal)
 
-The operator, whose key is no user's, may do all. Conditions are taken to hold, and a call whose resource does not
+The operator, whose key is no user's, may do all. Every condition counts as met, and a call whose resource does not
 follow from the request may be about any: what is refused here, AWS refuses as well, but not the other way round.
 """
 
