@@ -32,6 +32,7 @@ class Page:
     def __init__(self, socket: ClientWebSocketResponse) -> None:
         self._socket = socket
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._loaded = asyncio.Event()
         self.errors: list[str] = []  # uncaught exceptions, and what the console and the policy complain of
         self._reader = asyncio.create_task(self._read())
 
@@ -53,7 +54,18 @@ class Page:
         await self.size(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
-        await self.call("Page.navigate", url=url)
+        await self._load("Page.navigate", url=url)
+
+    async def reload(self) -> None:
+        """Load the page again."""
+        await self._load("Page.reload")
+
+    async def _load(self, method: str, **parameters: Any) -> None:
+        """Call a method that replaces the document, and wait for the new one: what the former was asked fails."""
+        self._loaded.clear()
+        await self.call(method, **parameters)
+        async with asyncio.timeout(60):
+            await self._loaded.wait()
 
     async def size(self, width: int, height: int) -> None:
         """Give the window another size."""
@@ -99,6 +111,8 @@ class Page:
             event = message.json()
             if "id" in event:
                 self._answers[event["id"]].set_result(event)
+            elif event["method"] == "Page.loadEventFired":
+                self._loaded.set()
             elif event["method"] == "Runtime.exceptionThrown":
                 self.errors.append(str(event["params"]["exceptionDetails"]))
             elif event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] == "error":
