@@ -4,6 +4,7 @@
 
 Needs nothing but Python's standard library: it makes the environments that the checks run in, one
 per lock file. A stage's output goes to build/test/<stage>.log; what failed is named with that file.
+A few failures in a run of everything are tried once more, alone on the machine; both outcomes are shown.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -27,8 +30,11 @@ OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
 # Stages at a time on two cores: most of them wait more than they compute. A sandbox beside them leaves less room.
 WORKERS, WORKERS_WITHOUT_SANDBOX = 3, 4
+FEW = 5  # failures of a stage that may come from what ran beside it; more are its own
 running: set[subprocess.Popen[str]] = set()
+stopping = threading.Event()
 broken: set[str] = set()
+failures: list[tuple[Stage, Count]] = []
 ended: set[str] = set()
 progress = threading.Condition()  # of `ended`
 
@@ -50,10 +56,23 @@ def refuse_beside_another_sandbox() -> None:
                  "end it with `make sandbox-down`, then run `make test` again.")
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    """End a stage with its children: SIGINT lets pytest's fixtures end what they started."""
+    for number, seconds in ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return
+
+
 def interrupted(_signal: int, _frame: FrameType | None) -> None:
-    """End the running stages with their children, and say what may be left."""
-    for process in list(running):
-        os.killpg(process.pid, signal.SIGTERM)
+    """End the running stages, start no other, and say what may be left."""
+    stopping.set()
+    while running:
+        for process in list(running):
+            end(process)
+            running.discard(process)
     print("interrupted" + (": `make sandbox-down` ends the sandbox" if OWNER.exists() else ""), flush=True)
     os._exit(130)
 
@@ -72,8 +91,7 @@ def run(stage: Stage) -> tuple[int, str]:
         except subprocess.TimeoutExpired:
             output.write(f"\nstopped after {stage.limit} s\n")
             status = 124
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            end(process)
         running.discard(process)
     return status, log.read_text(errors="replace")
 
@@ -100,6 +118,7 @@ def carry_out(stage: Stage) -> Count:
         count = stage.count(status, LOGS / f"{stage.name}.xml", output)
     if count.failed:
         broken.add(stage.name)
+        failures.append((stage, count))
     count.failed = [f"{stage.name}: {failure}" for failure in count.failed]
     report(stage, count, time.monotonic() - started)
     with progress:
@@ -120,7 +139,18 @@ def carry_out_lanes(lanes: Phase, planned: frozenset[str]) -> list[Count]:
                 progress.wait()
                 continue
             lanes.remove(lane)
-        counts += [carry_out(stage) for stage in lane]
+        counts += [carry_out(stage) for stage in lane if not stopping.is_set()]
+
+
+def try_again() -> list[Count]:
+    """Try the few failures of a stage once more, with nothing beside it; the second attempt counts."""
+    counts = []
+    for stage, count in failures.copy():
+        if stage.again and len(count.failed) <= FEW and not broken.intersection(stage.needs):
+            counts.append(carry_out(replace(stage, name=f"{stage.name}-again", command=[*stage.again], again=())))
+            count.failed_once, count.failed = count.failed, []
+    failures.clear()
+    return counts
 
 
 def some_tests(tests: str) -> NoReturn:
@@ -168,13 +198,17 @@ def main() -> int:
         with ThreadPoolExecutor(workers) as pool:
             for of_one in pool.map(carry_out_lanes, [phase] * workers, [planned] * workers):
                 counts += of_one
+        if not options.only and not options.part:
+            counts += try_again()
         if "environments" in broken:
             break
     skipped = [reason for count in counts for reason in count.skipped]
+    once = [failure for count in counts for failure in count.failed_once]
     failed = [failure for count in counts for failure in count.failed]
-    for line in (*(f"left out: {reason}" for reason in skipped), *(f"failed: {failure}" for failure in failed)):
-        print(f"  {line}")
-    print(f"{sum(count.passed for count in counts)} passed, {len(failed)} failed, {len(skipped)} skipped")
+    for what, lines in (("left out", skipped), ("failed, tried again", once), ("failed", failed)):
+        print("".join(f"  {what}: {line}\n" for line in lines), end="")
+    print(f"{sum(count.passed for count in counts)} passed, {len(failed)} failed, {len(skipped)} skipped"
+          + (f", {len(once)} tried again" if once else ""))
     return 1 if failed else 0
 
 

@@ -13,11 +13,12 @@ LOGS = ROOT / "build" / "test"
 
 @dataclass
 class Count:
-    """How many checks of a stage passed, which failed, and the reasons of those that were skipped."""
+    """How many checks of a stage passed, which failed, why others were skipped, and what was tried again."""
 
     passed: int = 0
     failed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    failed_once: list[str] = field(default_factory=list)
 
 
 Counter = Callable[[int, Path, str], Count]
@@ -36,22 +37,28 @@ class Stage:
     limit: int = 1800  # seconds
     venvs: tuple[str, ...] = ("controller",)  # environments that it runs in
     folder: str = ""  # of its tests
+    again: tuple[str, ...] = ()  # the command that repeats what failed
 
 
 Lane = list[Stage]  # one after another
 Phase = list[Lane]  # beside one another, the first that may start first
 
 
+def last_error(output: str, *kinds: str) -> str:
+    """The last line of an output that begins with the first of these words that any does, with what follows it."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", output)
+    for kind in kinds:
+        *_, last = None, *re.finditer(rf"^\W*({kind})", text, re.MULTILINE | re.IGNORECASE)
+        if last:
+            return " ".join(re.split(r"[\s\u2502]+", text[last.start(1) : last.start(1) + 500]))[:240]
+    return ""
+
+
 def one(status: int, _report: Path, output: str) -> Count:
     """A command that is one check; the last error that it printed says why it failed."""
     if status == 0:
         return Count(passed=1)
-    text = re.sub(r"\x1b\[[\d;]*m", "", output)
-    for kind in ("fatal:", "error:"):
-        *_, last = None, *re.finditer(rf"^\W*({kind})", text, re.MULTILINE | re.IGNORECASE)
-        if last:
-            return Count(failed=[" ".join(re.split(r"[\s\u2502]+", text[last.start(1) : last.start(1) + 500]))[:240]])
-    return Count(failed=[f"ended with status {status}"])
+    return Count(failed=[last_error(output, "fatal:", "error:") or f"ended with status {status}"])
 
 
 def junit(status: int, report: Path, _output: str) -> Count:
@@ -64,7 +71,8 @@ def junit(status: int, report: Path, _output: str) -> Count:
         if (skipped := case.find("skipped")) is not None:
             count.skipped.append(f"{name}: {skipped.get('message')}")
         elif (error := case.find("failure")) is not None or (error := case.find("error")) is not None:
-            count.failed.append(f"{name}: {error.get('message', '').partition(chr(10))[0][:240]}")
+            message = error.get("message", "")
+            count.failed.append(f"{name}: {last_error(message, 'fatal:') or message.partition(chr(10))[0][:240]}")
         else:
             count.passed += 1
     if status != 0 and not count.failed:
@@ -104,9 +112,11 @@ def pytest(name: str, group: str, venv: str, folder: str, *, beside: tuple[str, 
     venvs = (venv, *beside)
     if venvs != ("controller",):
         needs += ("environments-tests",)
-    report = f"--junit-xml={LOGS / f'{name}.xml'}"
-    return Stage(name, group, [python(venv), "-m", "pytest", "-q", report, folder], junit, needs,
-                 limit=limit, venvs=venvs, folder=folder)
+    command = [python(venv), "-m", "pytest", "-q", "-o", f"cache_dir={LOGS / f'{name}.cache'}"]
+    again = (*command, f"--junit-xml={LOGS / f'{name}-again.xml'}", "--last-failed", "--last-failed-no-failures=none",
+             folder)  # fmt: skip
+    return Stage(name, group, [*command, f"--junit-xml={LOGS / f'{name}.xml'}", folder], junit, needs,
+                 limit=limit, venvs=venvs, folder=folder, again=again)
 
 
 def mypy(name: str, venv: str, *paths: str) -> Stage:
@@ -117,8 +127,8 @@ def mypy(name: str, venv: str, *paths: str) -> Stage:
 
 def scenario(role: str, *after: str) -> Stage:
     """A stage for a role's molecule scenario."""
-    return Stage(f"molecule-{role}", "deployment",
-                 ["bash", "-c", f"cd roles/{role} && exec molecule test"], molecule, ("sandbox-up",), after)
+    command = ["bash", "-c", f"cd roles/{role} && exec molecule test"]
+    return Stage(f"molecule-{role}", "deployment", command, molecule, ("sandbox-up",), after, again=tuple(command))
 
 
 def style() -> Lane:

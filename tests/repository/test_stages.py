@@ -1,5 +1,7 @@
 """Every plan runs to its end, each stage once and after what it waits for."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ import pytest
 
 from tests import run, stages
 from tests.stages import Count, Counter, Phase, Stage, lint_plan, plan, unit_plan, units
+from tests.support.waiting import until
 
 PLANS: dict[str, Callable[[], list[Phase]]] = {"all": plan, "lint": lint_plan, "unit": lambda: unit_plan(list(units()))}
 
@@ -84,15 +87,19 @@ def test_what_waits_for_nothing_planned_starts(log: list[str]) -> None:
 
 
 COLOURED = "fatal: [a]: first\n \x1b[31m│\x1b[0m fatal: [b]: =>\n │     msg: why"
-REPORT = """<testsuites><testsuite>
+PLAYBOOK = "AssertionError: end of an output&#10;fatal: [a]: no&#10;ok: [b]&#10;assert 2 == 0"
+REPORT = f"""<testsuites><testsuite>
 <testcase classname="tests.a" name="test_well"/>
 <testcase classname="tests.a" name="test_left_out"><skipped message="no Helm"/></testcase>
 <testcase classname="tests.a" name="test_wrong"><failure message="assert 1 == 2&#10; +  where">long</failure></testcase>
+<testcase classname="tests.a" name="test_playbook"><failure message="{PLAYBOOK}"/></testcase>
 </testsuite></testsuites>"""
 
 
 @pytest.mark.parametrize(("counter", "status", "output", "count"), [
-    (stages.junit, 1, "", Count(1, ["tests.a.test_wrong: assert 1 == 2"], ["tests.a.test_left_out: no Helm"])),
+    (stages.junit, 1, "", Count(1, ["tests.a.test_wrong: assert 1 == 2",
+                                    "tests.a.test_playbook: fatal: [a]: no ok: [b] assert 2 == 0"],
+                                ["tests.a.test_left_out: no Helm"])),
     (stages.one, 0, "error: none", Count(1)),
     (stages.one, 3, "fine", Count(0, ["ended with status 3"])),
     (stages.molecule, 2, COLOURED, Count(0, ["fatal: [b]: => msg: why"])),
@@ -108,3 +115,62 @@ def test_a_stage_names_what_failed(counter: Counter, status: int, output: str, c
 
 def test_a_run_that_ended_before_its_report_has_failed(tmp_path: Path) -> None:
     assert stages.junit(2, tmp_path / "none.xml", "") == Count(0, ["ended with status 2 before its report"])
+
+
+FLAKY = """
+def test_flaky(pytestconfig):
+    assert pytestconfig.option.lf
+
+def test_wrong():
+    assert False
+
+def test_right(pytestconfig):
+    assert not pytestconfig.option.lf
+"""
+
+
+def test_a_few_failures_are_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "LOGS", tmp_path)
+    monkeypatch.setattr(run, "LOGS", tmp_path)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    for name in ("broken", "failures", "ended"):
+        monkeypatch.setattr(run, name, type(getattr(run, name))())
+    (tmp_path / "test_some.py").write_text(FLAKY)
+    stage = stages.pytest("some", "unit", "controller", "test_some.py")
+    first = run.carry_out(stage)
+    assert (first.passed, len(first.failed)) == (1, 2)
+    [second] = run.try_again()
+    assert (second.passed, [failure.partition(" ")[2] for failure in second.failed]) == (
+        1, ["test_some.test_wrong: assert False"])  # fmt: skip
+    assert (len(first.failed_once), first.failed) == (2, [])
+    assert run.try_again() == []
+
+
+def test_many_failures_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = stages.pytest("some", "unit", "controller", "test_some.py")
+    monkeypatch.setattr(run, "failures", [(stage, Count(failed=["wrong"] * (run.FEW + 1)))])
+    assert run.try_again() == []
+
+
+ENDLESS = """
+import pathlib, pytest, time
+
+@pytest.fixture
+def program():
+    pathlib.Path("started").touch()
+    yield
+    pathlib.Path("ended").touch()
+
+def test_endless(program):
+    time.sleep(60)
+"""
+
+
+def test_a_stage_that_is_interrupted_ends_what_it_started(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(ENDLESS)
+    process = subprocess.Popen([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_some.py"],
+                               cwd=tmp_path, text=True, start_new_session=True)
+    until((tmp_path / "started").exists, 30, "the test's start")
+    run.end(process)
+    assert process.returncode == 2  # https://docs.pytest.org/en/stable/reference/exit-codes.html
+    assert (tmp_path / "ended").exists()
