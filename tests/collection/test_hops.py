@@ -1,6 +1,7 @@
 """What playbooks/status.yml says of each hop, and which it calls broken."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ansible_collections.iotweb.deployment.plugins.module_utils.hops import (
     Hop,
     certificate,
     chart,
+    controller,
     dead_letters,
     enrolments,
     image,
@@ -21,6 +23,7 @@ from ansible_collections.iotweb.deployment.plugins.module_utils.hops import (
     table,
     verdict,
 )
+from ansible_collections.iotweb.deployment.plugins.modules import deployment_status
 
 NOW = datetime.now(UTC)
 YEAR = timedelta(days=365)
@@ -49,6 +52,46 @@ def test_a_rollout_is_broken_if_no_pod_is_ready(pods: tuple[int, int, int], mark
 )
 def test_a_charts_version_is_compared(labels: dict[str, str], text: str, differs: bool) -> None:
     assert chart(labels, "3.2.2") == (text, differs)
+
+
+@pytest.mark.parametrize(
+    ("pods", "version", "said"),
+    [
+        ((1, 1, 1), "3.2.2", ""),
+        ((1, 1, 1), "3.2.1", "this checkout installs another version"),
+        ((1, 0, 1), "3.2.2", "readings arrive, but new pods get none until it runs"),
+    ],
+)
+def test_a_controller_that_is_away_breaks_no_path(pods: tuple[int, int, int], version: str, said: str) -> None:
+    found = deployment(*pods)
+    found["metadata"]["labels"] = {"helm.sh/chart": f"aws-load-balancer-controller-{version}"}
+    hop = controller("controller", found, "3.2.2", "load_balancer_controller")
+    assert (hop.mark, hop.fix.partition(":")[0]) == (NOTE if said else OK, said)
+
+
+def test_what_seems_broken_is_looked_at_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    looks: dict[str, list[Hop | OSError]] = {
+        "nodes": [Hop("nodes", "2 of 2")],
+        "receiver": [Hop("receiver", "0 of 2", BROKEN), Hop("receiver", "1 of 2", NOTE)],
+        "domain": [OSError("timed out"), Hop("domain", "answers")],
+        "rule": [Hop("rule", "none", BROKEN), Hop("rule", "none", BROKEN)],
+        "monitoring": [OSError("timed out")],
+    }
+
+    def look(name: str) -> Hop:
+        found = looks[name].pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    hops = deployment_status.looked_at([(name, partial(look, name)) for name in looks])
+    assert [(hop.name, hop.mark) for hop in hops] == [
+        ("nodes", OK), ("receiver", NOTE), ("domain", OK), ("rule", BROKEN), ("monitoring", NOTE),
+    ]  # fmt: skip
+    assert pauses == [deployment_status.PAUSE]
+    assert not any(looks.values()), "each look that found nothing broken was made once"
 
 
 def test_an_image_of_another_checkout_is_a_difference() -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,6 +57,17 @@ def chart(labels: dict[str, str], wanted: str) -> tuple[str, bool]:
     version = found.rpartition("-")[2]
     differs = bool(wanted and version and version != wanted)
     return (f"chart {version or '?'}" + (f" (checkout: {wanted})" if differs else "")), differs
+
+
+def controller(name: str, deployment: dict[str, Any], wanted: str, role: str) -> Hop:
+    """Judge the load balancer controller: while it is away, the load balancer serves the pods that it has."""
+    text, differs = chart(deployment["metadata"].get("labels", {}), wanted)
+    judged = rollout(name, deployment, role, text)
+    if judged.mark == BROKEN:
+        return replace(judged, mark=NOTE, fix=f"readings arrive, but new pods get none until it runs: {judged.fix}")
+    if differs and judged.mark == OK:
+        return replace(judged, mark=NOTE, fix=f"this checkout installs another version: {tagged(role)}")
+    return judged
 
 
 def image(deployed: str, digest: str, expected: str) -> Hop:

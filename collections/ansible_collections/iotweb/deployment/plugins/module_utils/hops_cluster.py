@@ -11,6 +11,7 @@ from ansible_collections.iotweb.deployment.plugins.module_utils.hops import (
     NOTE,
     Hop,
     chart,
+    controller,
     image,
     rollout,
     tagged,
@@ -66,16 +67,13 @@ class Cluster:
             else Hop("nodes", state, NOTE, "kubectl get nodes says which is not")
         )
 
-    def release(self, hop: str, deployment: str, namespace: str, version: str, role: str) -> Hop:
-        """A chart's main Deployment."""
+    def controller(self, deployment: str, namespace: str, version: str) -> Hop:
+        """The load balancer controller's Deployment."""
+        name, role = "controller", "load_balancer_controller"
         found = self._deployment(deployment, namespace)
         if found is None:
-            return Hop(hop, f"there is no {deployment} in {namespace}", BROKEN, tagged(role))
-        text, differs = chart(found["metadata"].get("labels", {}), version)
-        judged = rollout(hop, found, role, text)
-        if differs and judged.mark == "ok":
-            return Hop(hop, judged.state, NOTE, f"this checkout installs another version: {tagged(role)}")
-        return judged
+            return Hop(name, f"there is no {deployment} in {namespace}", BROKEN, tagged(role))
+        return controller(name, found, version, role)
 
     def monitoring(self, namespace: str, version: str) -> Hop:
         """Prometheus' operator, and whether all pods of the namespace are ready."""
