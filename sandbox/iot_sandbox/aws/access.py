@@ -21,9 +21,7 @@ from iot_sandbox.shared import policies
 PARTITION = "aws"
 # Calls that no policy can forbid: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 FREE = {"sts:GetCallerIdentity", "sts:AssumeRoleWithWebIdentity"}
-# IAM's names of services whose signatures bear another; S3's actions are named otherwise than its calls.
-SERVICES = {"monitoring": "cloudwatch", "iotdata": "iot"}
-NOT_JUDGED = {"s3"}
+NOT_JUDGED = {"s3"}  # its actions are named otherwise than its calls
 # What follows the account in the ARN of what a call names.
 RESOURCES = {"dynamodb": "table/{}", "sqs": "{}"}
 
@@ -52,22 +50,21 @@ def principal(config: Settings, access_key: str) -> tuple[str, list[str]] | None
 
 def refusal(config: Settings, access_key: str, action: str, resource: str, region: str) -> str:
     """Why AWS refuses a call, in its words; empty for one that is allowed."""
-    service, _, operation = action.partition(":")
+    service = action.partition(":")[0]
     if action in FREE or service in NOT_JUDGED:
         return ""
     found = principal(config, access_key)
     if found is None:
         return ""
     who, documents = found
-    named = f"{SERVICES.get(service, service)}:{operation}"
     arn = _arn(config, service, resource, region)
-    decision = policies.decide(documents, named, arn, None)
+    decision = policies.decide(documents, action, arn, None)
     if decision is policies.Decision.ALLOWED:
         return ""
-    about = f"User: {who} is not authorized to perform: {named}" + (f" on resource: {arn}" if arn else "")
+    about = f"User: {who} is not authorized to perform: {action}" + (f" on resource: {arn}" if arn else "")
     if decision is policies.Decision.DENIED:
         return f"{about} with an explicit deny in an identity-based policy"
-    return f"{about} because no identity-based policy allows the {named} action"
+    return f"{about} because no identity-based policy allows the {action} action"
 
 
 def _arn(config: Settings, service: str, resource: str, region: str) -> str | None:

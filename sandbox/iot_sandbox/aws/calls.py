@@ -25,6 +25,8 @@ MOST = 10_000  # kinds of calls; those beyond are counted together
 ACCESS_KEY = re.compile(r"Credential=([^/]+)/")
 NAMING = ("TableName", "QueueUrl", "SecretId", "RoleArn", "RoleName", "ResourceArn")
 MODELS = {"elasticloadbalancing": "elbv2", "iotdata": "iot-data"}
+# IAM's names of services whose signatures bear another.
+SERVICES = {"monitoring": "cloudwatch", "iotdata": "iot"}
 # Service Authorization Reference, Amazon SQS: a batch needs the single call's permission.
 BATCHES = {f"{each}Batch": each for each in ("SendMessage", "DeleteMessage", "ChangeMessageVisibility")}
 
@@ -50,7 +52,8 @@ class Calls:
             return []
         operation, parameters = _operation(environ)
         service = service_of(environ)
-        action = f"{service}:{BATCHES.get(operation, operation) if service == 'sqs' else operation}"
+        named = BATCHES.get(operation, operation) if service == "sqs" else operation
+        action = f"{SERVICES.get(service, service)}:{named}"
         kinds = [(found[1], action, resource) for resource in _resources(parameters)]
         with self._lock:
             for kind in kinds:
@@ -101,7 +104,8 @@ def _operation(environ: dict[str, Any]) -> tuple[str, Mapping[str, Any]]:
     if "form-urlencoded" in environ.get("CONTENT_TYPE", ""):
         form = {name: values[0] for name, values in parse_qs(_peek(environ).decode(errors="replace")).items()}
         return form.get("Action", ""), form
-    method, path = environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
+    # As it was sent: a name may hold an encoded slash.
+    method, path = environ.get("REQUEST_METHOD", ""), environ.get("RAW_URI", "").partition("?")[0]
     for verb, pattern, operation in _routes(service_of(environ)):
         if verb == method and (match := pattern.fullmatch(path)):
             return operation, {"ResourceArn": unquote(next(iter(match.groups()), ""))}
@@ -117,9 +121,10 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
         return []
     routes = []
     for operation in model["operations"].values():
-        path = operation["http"]["requestUri"]
-        parts = re.split(r"(\{[^}]*\})", path)
-        pattern = "".join("(.+?)" if part.startswith("{") else re.escape(part) for part in parts)
+        path = operation["http"]["requestUri"].partition("?")[0].rstrip("/")
+        parts = re.split(r"(\{[^}]*\})", path)  # {name+} may hold slashes
+        labels = {part: "(.+)" if part.endswith("+}") else "([^/]+)" for part in parts if part.startswith("{")}
+        pattern = "".join(labels.get(part, re.escape(part)) for part in parts) + "/?"
         routes.append((path.count("{"), operation["http"]["method"], re.compile(pattern), operation["name"]))
     return [route[1:] for route in sorted(routes, key=lambda route: route[0])]
 

@@ -81,6 +81,8 @@ def test_each_protocols_calls_are_counted_under_the_sessions_role(emulator: Emul
     emulator.client("iam", **keys).get_role(RoleName="protocols")
     emulator.client("iot", **keys).list_things()
     emulator.client("iot", **keys).create_thing(thingName="d/1")
+    emulator.client("iot", **keys).list_thing_principals(thingName="d/1")
+    emulator.client("cloudwatch", **keys).describe_alarms()
     with pytest.raises(ClientError):
         emulator.client("secretsmanager", **keys).get_secret_value(SecretId="no such")
     assert counted(emulator, role) == {
@@ -88,6 +90,8 @@ def test_each_protocols_calls_are_counted_under_the_sessions_role(emulator: Emul
         ("iam:GetRole", "protocols"): 1,
         ("iot:ListThings", ""): 1,
         ("iot:CreateThing", "d/1"): 1,
+        ("iot:ListThingPrincipals", "d/1"): 1,
+        ("cloudwatch:DescribeAlarms", ""): 1,
         ("secretsmanager:GetSecretValue", "no such"): 1,
     }
 
