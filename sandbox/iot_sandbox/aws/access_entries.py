@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -94,6 +94,11 @@ class Entries:
                 "with 'list-access-entries'."
             )
         return self._all[principal]
+
+    def policies(self, principal: str) -> Collection[str]:
+        """ARNs of the access policies that a principal has; none without an entry."""
+        entry = self._all.get(principal)
+        return entry.policies if entry else ()
 
     def principals(self) -> list[str]:
         """ListAccessEntries."""

@@ -1,14 +1,16 @@
-"""The owner of an access key: the operator, an IAM user or an assumed role."""
+"""The owner of an access key: the operator, who administers every cluster, an IAM user or an assumed role."""
 
 from __future__ import annotations
 
 import configparser
 from pathlib import Path
+from typing import Any
 
 from moto.eks.models import eks_backends
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
+from iot_sandbox.aws.access_entries import ADMINISTRATOR
 from iot_sandbox.aws.settings import Settings
 from iot_sandbox.aws.token_review import Identity
 
@@ -19,7 +21,7 @@ def identity_of(config: Settings, access_key: str) -> Identity | None:
     """The identity of an access key, None for a key of another account."""
     operator = _operator(config.credentials_file)
     if operator and operator[0] == access_key:
-        return Identity(f"arn:{PARTITION}:iam::{config.account_id}:root", operator[1], administrator=True)
+        return Identity(f"arn:{PARTITION}:iam::{config.account_id}:root", operator[1], clusters(config))
     return known(config, access_key)
 
 
@@ -37,14 +39,25 @@ def known(config: Settings, access_key: str) -> Identity | None:
     for user in iam_backends[config.account_id][PARTITION].users.values():
         for key in user.access_keys:
             if key.access_key_id == access_key and key.status == "Active":
-                return Identity(user.arn, key.secret_access_key, administrator=False)
+                return Identity(user.arn, key.secret_access_key, _administered(config, user.arn))
     role = sts_backends[config.account_id][PARTITION].get_assumed_role_from_access_key(access_key)
-    return Identity(role.arn, role.secret_access_key, administrator=False) if role else None
+    return Identity(role.arn, role.secret_access_key, _administered(config, role.role_arn)) if role else None
 
 
 def clusters(config: Settings) -> list[str]:
     """Names of the account's EKS clusters, in every region."""
     return sorted({name for _, backend in eks_backends[config.account_id].items() for name in backend.clusters})
+
+
+def _administered(config: Settings, principal: str) -> list[str]:
+    """Names of the clusters whose access entries make a user or role an administrator."""
+    found: list[Any] = [
+        each for backend in eks_backends[config.account_id].values() for each in list(backend.clusters.values())
+    ]
+    # One that is being made has no entries yet.
+    return [
+        each.name for each in found if hasattr(each, "entries") and ADMINISTRATOR in each.entries.policies(principal)
+    ]
 
 
 def _operator(file: Path | None) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,11 +42,11 @@ class DeniedError(Exception):
 
 @dataclass(frozen=True)
 class Identity:
-    """Owner of a key. Only the operator's own key, which created the cluster, is its administrator."""
+    """Owner of a key, and the clusters that it administers."""
 
     arn: str
     secret_key: str
-    administrator: bool
+    administers: Collection[str]
 
 
 def review(
@@ -89,8 +89,8 @@ def _user(
             break
     else:
         raise DeniedError(f"signature does not match any cluster of {', '.join(clusters) or 'this account'}")
-    if not identity.administrator:
-        raise DeniedError(f"{identity.arn} has no access entry in cluster {cluster}")
+    if cluster not in identity.administers:
+        raise DeniedError(f"{identity.arn} has no access entry that makes it an administrator of cluster {cluster}")
     return {
         "username": identity.arn,
         "uid": f"aws-iam-authenticator:{identity.arn}",

@@ -107,3 +107,31 @@ def test_users_without_access_entry_are_refused(emulator: Emulator) -> None:
     status = review(emulator, token(key=key["AccessKeyId"], secret=key["SecretAccessKey"]))
     assert status["authenticated"] is False
     assert "access entry" in status["error"]
+
+
+@pytest.mark.parametrize("kind", ["user", "role"])
+def test_an_access_entry_makes_an_administrator(emulator: Emulator, kind: str) -> None:
+    """Of its own cluster, once the entry has the policy."""
+    eks, iam, sts = (emulator.client(service) for service in ("eks", "iam", "sts"))
+    network: dict[str, list[str]] = {"subnetIds": []}
+    for cluster in ("entries", "others"):
+        eks.create_cluster(name=f"{cluster}-{kind}", roleArn="arn:aws:iam::123456789012:role/x",
+                           resourcesVpcConfig=network, accessConfig={"authenticationMode": "API"})  # fmt: skip
+    if kind == "user":
+        arn = iam.create_user(UserName="second")["User"]["Arn"]
+        keys = {"key": (key := iam.create_access_key(UserName="second")["AccessKey"])["AccessKeyId"],
+                "secret": key["SecretAccessKey"]}  # fmt: skip
+    else:
+        arn = iam.create_role(RoleName="second", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        session = sts.assume_role(RoleArn=arn, RoleSessionName="tests")["Credentials"]
+        keys = {"key": session["AccessKeyId"], "secret": session["SecretAccessKey"],
+                "X-Amz-Security-Token": session["SessionToken"]}  # fmt: skip
+    named = {"clusterName": f"entries-{kind}", "principalArn": arn}
+    eks.create_access_entry(**named)
+    assert "access entry" in review(emulator, token(f"entries-{kind}", **keys))["error"]
+    policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+    eks.associate_access_policy(**named, policyArn=policy, accessScope={"type": "cluster"})
+    assert review(emulator, token(f"entries-{kind}", **keys))["user"]["groups"] == ["system:masters"]
+    assert "access entry" in review(emulator, token(f"others-{kind}", **keys))["error"]
+    eks.delete_access_entry(**named)
+    assert "access entry" in review(emulator, token(f"entries-{kind}", **keys))["error"]
