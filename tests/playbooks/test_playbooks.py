@@ -17,7 +17,6 @@ PLAYBOOKS = sorted(
     for path in [ROOT / "site.yml", *ROOT.glob("playbooks/*.yml")]
     if not path.name.startswith(("sandbox", "try"))  # on this machine only
 )
-CHECKS = ("playbooks/preflight.yml", "playbooks/deployment.yml")
 ROLES = ",".join(sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/main.yml")))
 TAGS = ("terraform", "deployment_facts", "receiver", "iot_core", "device", "verify", ROLES)
 # Groups of hosts that exist only once who acts was checked.
@@ -39,6 +38,8 @@ def test_no_play_acts_unchecked(playbook: str) -> None:
         first = plays[0].get("ansible.builtin.import_playbook", "")
         assert first.endswith(("preflight.yml", "deployment.yml")), f"{playbook} begins with {plays[0]}"
         for play in plays:
+            checks = play.get("ansible.builtin.import_playbook") in {"preflight.yml", "deployment.yml"}
+            assert not (checks and "tags" in play), "no tag may leave out the checks"
             assert "hosts" not in play or play["hosts"] in CHECKED | BESIDE, f"{play['name']}: {play['hosts']}"
     else:
         assert [task["tags"] for task in plays[0]["tasks"]] == [["always"]] * len(plays[0]["tasks"])
@@ -187,8 +188,9 @@ def test_a_name_that_no_load_balancer_may_have_is_refused(
         (["playbooks/teardown.yml", "--skip-tags", "terraform"], "has no tag terraform, so nothing was done. It has"),
         (["site.yml", "--tags", "receiver", "--skip-tags", "always"], "Run it without --skip-tags always"),
         (["playbooks/redrive.yml", "--skip-tags", "always"], "Run it without --skip-tags always"),
+        (["playbooks/monitoring.yml", "--skip-tags", "kube_prometheus_stack"], "has nothing to do with --skip-tags"),
     ],
-    ids=["unknown", "unknown left out", "no checks", "no checks of any tag"],
+    ids=["unknown", "unknown left out", "no checks", "no checks of any tag", "all of it left out"],
 )
 def test_tags_that_leave_nothing_to_do_are_refused(
     arguments: list[str], said: str, foreign: Aws, tmp_path: Path

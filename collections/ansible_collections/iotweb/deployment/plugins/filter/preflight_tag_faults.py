@@ -1,10 +1,11 @@
 # Copyright: IoT receiver contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Finds tags that no task of a run has: see preflight_tag_faults.yml."""
+"""Finds tags that leave a run nothing to do: see preflight_tag_faults.yml."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +17,80 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times
 SPECIAL = {"all", "always", "never", "tagged", "untagged",
            "notest", "molecule-notest", "molecule-idempotence-notest"}
 ROLE = ("role", "ansible.builtin.import_role", "ansible.builtin.include_role")
+PARTS = ("pre_tasks", "roles", "tasks", "post_tasks", "block", "rescue", "always")
+CHECKS = {"preflight.yml", "deployment.yml"}  # every playbook imports them; their tasks that have tags have always
 
 
-def tags_in(part: Any, folder: Path, roles: Path) -> Iterator[str]:
-    """Yield the tags of a part of a playbook, and of what it imports: Ansible's own parser takes seconds for that."""
-    if isinstance(part, list):
-        for each in part:
-            yield from tags_in(each, folder, roles)
-    if not isinstance(part, Mapping):
-        return
+@dataclass(frozen=True)
+class Tree:
+    """A playbook's tasks by their tags, as they are inherited. Ansible's own parser takes seconds for that.
+
+    :param roles: folder of the roles.
+    :param empty: groups that have no host, whose plays do nothing.
+    """
+
+    roles: Path
+    empty: Collection[str] = ()
+
+    def tasks_of(self, file: Path, inherited: frozenset[str] = frozenset()) -> Iterator[frozenset[str]]:
+        """Yield the tags of each task of a file; none of one that is missing, such as tasks of a role without any."""
+        if file.exists():
+            for part in yaml.load(file.read_bytes(), LOADER) or []:  # noqa: S506 - a safe loader
+                yield from self._tasks_in(part, file.parent, inherited)
+
+    def _tasks_in(self, part: Any, folder: Path, inherited: frozenset[str]) -> Iterator[frozenset[str]]:
+        if not isinstance(part, Mapping) or part.get("hosts") in self.empty:
+            return
+        tags = inherited.union(listed(part))
+        playbook = part.get("ansible.builtin.import_playbook")
+        role = next((part[key] for key in ROLE if key in part), None)
+        inner = [each for key in PARTS for each in part.get(key) or []]
+        if playbook and Path(playbook).name not in CHECKS:
+            yield from self.tasks_of(folder / playbook, tags)
+        elif role:
+            named = role if isinstance(role, Mapping) else {"name": role}
+            tags = tags.union(listed(named.get("apply", {})))
+            yield tags
+            file = self.roles / named["name"] / "tasks" / f"{named.get('tasks_from', 'main')}.yml"
+            yield from self.tasks_of(file, tags)
+        elif not playbook and "hosts" not in part and not inner:
+            yield tags
+        for each in inner:
+            yield from self._tasks_in(each, folder, tags)
+
+
+def listed(part: Mapping[str, Any]) -> list[str]:
+    """The tags that a part of a playbook names."""
     tags = part.get("tags") or []
-    yield from tags if isinstance(tags, list) else str(tags).split(",")
-    for key, value in part.items():
-        if key == "ansible.builtin.import_playbook":
-            yield from tags_of(folder / value, roles)
-        elif key in ROLE:
-            role = value if isinstance(value, Mapping) else {"name": value}
-            yield from tags_of(roles / role["name"] / "tasks" / f"{role.get('tasks_from', 'main')}.yml", roles)
-        elif key != "vars":
-            yield from tags_in(value, folder, roles)
+    return tags if isinstance(tags, list) else str(tags).split(",")
 
 
-def tags_of(file: Path, roles: Path) -> Iterator[str]:
-    """Yield the tags of a file of plays or tasks; none of one that is missing, such as tasks of a role without any."""
-    if file.exists():
-        yield from tags_in(yaml.load(file.read_bytes(), LOADER), file.parent, roles)  # noqa: S506 - a safe loader
+def preflight_tag_faults(
+    tags: Collection[str], roles: str, checks: Collection[str],
+    skipped: Collection[str] = (), empty: Collection[str] = (),
+) -> list[str]:  # fmt: skip
+    """One sentence for each tag that no task has, or one if those left out leave nothing to do, with its fix.
 
-
-def preflight_tag_faults(tags: Collection[str], roles: str, checks: Collection[str]) -> list[str]:
-    """One sentence for each tag that no task has, with its fix.
-
-    :param tags: what the command line names.
+    :param tags: what --tags names.
     :param roles: folder of the roles.
     :param checks: tags of what every run does, whatever its tags.
+    :param skipped: what --skip-tags names.
+    :param empty: groups without a host.
     """
     playbooks = context.CLIARGS["args"]
-    known = {tag for path in playbooks for tag in tags_of(Path(path), Path(roles))} - SPECIAL
+    known = {tag for path in playbooks for found in Tree(Path(roles)).tasks_of(Path(path)) for tag in found} - SPECIAL
     fix = f"Its tags are {', '.join(sorted(known))}" if known else "It has none: run it without"
     if any(Path(path).name == "site.yml" for path in playbooks):  # each role, whether a step of it or a part of one
         known |= {path.name for path in Path(roles).iterdir()}
-    return [
-        f"{' '.join(playbooks)} has no tag {tag}, so nothing was done. {fix}."
-        for tag in sorted(set(tags) - known - SPECIAL - set(checks))
-    ]
+    unknown = sorted({*tags, *skipped} - known - SPECIAL - set(checks))
+    if unknown:
+        return [f"{' '.join(playbooks)} has no tag {tag}, so nothing was done. {fix}." for tag in unknown]
+    found = [each for path in playbooks for each in Tree(Path(roles), empty).tasks_of(Path(path))]
+    asked = [each for each in found if "always" not in each and ("all" in tags or each & set(tags))]
+    if not asked or any(each.isdisjoint(skipped) for each in asked):
+        return []
+    option = f"--skip-tags {','.join(sorted(skipped))}"
+    return [f"{' '.join(playbooks)} has nothing to do with {option}, so nothing was done. Run it without that."]
 
 
 class FilterModule:
