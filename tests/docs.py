@@ -1,15 +1,19 @@
-"""Writes each role's README.md from its meta/argument_specs.yml, or checks that it is up to date.
+"""Writes what is generated of the documentation, or checks that it is up to date.
 
     python -m tests.docs [--write]
 
-Exits with 1 and names the READMEs that differ; with --write it writes them.
+Each role's README.md comes from its meta/argument_specs.yml, docs/operator-policy-*.json from preflight's list of
+permissions. Exits with 1 and names the files that differ; with --write it writes them.
 """
 
 import argparse
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -68,17 +72,39 @@ def readme(role: Path, spec: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def operator_policies() -> dict[Path, str]:
+    """The policies of an operator who uses all that the stack offers, by file; what to fill in is in capitals."""
+    with TemporaryDirectory() as folder:
+        variables = {
+            "ansible_python_interpreter": sys.executable,
+            "aws_account_id": "ACCOUNT", "aws_region": "REGION", "deployment_workdir": folder,
+            "terraform_backend": {"type": "s3", "config": {"bucket": "STATE_BUCKET", "key": "STATE_KEY"}},
+            "terraform_variables": {"cluster_addons": {"aws-ebs-csi-driver": {}}, "cluster_admin_arns": ["another"]},
+        }  # fmt: skip
+        role = ["-m", "ansible.builtin.include_role", "-a", "name=preflight tasks_from=policy"]
+        ansible = [f"{ROOT}/.venv/bin/ansible", "localhost", "-i", "localhost,", "-c", "local", *role]
+        done = subprocess.run([*ansible, "-e", json.dumps(variables)], cwd=ROOT, text=True, capture_output=True,
+                              check=False)  # fmt: skip
+        written = sorted(Path(folder).glob("operator-policy-*.json"))
+        if done.returncode or not written:
+            sys.exit(f"the operator's policies could not be generated:\n{done.stdout}{done.stderr}")
+        return {ROOT / "docs" / file.name: file.read_text() for file in written}
+
+
+def generated() -> dict[Path, str]:
+    """All generated files with what they must hold."""
+    specs = sorted(each for top in ("roles", "sandbox/roles") for each in ROOT.glob(f"{top}/*/meta/argument_specs.yml"))
+    roles = {spec.parents[1]: yaml.safe_load(spec.read_text()) for spec in specs}
+    return {role / "README.md": readme(role, spec) for role, spec in roles.items()} | operator_policies()
+
+
 def main() -> int:
     """Write or check; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write what differs")
     write = parser.parse_args().write
     stale = []
-    for spec_file in sorted([*ROOT.glob("roles/*/meta/argument_specs.yml"),
-                             *ROOT.glob("sandbox/roles/*/meta/argument_specs.yml")]):
-        role = spec_file.parent.parent
-        text = readme(role, yaml.safe_load(spec_file.read_text()))
-        target = role / "README.md"
+    for target, text in generated().items():
         if target.exists() and target.read_text() == text:
             continue
         stale.append(str(target.relative_to(ROOT)))

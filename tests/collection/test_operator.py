@@ -12,6 +12,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.iotweb.deployment.plugins.filter.operator_policies import operator_policies
 from ansible_collections.iotweb.deployment.plugins.modules import preflight_operator
 
 from tests.collection.calls import PLUGINS, calls
@@ -29,11 +30,13 @@ PASSING = {"actions": ["iam:PassRole"], "resources": [ROLE], "passed_to": "iot.a
 def _ask(endpoint: str, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Make a user with statements of rights, and run the module as this user."""
 
-    def ask(*statements: dict[str, Any], **options: Any) -> dict[str, Any]:
+    def ask(*statements: dict[str, Any], managed: str = "", **options: Any) -> dict[str, Any]:
         iam, user = aws("iam"), f"operator-{time.monotonic_ns()}"
         iam.create_user(UserName=user)
         document = json.dumps({"Version": "2012-10-17", "Statement": [SIMULATE, *statements]})
         iam.put_user_policy(UserName=user, PolicyName="rights", PolicyDocument=document)
+        if managed:
+            iam.attach_user_policy(UserName=user, PolicyArn=managed)
         key = iam.create_access_key(UserName=user)["AccessKey"]
         environment = {
             "AWS_ENDPOINT_URL": endpoint,
@@ -128,7 +131,7 @@ def listed() -> list[dict[str, Any]]:
     shared = "deployment_defaults"
     for file in (f"{shared}/defaults/main", f"{shared}/vars/main", "preflight/vars/main/permissions"):
         known |= loader.load_from_file(str(ROOT / "roles" / f"{file}.yml"), trusted_as_template=True)
-    templar = Templar(loader=loader, variables=known | {"deployment_name": "d"})
+    templar = Templar(loader=loader, variables=known | {"deployment_name": "d", "deployment_devices": []})
     found: list[dict[str, Any]] = templar.template(known["__preflight_permissions"])
     return found
 
@@ -156,6 +159,33 @@ def test_an_operator_of_this_deployment_alone_may_do_all(ask: Ask) -> None:
     assert {"iot:CreateTopicRule", "iot:CreatePolicy", "sqs:GetQueueAttributes"} <= {
         action for permission in named for action in permission["actions"]
     }
+
+
+def test_an_administrator_may_do_all_and_each_action_could_be_asked_for(ask: Ask, aws: Aws) -> None:
+    """With AWS's own policy, and the simulator that refuses to judge several actions in one call."""
+    policy = "arn:aws:iam::aws:policy/AdministratorAccess"
+    answer = ask(permissions=listed(), managed=policy)
+    assert (answer["faults"], answer.get("warnings", [])) == ([], [])
+    refused = ask(permissions=listed(), managed=policy.replace("Administrator", "ReadOnly"))["faults"]
+    assert any("may not iam:CreateServiceLinkedRole" in fault for fault in refused)
+
+
+def test_the_generated_policies_are_enough(ask: Ask) -> None:
+    names = {"partition": "aws", "region": "us-east-2", "account": "123456789012"}
+    policies = operator_policies(listed(), names)
+    statements = [statement for policy in policies for statement in policy["Statement"]]
+    assert ask(*statements, permissions=listed())["faults"] == []
+
+
+@pytest.mark.parametrize("service", ["eks", "eks-nodegroup", "elasticloadbalancing"])
+def test_service_linked_roles_are_asked_for_by_their_service(ask: Ask, service: str) -> None:
+    """As policies of organizations allow them: for named services."""
+    allowed = {"Effect": "Allow", "Action": "iam:CreateServiceLinkedRole", "Resource": "*",
+               "Condition": {"StringEquals": {"iam:AWSServiceName": f"{service}.amazonaws.com"}}}  # fmt: skip
+    asked = [each for each in listed() if "iam:CreateServiceLinkedRole" in each["actions"]]
+    faults = ask(allowed, permissions=asked)["faults"]
+    denied = {fault.split("/aws-service-role/")[1].partition(".")[0] for fault in faults}
+    assert denied == {"eks", "eks-nodegroup", "elasticloadbalancing"} - {service}
 
 
 def test_every_missing_action_is_named(ask: Ask) -> None:

@@ -49,6 +49,10 @@ options:
       passed_to:
         description: Service that a role is passed to.
         type: str
+      linked_to:
+        description: Service whose service-linked role is created.
+        type: str
+        version_added: 2.0.0
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
 """
@@ -86,6 +90,7 @@ reachable:
 import os
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import Any
 
@@ -106,6 +111,8 @@ else:
 # Where calls of a service that has one endpoint for all regions count as made (aws:RequestedRegion), by partition.
 GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 GLOBAL_SERVICES = ("iam:", "route53:")
+AT_A_TIME = 5  # questions
+PACED = {"retries": {"mode": "adaptive", "max_attempts": 6}}  # IAM throttles an account's calls
 SIGN_IN = "Set credentials or AWS_PROFILE in aws_environment (group_vars/all/aws.yml), or sign in again."
 
 
@@ -127,19 +134,15 @@ def role_with_path(iam: Any, arn: str) -> str:
     return found
 
 
-def by_region(actions: list[str], names: dict[str, str]) -> dict[str, list[str]]:
-    """Actions by the region that their calls count as made in: a role is passed by a call of the service it is for."""
-    central = GLOBAL_REGIONS.get(names["partition"], names["region"])
-    found: dict[str, list[str]] = {}
-    for action in actions:
-        is_central = action.startswith(GLOBAL_SERVICES) and action != "iam:PassRole"
-        found.setdefault(central if is_central else names["region"], []).append(action)
-    return found
+def region_of(action: str, names: dict[str, str]) -> str:
+    """The region that an action's calls count as made in: a role is passed by a call of the service it is for."""
+    is_central = action.startswith(GLOBAL_SERVICES) and action != "iam:PassRole"
+    return GLOBAL_REGIONS.get(names["partition"], names["region"]) if is_central else names["region"]
 
 
 def context(**values: str | None) -> list[dict[str, Any]]:
     """What IAM's simulator needs of a call beside its action and resource: condition keys with their values."""
-    keys = {"region": "aws:RequestedRegion", "passed_to": "iam:PassedToService"}
+    keys = {"region": "aws:RequestedRegion", "passed_to": "iam:PassedToService", "linked_to": "iam:AWSServiceName"}
     return [
         {"ContextKeyName": keys[name], "ContextKeyValues": [value], "ContextKeyType": "string"}
         for name, value in values.items()
@@ -147,38 +150,31 @@ def context(**values: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def simulated(iam: Any, actions: list[str], **asked: Any) -> list[dict[str, Any]]:
-    """The simulator's results; it refuses some actions beside others, which its documentation does not name."""
-    try:
-        pages = iam.get_paginator("simulate_principal_policy").paginate(ActionNames=actions, **asked)
-        return [result for page in pages for result in page["EvaluationResults"]]
-    except exceptions.ClientError as error:
-        if len(actions) == 1 or "require different authorization information" not in str(error):
-            raise
-    return [result for action in actions for result in simulated(iam, [action], **asked)]
-
-
 def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict[str, str]) -> list[str]:
     """Each action that IAM would deny to source, with the resource it is denied on."""
-    found = []
-    for permission in permissions:
+
+    def ask(action: str, permission: dict[str, Any]) -> list[str]:
         passed_to = permission["passed_to"]
-        resources = [resource.format(**names) for resource in permission["resources"]]
-        for region, actions in by_region(permission["actions"], names).items():
-            results = simulated(
-                iam,
-                actions,
-                PolicySourceArn=source,
-                ResourceArns=resources,
-                ContextEntries=context(region=region, passed_to=passed_to),
-            )
-            found += [
-                f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}"
-                + (f" when it is passed to {passed_to}" if passed_to else "")
-                for result in results
-                if result["EvalDecision"] != "allowed"
-            ]
-    return found
+        pages = iam.get_paginator("simulate_principal_policy").paginate(
+            PolicySourceArn=source,
+            ActionNames=[action],
+            ResourceArns=[resource.format(**names) for resource in permission["resources"]],
+            ContextEntries=context(
+                region=region_of(action, names), passed_to=passed_to, linked_to=permission["linked_to"]
+            ),
+        )
+        return [
+            f"{result['EvalActionName']} on {result.get('EvalResourceName', '*')}"
+            + (f" when it is passed to {passed_to}" if passed_to else "")
+            for page in pages
+            for result in page["EvaluationResults"]
+            if result["EvalDecision"] != "allowed"
+        ]
+
+    # The simulator refuses some actions beside others, which its documentation does not name: each is asked for alone.
+    asked = [(action, permission) for permission in permissions for action in permission["actions"]]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return [what for found in pool.map(lambda each: ask(*each), asked) for what in found]
 
 
 def ambiguous(environment: Mapping[str, str]) -> str:
@@ -217,6 +213,7 @@ def main() -> None:
                     "actions": {"type": "list", "elements": "str", "required": True},
                     "resources": {"type": "list", "elements": "str", "default": ["*"]},
                     "passed_to": {"type": "str", "no_log": False},
+                    "linked_to": {"type": "str"},
                 },
             },
         },
@@ -277,7 +274,7 @@ def check(module: AnsibleModule, session: Any, answer: dict[str, Any]) -> None:
         "account": answer["account"],
         "region": wanted["region"],
     }
-    iam = session.client("iam", config=Config(**IMPATIENT))
+    iam = session.client("iam", config=Config(**IMPATIENT | PACED))
     try:
         missing = denied(iam, role_with_path(iam, source), wanted["permissions"], names)
     except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError) as error:
