@@ -49,7 +49,8 @@ class Registry:
                     self.failing = type(error).__name__
                     if isinstance(error, ClientError):
                         self.failing = str(error.response.get("Error", {}).get("Code", self.failing))
-                    fault("registry_unread", "IoT's registry of things can't be read", error=error, code=self.failing)
+                    fault("registry_unread", "IoT's registry of things can't be read", error=error, code=self.failing,
+                          action="iot:ListThings")  # fmt: skip
                 await asyncio.sleep(max(REFRESH_SECONDS, REFRESH_SHARE * (monotonic() - started)))
 
     async def _read(self, client: Any, add: Callable[[list[str]], None]) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from iot_receiver.connection import Server
 from iot_receiver.credentials import Credentials
+from iot_receiver.logs import fault
 from iot_receiver.signature import Signer
 
 CONNECT_TIMEOUT = 1.0  # seconds
@@ -143,6 +144,7 @@ class Table:
             if isinstance(answer, _Answer):
                 key = answer.last_evaluated_key
                 return Page(answer.items, key.time.S if key else None)
+        fault("table_unread", "the table can't be read", code=self.usage.failing, action="dynamodb:Query")
         raise Unavailable(f"DynamoDB could not be read: {self.usage.failing}")
 
     async def rows(

@@ -75,7 +75,7 @@ async def test_rows_are_those_of_the_ordinary_client(make_readings: Make, table:
     ],
 )
 async def test_trouble_is_tried_again_then_said(
-    answers: tuple[Answers, Table], status: int, text: str, error: str
+    answers: tuple[Answers, Table], caplog: pytest.LogCaptureFixture, status: int, text: str, error: str
 ) -> None:
     dynamodb, table = answers
     dynamodb.script = [(status, text)] * 2
@@ -84,6 +84,8 @@ async def test_trouble_is_tried_again_then_said(
     dynamodb.script = [(status, text)] * 3
     with pytest.raises(Unavailable, match=error):
         await table.query("d1")
+    [fields] = [record.__dict__["fields"] for record in caplog.records]
+    assert fields == {"code": error, "action": "dynamodb:Query"}
 
 
 async def test_only_query_is_called(answers: tuple[Answers, Table]) -> None:

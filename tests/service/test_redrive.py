@@ -12,6 +12,7 @@ from typing import Any
 import botocore.session
 import pytest
 from aiobotocore.session import get_session
+from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from iot_receiver import __main__
 from iot_receiver import queues as sqs
@@ -292,6 +293,24 @@ async def test_rejected_messages_stay_and_are_reported(queues: Queues, table: Ta
     assert again.numbers() == (0, 2, 9, 0)
     assert table.rows() == before
     assert queues.visible() == 9
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [("ReceiveMessage", "sqs:ReceiveMessage"), ("DeleteMessageBatch", "sqs:DeleteMessage"),
+     ("BatchGetItem", "dynamodb:BatchGetItem")],
+)  # fmt: skip
+async def test_a_missing_permission_ends_the_redrive_and_is_named(
+    queues: Queues, table: Table, monkeypatch: pytest.MonkeyPatch, operation: str, action: str
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "for reasons"}}, operation)
+
+    monkeypatch.setattr(sqs.Queue, "take", refuse)
+    queues.put(single(reading(1)))
+    result = await queues.redrive()
+    assert (result.status, result.problem) == (1, f"AWS refuses {action}: AccessDenied")
+    assert table.rows() == []
 
 
 @pytest.fixture

@@ -100,9 +100,10 @@ async def redrive(
         if not stopping.is_set():
             raise
     except NotStoredError:
-        problem = "DynamoDB takes no rows: look at the table's throttling and the network, then run again"
+        causes = "the role's permission dynamodb:BatchWriteItem, the table's throttling and the network"
+        problem = f"DynamoDB takes no rows: look at {causes}, then run again"
     except ClientError as error:
-        problem = f"AWS refuses {error.operation_name}: {error.response.get('Error', {}).get('Code', '')}"
+        problem = f"AWS refuses {_action(error)}: {error.response.get('Error', {}).get('Code', '')}"
         fault("redrive_failed", problem, error=error)
     except (BotoCoreError, OSError) as error:
         problem = f"AWS can't be asked: {type(error).__name__}"
@@ -112,6 +113,12 @@ async def redrive(
     queues = {name: tally.as_fields() for name, tally in tallies.items()}
     event(_RESULTS[action], problem or "every dead letter was looked at", problem=problem, queues=queues)
     return 1 if problem else 0
+
+
+def _action(error: ClientError) -> str:
+    """What IAM calls a call; SQS's batches need the single call's permission (Service Authorization Reference)."""
+    called = str(error.operation_name)
+    return f"dynamodb:{called}" if called in {"BatchGetItem", "Query"} else f"sqs:{called.removesuffix('Batch')}"
 
 
 async def _redrive(
