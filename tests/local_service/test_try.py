@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -100,6 +101,10 @@ def test_a_reading_of_a_foreign_client_is_shown(started: Try, tmp_path: Path) ->
     until(lambda: started.latest(THING), 60)
     client.loop_stop()
     assert "21.25" in json.dumps(started.latest(THING))
+
+
+def test_a_second_run_changes_nothing(started: Try) -> None:
+    assert set(re.findall(r" changed=(\d+)", started.play("try"))) == {"0"}
 
 
 def test_a_port_that_is_taken_is_named_before_anything_starts(started: Try, tmp_path: Path) -> None:
