@@ -183,11 +183,11 @@ def copy_readings(old: sqlite3.Connection, new: sqlite3.Connection, last: int) -
 
     def whole() -> Iterator[tuple[Any, ...]]:
         for row in filter(_is_intact, _all(old, last)):
-            written, digests = Row(*row[:4]), row[4:]
-            if digests and written.row_digest != digests[1]:
-                doubtful.append(written)
-            else:
+            written = Row(*row[:4])
+            if _is_whole(row):
                 yield stored(written)
+            else:
+                doubtful.append(written)
 
     new.executemany(INSERT, whole())
     things = Counter(dict(new.execute("SELECT thing, count(*) FROM readings GROUP BY thing").fetchall()))
@@ -236,7 +236,8 @@ def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
     for order in ("ASC", "DESC"):
         with suppress(sqlite3.Error):
             for row in database.execute(f"SELECT {columns} FROM readings NOT INDEXED ORDER BY seq {order}"):  # noqa: S608 - our words
-                seen.add(row[0])
+                if _is_whole(row):  # the position of another may be a neighbour's
+                    seen.add(row[0])
                 yield row
             if len(seen) == _expected(database):
                 return
@@ -282,6 +283,13 @@ def _is_intact(row: tuple[Any, ...]) -> bool:
         return isinstance(json.loads(payload), dict)
     except (ValueError, UnicodeEncodeError):
         return False
+
+
+def _is_whole(row: tuple[Any, ...]) -> bool:
+    """Return whether all columns are as they were written. Earlier releases had no digest, and are believed."""
+    with suppress(UnicodeEncodeError):
+        return len(row) == len(Row._fields) or Row(*row[:4]).row_digest == row[5]
+    return False
 
 
 def _repaired(row: Row, things: Counter[str]) -> Row:

@@ -172,6 +172,23 @@ def test_readings_that_a_damaged_page_hides_are_looked_up_one_by_one(tmp_path: P
     spool.close()
 
 
+def test_a_reading_with_a_neighbours_position_hides_no_neighbour(tmp_path: Path) -> None:
+    class Misplaced(Hiding):
+        def first_rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+            for row in self.database.execute(f"{query} LIMIT 10"):
+                yield (30, *row[1:]) if row[0] == 3 else row
+            raise sqlite3.DatabaseError("database disk image is malformed")
+
+    spool, new = Spool(tmp_path / "spool.db"), Spool(tmp_path / "new.db")
+    spool.take("sensor-1", [degrees("sensor-1", number / 100, NOW + number) for number in range(COUNT)])
+    damage.copy_readings(cast(sqlite3.Connection, Misplaced(spool._database)), new._database, COUNT)
+    copied = dict(new._database.execute("SELECT payload, seq FROM readings").fetchall())
+    original = dict(spool._database.execute("SELECT payload, seq FROM readings").fetchall())
+    assert original.items() <= copied.items()
+    spool.close()
+    new.close()
+
+
 def test_a_log_whose_database_is_missing_or_empty_is_not_deleted(
     lives: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
