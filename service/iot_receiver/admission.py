@@ -8,11 +8,12 @@ make each slower. Under throttling, everybody's rows share one pace.
 from collections import deque
 
 WAIT_SECONDS = 0.6  # the longest expected wait of an accepted row: its deadline, less a call that takes its whole time
+THROTTLED_WAIT_SECONDS = 0.3  # while rows are tried several times, a pause before each
 CALM_SECONDS = 0.25  # while no row waits for longer, any number is accepted: it is a burst, not an overload
 WINDOW_SECONDS = 1.0  # of the measured pace
 _SLICE_SECONDS = 0.05
 
-CALLS_FIRST = 12
+CALLS_FIRST = 8
 CALLS_LEAST = 2
 CALLS_MOST = 32
 BASE_SECONDS = 8.0  # for which it counts what a call took by itself; then that is measured again
@@ -46,9 +47,9 @@ class Pace:
             self._slices.append((number, rows))
         self._total += rows
 
-    def acceptable(self, now: float) -> float:
-        """How many rows may be on their way, so that the last of them waits WAIT_SECONDS."""
-        return WAIT_SECONDS * self.per_second(now) * (ROOM if self._share < FULL else 1)
+    def acceptable(self, wait: float, now: float) -> float:
+        """How many rows may be on their way, so that the last of them waits so many seconds."""
+        return wait * self.per_second(now) * (ROOM if self._share < FULL else 1)
 
     def per_second(self, now: float) -> float:
         """Rows a second, over the last second."""
@@ -134,6 +135,10 @@ class Throttle:
         if now - self._slowed > SLOWED_SECONDS:
             self._pace = max(PACE_LEAST, min(PACE_ASKED * stored_per_second, self._current(now)))
             self._slowed = now
+
+    def wait(self, now: float) -> float:
+        """The longest expected wait of an accepted row, in seconds."""
+        return WAIT_SECONDS if self._current(now) == float("inf") else THROTTLED_WAIT_SECONDS
 
     def delay(self, now: float) -> float:
         """Seconds until the next call may be made."""

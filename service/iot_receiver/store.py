@@ -119,7 +119,7 @@ class Store:
         if now - self._oldest() < CALM_SECONDS:
             return False
         # a call's worth is always accepted: it shows when DynamoDB takes rows again
-        return self._metrics.queued + rows > max(BATCH_ITEMS, self._pace.acceptable(now))
+        return self._metrics.queued + rows > max(BATCH_ITEMS, self._pace.acceptable(self._throttle.wait(now), now))
 
     def _oldest(self) -> float:
         """When the oldest request was accepted that still waits."""

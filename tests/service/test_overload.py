@@ -62,11 +62,17 @@ class Slow(DynamoDB):
         self.free = 0.0
 
     async def take(self, puts: list[bytes]) -> list[Key]:
-        self.free = max(self.free, self.loop.time()) + len(puts) / CAPACITY
+        self.free = max(self.free, self.loop.time()) + len(puts) / self.capacity
         at = self.free
         self.loop.call_at(at, self.store, puts, len(puts))
         await asyncio.sleep(at + 0.001 - self.loop.time())
         return []
+
+
+class Narrow(Slow):
+    """Less than half of what one partition takes: a few calls in flight already wait for each other."""
+
+    capacity = 400.0
 
 
 class Far(DynamoDB):
@@ -127,6 +133,15 @@ class Throttled(DynamoDB):
         if not taken:
             raise WriteError("ProvisionedThroughputExceededException")
         return self.store(puts, taken)
+
+
+class Scattered(Throttled):
+    """Takes its time, and leaves out items of all requests alike."""
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        await asyncio.sleep(self.seed.uniform(0.02, 0.05))
+        self.seed.shuffle(puts)
+        return await super().take(puts)
 
 
 class BySecond(Throttled):
@@ -227,7 +242,7 @@ def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
 
 
-@pytest.mark.parametrize(("kind", "lasts"), [(Uneven, 6.0), (Slow, 20.0), (Far, 20.0)])
+@pytest.mark.parametrize(("kind", "lasts"), [(Uneven, 6.0), (Slow, 20.0), (Far, 20.0), (Narrow, 6.0), (Scattered, 6.0)])
 @pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("times", [1.5, 2.0])
 def test_a_lasting_or_uneven_overload_is_held_as_well(
