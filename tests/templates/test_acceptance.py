@@ -30,8 +30,8 @@ def test_results_are_aligned_lines_in_order() -> None:
     results = {"destination": "ok", "token": "failed: it answered 503"}
     table = variable("acceptance", "__acceptance_table", acceptance_facts=[1, 2, 18], acceptance_results=results)
     assert table.splitlines() == [
-        " 1  destination is confirmed                         ok",
-        " 2  a false token differs from a missing permission  failed: it answered 503",
+        "1   destination is confirmed                         ok",
+        "2   a false token differs from a missing permission  failed: it answered 503",
         "18  the bill is what preflight said                  only on AWS: the bill after 24 hours",
     ]
 
