@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote
 from botocore.exceptions import UnknownServiceError
 from botocore.loaders import create_loader
 
-from iot_sandbox.aws import identities
+from iot_sandbox.aws import beside, identities
 from iot_sandbox.aws.errors import service_of
 from iot_sandbox.aws.settings import Settings
 
@@ -54,7 +54,8 @@ class Calls:
         service = service_of(environ)
         named = BATCHES.get(operation, operation) if service == "sqs" else operation
         action = f"{SERVICES.get(service, service)}:{named}"
-        kinds = [(found[1], action, resource) for resource in _resources(parameters)]
+        asked = [(action, resource) for resource in _resources(parameters)]
+        kinds = [(found[1], *each) for each in [*asked, *beside.asked(action, environ, peek(environ))]]
         with self._lock:
             for kind in kinds:
                 if kind in self._counts or len(self._counts) < MOST:
@@ -95,14 +96,14 @@ def _operation(environ: dict[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The call's operation and parameters, by the protocol that its service speaks."""
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
-        body = _peek(environ)
+        body = peek(environ)
         try:
             parameters = json.loads(body) if 0 < len(body) <= LARGEST else {}
         except ValueError:
             parameters = {}
         return target.rpartition(".")[2], parameters if isinstance(parameters, dict) else {}
     if "form-urlencoded" in environ.get("CONTENT_TYPE", ""):
-        form = {name: values[0] for name, values in parse_qs(_peek(environ).decode(errors="replace")).items()}
+        form = {name: values[0] for name, values in parse_qs(peek(environ).decode(errors="replace")).items()}
         return form.get("Action", ""), form
     # As it was sent: a name may hold an encoded slash.
     method, path = environ.get("REQUEST_METHOD", ""), environ.get("RAW_URI", "").partition("?")[0]
@@ -136,7 +137,7 @@ def _resources(parameters: Mapping[str, Any]) -> list[str]:
     return [next((str(parameters[name]) for name in NAMING if parameters.get(name)), "")]
 
 
-def _peek(environ: dict[str, Any]) -> bytes:
+def peek(environ: dict[str, Any]) -> bytes:
     """The body, which stays to be read."""
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if not length:

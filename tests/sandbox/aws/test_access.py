@@ -131,6 +131,53 @@ def test_the_named_resource_counts(emulator: Emulator) -> None:
     assert refusal(dynamodb.scan, TableName="others")[0] == "AccessDeniedException"
 
 
+def test_tags_at_creation_are_a_right_of_their_own(emulator: Emulator) -> None:
+    making = ["sqs:CreateQueue", "iam:CreateRole", "iam:PassRole", "ec2:CreateVpc", "eks:CreateCluster",
+              "ssm:PutParameter", "iot:CreateTopicRule"]  # fmt: skip
+    keys = session_of(emulator, "maker", allow(*making))
+
+    def client(service: str) -> Any:
+        return emulator.client(service, **keys)
+
+    tags = [{"Key": "Deployment", "Value": "d"}]
+    vpc = {"CidrBlock": "10.9.0.0/16"}
+    tagged = [{"ResourceType": "vpc", "Tags": tags}]
+    client("sqs").create_queue(QueueName="untagged")
+    assert "sqs:TagQueue" in refusal(client("sqs").create_queue, QueueName="q", tags={"Deployment": "d"})[1]
+    assert "iam:TagRole" in refusal(
+        client("iam").create_role, RoleName="r", AssumeRolePolicyDocument="{}", Tags=tags)[1]  # fmt: skip
+    client("ec2").create_vpc(**vpc)
+    assert "ec2:CreateTags" in refusal(client("ec2").create_vpc, **vpc, TagSpecifications=tagged)[1]
+    assert "ssm:AddTagsToResource" in refusal(
+        client("ssm").put_parameter, Name="/p", Value="v", Type="String", Tags=tags)[1]  # fmt: skip
+    network: dict[str, list[str]] = {"subnetIds": []}
+    cluster = {"name": "c", "roleArn": "arn:aws:iam::123456789012:role/c", "resourcesVpcConfig": network}
+    assert "eks:TagResource" in refusal(client("eks").create_cluster, **cluster, tags={"Deployment": "d"})[1]
+    rule: dict[str, Any] = {"sql": "SELECT * FROM 't'", "actions": []}
+    assert "iot:TagResource" in refusal(
+        client("iot").create_topic_rule, ruleName="r", topicRulePayload=rule, tags="Deployment=d")[1]  # fmt: skip
+
+
+def test_a_role_is_handed_over_by_who_may_pass_it(emulator: Emulator) -> None:
+    may = "arn:aws:iam::123456789012:role/may"
+    keys = session_of(emulator, "passer", allow("eks:CreateCluster", "iot:CreateTopicRule"),
+                      allow("iam:PassRole", resource=may))  # fmt: skip
+    network: dict[str, list[str]] = {"subnetIds": []}
+    create = emulator.client("eks", **keys).create_cluster
+    other = may.replace("may", "other")
+    assert refusal(create, name="passed", roleArn=other, resourcesVpcConfig=network)[1] == words(
+        "passer", "iam:PassRole", other)  # fmt: skip
+    create(name="passed", roleArn=may, resourcesVpcConfig=network)
+    key = [{"provider": {"keyArn": "arn:aws:kms:us-east-2:123456789012:key/k"}, "resources": ["secrets"]}]
+    assert "kms:CreateGrant" in refusal(
+        create, name="encrypted", roleArn=may, resourcesVpcConfig=network, encryptionConfig=key)[1]  # fmt: skip
+    letters = {"sqs": {"roleArn": other, "queueUrl": "https://sqs/1/q", "useBase64": False}}
+    rule = {"sql": "SELECT * FROM 't'", "actions": [], "errorAction": letters}
+    code, message = refusal(
+        emulator.client("iot", **keys).create_topic_rule, ruleName="passed", topicRulePayload=rule)  # fmt: skip
+    assert (code, message) == ("AccessDeniedException", words("passer", "iam:PassRole", other))
+
+
 def test_a_deny_wins_and_is_named(emulator: Emulator) -> None:
     deny = {"Effect": "Deny", "Action": "iot:CreateThing", "Resource": "*"}
     keys = session_of(emulator, "denied", allow("*"), deny)
