@@ -147,7 +147,7 @@ def try_again() -> list[Count]:
     counts = []
     for stage, count in failures.copy():
         if stage.again and len(count.failed) <= FEW and not broken.intersection(stage.needs):
-            counts.append(carry_out(replace(stage, name=f"{stage.name}-again", command=[*stage.again], again=())))
+            counts.append(carry_out(replace(stage, name=f"{stage.name}-again", command=stage.again, again=[])))
             count.failed_once, count.failed = count.failed, []
     failures.clear()
     return counts
@@ -186,19 +186,20 @@ def main() -> int:
     options = parser.parse_args()
     if options.tests:
         some_tests(options.tests)
-    if not options.only and not options.part:
+    whole = not (options.only or options.part)
+    if whole:
         refuse_beside_another_sandbox()
     LOGS.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
-    workers = WORKERS_WITHOUT_SANDBOX if options.only or options.part else WORKERS
+    workers = WORKERS if whole else WORKERS_WITHOUT_SANDBOX
     counts: list[Count] = []
     for phase in phases(options.only, options.part):
         planned = frozenset(stage.name for lane in phase for stage in lane)
         with ThreadPoolExecutor(workers) as pool:
             for of_one in pool.map(carry_out_lanes, [phase] * workers, [planned] * workers):
                 counts += of_one
-        if not options.only and not options.part:
+        if whole:
             counts += try_again()
         if "environments" in broken:
             break

@@ -37,7 +37,7 @@ class Stage:
     limit: int = 1800  # seconds
     venvs: tuple[str, ...] = ("controller",)  # environments that it runs in
     folder: str = ""  # of its tests
-    again: tuple[str, ...] = ()  # the command that repeats what failed
+    again: list[str] = field(default_factory=list)  # the command that repeats what failed
 
 
 Lane = list[Stage]  # one after another
@@ -113,8 +113,8 @@ def pytest(name: str, group: str, venv: str, folder: str, *, beside: tuple[str, 
     if venvs != ("controller",):
         needs += ("environments-tests",)
     command = [python(venv), "-m", "pytest", "-q", "-o", f"cache_dir={LOGS / f'{name}.cache'}"]
-    again = (*command, f"--junit-xml={LOGS / f'{name}-again.xml'}", "--last-failed", "--last-failed-no-failures=none",
-             folder)  # fmt: skip
+    again = [*command, f"--junit-xml={LOGS / f'{name}-again.xml'}", "--last-failed", "--last-failed-no-failures=none",
+             folder]  # fmt: skip
     return Stage(name, group, [*command, f"--junit-xml={LOGS / f'{name}.xml'}", folder], junit, needs,
                  limit=limit, venvs=venvs, folder=folder, again=again)
 
@@ -128,7 +128,7 @@ def mypy(name: str, venv: str, *paths: str) -> Stage:
 def scenario(role: str, *after: str) -> Stage:
     """A stage for a role's molecule scenario."""
     command = ["bash", "-c", f"cd roles/{role} && exec molecule test"]
-    return Stage(f"molecule-{role}", "deployment", command, molecule, ("sandbox-up",), after, again=tuple(command))
+    return Stage(f"molecule-{role}", "deployment", command, molecule, ("sandbox-up",), after, again=command)
 
 
 def style() -> Lane:

@@ -65,7 +65,7 @@ def test_a_charts_version_is_compared(labels: dict[str, str], text: str, differs
 def test_a_controller_that_is_away_breaks_no_path(pods: tuple[int, int, int], version: str, said: str) -> None:
     found = deployment(*pods)
     found["metadata"]["labels"] = {"helm.sh/chart": f"aws-load-balancer-controller-{version}"}
-    hop = controller("controller", found, "3.2.2", "load_balancer_controller")
+    hop = controller(found, "3.2.2")
     assert (hop.mark, hop.fix.partition(":")[0]) == (NOTE if said else OK, said)
 
 

@@ -20,7 +20,6 @@ from iot_sandbox.aws import beside, identities
 from iot_sandbox.aws.errors import service_of
 from iot_sandbox.aws.settings import Settings
 
-LARGEST = 1_000_000  # bytes of a body that is looked into
 MOST = 10_000  # kinds of calls; those beyond are counted together
 ACCESS_KEY = re.compile(r"Credential=([^/]+)/")
 NAMING = ("TableName", "QueueUrl", "SecretId", "RoleArn", "RoleName", "ResourceArn")
@@ -98,7 +97,7 @@ def _operation(environ: dict[str, Any]) -> tuple[str, Mapping[str, Any]]:
     if target:
         body = peek(environ)
         try:
-            parameters = json.loads(body) if 0 < len(body) <= LARGEST else {}
+            parameters = json.loads(body) if 0 < len(body) <= beside.LARGEST else {}
         except ValueError:
             parameters = {}
         return target.rpartition(".")[2], parameters if isinstance(parameters, dict) else {}

@@ -53,7 +53,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         """Note a lock that was taken, and as whom."""
         if result.task.action != MODULE or not result.result.get("id"):
             return
-        import boto3  # noqa: F401, PLC0415 - runs without a lock need it not, and in an exit handler it is too late
+        import boto3  # noqa: F401, PLC0415 - takes time; here for the exit handler, where Python imports nothing
 
         manager = self._play.get_variable_manager()
         variables = manager.get_vars(play=self._play, host=result.host, task=result.task)

@@ -8,8 +8,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.iotweb.deployment.plugins.module_utils.preflight import CONDITIONS
+
 LARGEST = 6144  # characters of a managed policy, white space left out: IAM and STS quotas
-CONDITIONS = {"passed_to": "iam:PassedToService", "linked_to": "iam:AWSServiceName"}
 
 Document = dict[str, Any]
 

@@ -59,14 +59,17 @@ def chart(labels: dict[str, str], wanted: str) -> tuple[str, bool]:
     return (f"chart {version or '?'}" + (f" (checkout: {wanted})" if differs else "")), differs
 
 
-def controller(name: str, deployment: dict[str, Any], wanted: str, role: str) -> Hop:
+CONTROLLER_ROLE = "load_balancer_controller"
+
+
+def controller(deployment: dict[str, Any], wanted: str) -> Hop:
     """Judge the load balancer controller: while it is away, the load balancer serves the pods that it has."""
     text, differs = chart(deployment["metadata"].get("labels", {}), wanted)
-    judged = rollout(name, deployment, role, text)
+    judged = rollout("controller", deployment, CONTROLLER_ROLE, text)
     if judged.mark == BROKEN:
         return replace(judged, mark=NOTE, fix=f"readings arrive, but new pods get none until it runs: {judged.fix}")
     if differs and judged.mark == OK:
-        return replace(judged, mark=NOTE, fix=f"this checkout installs another version: {tagged(role)}")
+        return replace(judged, mark=NOTE, fix=f"this checkout installs another version: {tagged(CONTROLLER_ROLE)}")
     return judged
 
 

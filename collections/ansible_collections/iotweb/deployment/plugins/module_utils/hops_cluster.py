@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.iotweb.deployment.plugins.module_utils.hops import (
     BROKEN,
+    CONTROLLER_ROLE,
     NOTE,
     Hop,
     chart,
@@ -69,11 +70,10 @@ class Cluster:
 
     def controller(self, deployment: str, namespace: str, version: str) -> Hop:
         """The load balancer controller's Deployment."""
-        name, role = "controller", "load_balancer_controller"
         found = self._deployment(deployment, namespace)
         if found is None:
-            return Hop(name, f"there is no {deployment} in {namespace}", BROKEN, tagged(role))
-        return controller(name, found, version, role)
+            return Hop("controller", f"there is no {deployment} in {namespace}", BROKEN, tagged(CONTROLLER_ROLE))
+        return controller(found, version)
 
     def monitoring(self, namespace: str, version: str) -> Hop:
         """Prometheus' operator, and whether all pods of the namespace are ready."""

@@ -106,7 +106,7 @@ class Cluster:
     """The CRDs of a cluster. Plain requests, as the client's typed ones know no server-side apply."""
 
     def __init__(self, kubeconfig: str) -> None:
-        from kubernetes.config import new_client_from_config  # noqa: PLC0415 - as for ApiException
+        from kubernetes.config import new_client_from_config  # noqa: PLC0415 - takes half a second, and most charts have no CRDs
 
         self.client = new_client_from_config(config_file=kubeconfig)
 

@@ -95,7 +95,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.iotweb.deployment.plugins.module_utils.preflight import IMPATIENT
+from ansible_collections.iotweb.deployment.plugins.module_utils.preflight import CONDITIONS, IMPATIENT
 
 try:
     import boto3
@@ -142,7 +142,7 @@ def region_of(action: str, names: dict[str, str]) -> str:
 
 def context(**values: str | None) -> list[dict[str, Any]]:
     """What IAM's simulator needs of a call beside its action and resource: condition keys with their values."""
-    keys = {"region": "aws:RequestedRegion", "passed_to": "iam:PassedToService", "linked_to": "iam:AWSServiceName"}
+    keys = {"region": "aws:RequestedRegion", **CONDITIONS}
     return [
         {"ContextKeyName": keys[name], "ContextKeyValues": [value], "ContextKeyType": "string"}
         for name, value in values.items()
