@@ -34,6 +34,12 @@ NOT_FORWARDED = (
     "x-amz-target",
 )
 TIMEOUT_SECONDS = 30.0
+# What a new on-demand table takes at once:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html#on-demand-capacity-mode-initial
+WARM = {"ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 4000}
+
+# Of CreateTable and UpdateTable, what DynamoDB Local refuses or forgets.
+KEPT = ("Tags", "SSESpecification", "DeletionProtectionEnabled", "TableClass", "OnDemandThroughput", "WarmThroughput")
 
 Body = dict[str, Any]
 
@@ -58,6 +64,8 @@ class Extras:
     encryption: Body = field(default_factory=dict)
     deletion_protection: bool = False
     table_class: str = "STANDARD"
+    most_units: dict[str, int] = field(default_factory=dict)  # OnDemandThroughput
+    warm_units: dict[str, int] = field(default_factory=lambda: dict(WARM))
 
 
 class DynamoDB:
@@ -112,7 +120,9 @@ class DynamoDB:
                 f"Disable deletion protection first. Table: {name}",
             )
         if operation in ("CreateTable", "UpdateTable"):
-            for member in ("Tags", "SSESpecification", "DeletionProtectionEnabled", "TableClass"):
+            present = self._of(region, _table_name(request)) if operation == "UpdateTable" else Extras()
+            self._check_warm(present, request)
+            for member in KEPT:
                 request.pop(member, None)
             if operation == "UpdateTable" and set(request) <= {"TableName"}:
                 target = target.replace("UpdateTable", "DescribeTable")
@@ -136,6 +146,19 @@ class DynamoDB:
             if "SSESpecification" in request:
                 extras.encryption = _encryption(request["SSESpecification"], region, self._account_id)
             extras.table_class = request.get("TableClass") or extras.table_class
+            extras.most_units |= request.get("OnDemandThroughput") or {}
+            extras.warm_units |= request.get("WarmThroughput") or {}
+
+    @staticmethod
+    def _check_warm(extras: Extras, request: Body) -> None:
+        """Refuse less than what the table takes already."""
+        for name, wanted in (request.get("WarmThroughput") or {}).items():
+            if wanted < extras.warm_units[name]:
+                raise DynamoDBError(
+                    "ValidationException",
+                    f"One or more parameter values were invalid: Requested {name} for WarmThroughput for table is "
+                    "lower than current WarmThroughput, decreasing WarmThroughput is not supported",
+                )
 
     def _complete(self, operation: str, region: str, request: Body, answer: Answer) -> Answer:
         """Add to a table's description what DynamoDB Local leaves out."""
@@ -154,6 +177,10 @@ class DynamoDB:
         table["DeletionProtectionEnabled"] = extras.deletion_protection
         if extras.encryption:
             table["SSEDescription"] = extras.encryption
+        if extras.most_units:
+            table["OnDemandThroughput"] = extras.most_units
+        if table.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
+            table["WarmThroughput"] = {**extras.warm_units, "Status": "ACTIVE"}
         if extras.table_class != "STANDARD":
             table["TableClassSummary"] = {"TableClass": extras.table_class}
         if operation == "DeleteTable":

@@ -16,10 +16,12 @@ from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.ec2.models import ec2_backends
 from moto.eks import urls
+from moto.eks.exceptions import InvalidParameterException
 from moto.eks.models import Cluster, eks_backends
 
 from iot_sandbox.aws import addons, eks_more, eks_versions, identities, kubernetes, logs, nodes, settings
 from iot_sandbox.aws.access_entries import ADMINISTRATOR, Entries
+from iot_sandbox.aws.ec2 import VcpuLimitExceededError
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +61,24 @@ def _own_issuer() -> str:
     return ""
 
 
+def _launch_failure(group: Any, reason: str) -> dict[str, Any]:
+    """The issue of a group whose instances EC2 refuses: klothoplatform/klotho#311 has AWS's words."""
+    return {
+        "code": "AsgInstanceLaunchFailures",
+        "message": f"Could not launch On-Demand Instances. VcpuLimitExceeded - {reason} Launching EC2 instance failed.",
+        "resourceIds": [each["name"] for each in group.resources["autoScalingGroups"]],
+    }
+
+
 class SandboxEKSResponse(eks_more.MoreEKSResponse):
     """One request to EKS."""
 
     def create_cluster(self) -> ActionResult:
         """CreateCluster: answers with the requested values, and creates the cluster's security group."""
+        if (self._get_param("kubernetesNetworkConfig") or {}).get("ipFamily") == "ipv6":
+            raise InvalidParameterException(
+                message="ipFamily ipv6: the cluster behind this endpoint has IPv4 addresses only, as the product needs"
+            )
         if self._get_param("version"):
             eks_versions.check(self._get_param("version"), utcnow().date())
         result = super().create_cluster()
@@ -135,7 +150,16 @@ class SandboxEKSResponse(eks_more.MoreEKSResponse):
         group.health = {"issues": []}
         if not group.remote_access:
             group.resources.pop("remoteAccessSecurityGroup", None)
+        # moto's default is one dict for all groups.
+        group.scaling_config = dict(group.scaling_config)
         self._entries().admit_nodes(self._get_param("nodeRole"))
+        try:
+            self._ec2().check_vcpus(group.instance_types[0], group.scaling_config["desiredSize"])
+        except VcpuLimitExceededError as error:
+            # EKS takes the request; its Auto Scaling group fails to launch.
+            group.status = "CREATE_FAILED"
+            group.health = {"issues": [_launch_failure(group, str(error.message))]}
+            return result
         self._run_instances(cluster, group)
         return result
 

@@ -1,33 +1,29 @@
-"""Requests of EKS's calls that moto lacks: versions, access entries, add-ons."""
+"""EKS's calls that moto lacks: versions, access entries, add-ons."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 from urllib.parse import unquote
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
-from moto.eks.exceptions import ResourceNotFoundException
-from moto.eks.responses import EKSResponse
 
-from iot_sandbox.aws import addons, eks_versions
+from iot_sandbox.aws import addons, eks_updates, eks_versions
 from iot_sandbox.aws.access_entries import Entries
 
 ENTRY = ("kubernetesGroups", "tags", "type", "username")
 PATHS = (
+    *eks_updates.PATHS,
     "{0}/cluster-versions$",
     "{0}/clusters/(?P<name>[^/]+)/addons$",
     "{0}/clusters/(?P<name>[^/]+)/addons/(?P<addonName>[^/]+)$",
     "{0}/clusters/(?P<name>[^/]+)/addons/(?P<addonName>[^/]+)/update$",
-    "{0}/clusters/(?P<name>[^/]+)/updates$",
-    "{0}/clusters/(?P<name>[^/]+)/updates/(?P<updateId>[^/]+)$",
     "{0}/clusters/(?P<name>[^/]+)/access-entries",
     "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<principalArn>.+)",
 )
 
 
-class MoreEKSResponse(EKSResponse):
+class MoreEKSResponse(eks_updates.UpdatingEKSResponse):
     """One request to EKS."""
 
     # --- versions
@@ -36,24 +32,6 @@ class MoreEKSResponse(EKSResponse):
         """DescribeClusterVersions, in one page."""
         found = eks_versions.descriptions(self.querystring.get("clusterVersions"), utcnow().date())
         return ActionResult({"clusterVersions": found})
-
-    def update_cluster_version(self) -> ActionResult:
-        """UpdateClusterVersion: one minor version at a time, and at once."""
-        cluster, version, identifier = self._cluster(), self._get_param("version"), str(uuid.uuid4())
-        eks_versions.check_update(cluster.version, version)
-        cluster.version = version
-        parameters = [{"type": "Version", "value": version}]
-        cluster.updates[identifier] = {
-            "id": identifier, "status": "Successful", "type": "VersionUpdate", "params": parameters, "errors": [],
-        }  # fmt: skip
-        return ActionResult({"update": cluster.updates[identifier]})
-
-    def describe_update(self) -> ActionResult:
-        """DescribeUpdate."""
-        updates, wanted = self._cluster().updates, self.path.rpartition("/")[2]
-        if wanted not in updates:
-            raise ResourceNotFoundException(message=f"No update found for ID: {wanted}")
-        return ActionResult({"update": updates[wanted]})
 
     # --- access entries
 
@@ -102,9 +80,6 @@ class MoreEKSResponse(EKSResponse):
     def _entries(self) -> Entries:
         entries: Entries = self._cluster().entries
         return entries
-
-    def _cluster(self) -> Any:
-        return self.eks_backend.describe_cluster(name=self._get_param("name"))
 
     def _wanted(self, *names: str) -> dict[str, Any]:
         return {name: self._get_param(name) for name in names}

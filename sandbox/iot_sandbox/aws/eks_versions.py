@@ -48,6 +48,17 @@ def check_update(present: str, wanted: str) -> None:
         )
 
 
+def check_nodes(wanted: str, nodes: str, cluster: str) -> None:
+    """Raise InvalidParameterException for nodes newer than their cluster, or older than they are."""
+    if wanted not in SUPPORT:
+        raise InvalidParameterException(message=f"unsupported Kubernetes version {wanted}")
+    if not _minor(nodes) <= _minor(wanted) <= _minor(cluster):
+        raise InvalidParameterException(
+            message=f"Requested Kubernetes version {wanted} of the node group, which has {nodes}, "
+            f"is not valid for a cluster of version {cluster}"
+        )
+
+
 def _minor(version: str) -> int:
     return int(version.partition(".")[2])
 

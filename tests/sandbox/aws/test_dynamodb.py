@@ -120,3 +120,24 @@ def test_errors_are_dynamodbs_own(dynamodb: Any, table: str) -> None:
             Item={"deviceId": {"S": "c"}, "Time": {"S": "1"}},
             ConditionExpression="attribute_exists(deviceId)",
         )
+
+
+def test_limits_and_warm_throughput_are_kept(dynamodb: Any, table: str) -> None:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput.html"""
+
+    def found() -> dict[str, Any]:
+        return dict(dynamodb.describe_table(TableName=table)["Table"])
+
+    assert "OnDemandThroughput" not in found()
+    assert found()["WarmThroughput"] == {
+        "ReadUnitsPerSecond": 12000, "WriteUnitsPerSecond": 4000, "Status": "ACTIVE",
+    }  # fmt: skip
+    limits = {"MaxReadRequestUnits": 500, "MaxWriteRequestUnits": 700}
+    dynamodb.update_table(TableName=table, OnDemandThroughput=limits)
+    dynamodb.update_table(TableName=table, OnDemandThroughput={"MaxReadRequestUnits": -1})
+    dynamodb.update_table(TableName=table, WarmThroughput={"WriteUnitsPerSecond": 9000})
+    assert found()["OnDemandThroughput"] == {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 700}
+    warm = found()["WarmThroughput"]
+    assert (warm["ReadUnitsPerSecond"], warm["WriteUnitsPerSecond"]) == (12000, 9000)
+    with pytest.raises(ClientError, match="decreasing WarmThroughput is not supported"):
+        dynamodb.update_table(TableName=table, WarmThroughput={"WriteUnitsPerSecond": 8999})

@@ -36,7 +36,7 @@ def _emulator(
     tmp_path_factory: pytest.TempPathFactory, aws_authority: Authority, cluster: Cluster
 ) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("eks")
-    variables = {"KUBECONFIG": str(cluster.kubeconfig), "KUBERNETES_NODES": json.dumps(NODES)}
+    variables = {"KUBECONFIG": str(cluster.kubeconfig), "KUBERNETES_NODES": json.dumps(NODES), "QUOTA_VCPUS": "64"}
     with running(folder, aws_authority, **variables) as emulator:
         yield emulator
 
@@ -268,6 +268,67 @@ def test_versions_have_an_order(emulator: Emulator) -> None:
     [found] = eks.describe_cluster_versions(clusterVersions=["1.34"])["clusterVersions"]
     assert found["endOfStandardSupportDate"].date().isoformat() == "2026-12-02"
     assert found["endOfExtendedSupportDate"].date().isoformat() == "2027-12-02"
+
+
+def test_nodes_follow_their_cluster_and_never_lead(emulator: Emulator) -> None:
+    """https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateNodegroupVersion.html"""
+    eks, ec2 = emulator.client("eks"), emulator.client("ec2")
+    _, subnets = make_cluster(emulator, "nodes-version")
+    template = ec2.create_launch_template(
+        LaunchTemplateName="nodes-version", LaunchTemplateData={"MetadataOptions": {"HttpTokens": "required"}}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    group = {"clusterName": "nodes-version", "nodegroupName": "default"}
+    eks.create_nodegroup(**group, subnets=subnets, nodeRole=ROLE, launchTemplate={"id": template, "version": "1"})
+
+    def found() -> dict[str, Any]:
+        return dict(eks.describe_nodegroup(**group)["nodegroup"])
+
+    with pytest.raises(ClientError, match=r"1\.35 .* not valid for a cluster of version 1\.34") as refused:
+        eks.update_nodegroup_version(**group, version="1.35")
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
+    eks.update_cluster_version(name="nodes-version", version="1.35")
+    assert found()["version"] == "1.34"
+    update = eks.update_nodegroup_version(**group)["update"]
+    assert found()["version"] == "1.35"
+    assert found()["releaseVersion"].startswith("1.35.")
+    described = eks.describe_update(name="nodes-version", nodegroupName="default", updateId=update["id"])["update"]
+    assert (described["status"], described["type"]) == ("Successful", "VersionUpdate")
+    with pytest.raises(ClientError, match=r"1\.34 .* has 1\.35"):
+        eks.update_nodegroup_version(**group, version="1.34")
+    eks.update_nodegroup_version(**group, launchTemplate={"id": template, "version": "2"})
+    assert found()["launchTemplate"] == {"name": "nodes-version", "id": template, "version": "2"}
+    sizes = {"minSize": 1, "maxSize": 5, "desiredSize": 2}
+    update = eks.update_nodegroup_config(**group, scalingConfig=sizes)["update"]
+    assert eks.describe_update(name="nodes-version", updateId=update["id"])["update"]["type"] == "ConfigUpdate"
+    assert found()["scalingConfig"] == sizes
+
+
+def test_a_clusters_settings_change_one_kind_at_a_time(emulator: Emulator) -> None:
+    """https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateClusterConfig.html"""
+    eks = emulator.client("eks")
+    _, subnets = make_cluster(emulator, "settings")
+    private = {"endpointPublicAccess": False, "endpointPrivateAccess": True}
+    update = eks.update_cluster_config(name="settings", resourcesVpcConfig=private)["update"]
+    assert eks.describe_update(name="settings", updateId=update["id"])["update"]["type"] == "EndpointAccessUpdate"
+    network = eks.describe_cluster(name="settings")["cluster"]["resourcesVpcConfig"]
+    assert (network["endpointPublicAccess"], network["subnetIds"]) == (False, subnets)
+    assert network["clusterSecurityGroupId"]
+    with pytest.raises(ClientError, match="No changes needed"):
+        eks.update_cluster_config(name="settings", resourcesVpcConfig=private)
+    with pytest.raises(ClientError, match="one type of update"):
+        eks.update_cluster_config(
+            name="settings", resourcesVpcConfig=private, accessConfig={"authenticationMode": "API"}
+        )
+    eks.update_cluster_config(name="settings", upgradePolicy={"supportType": "STANDARD"})
+    assert eks.describe_cluster(name="settings")["cluster"]["upgradePolicy"] == {"supportType": "STANDARD"}
+
+
+def test_a_cluster_with_ipv6_addresses_is_refused_by_name(emulator: Emulator) -> None:
+    with pytest.raises(ClientError, match="ipFamily ipv6") as refused:
+        emulator.client("eks").create_cluster(
+            name="ipv6", roleArn=ROLE, resourcesVpcConfig={}, kubernetesNetworkConfig={"ipFamily": "ipv6"}
+        )
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
 
 
 @pytest.mark.parametrize(

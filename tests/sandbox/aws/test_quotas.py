@@ -38,3 +38,37 @@ def test_addresses_above_the_quota_are_refused(tmp_path: Path, aws_authority: Au
         quota = aws.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode="L-0263D0A3")["Quota"]
     assert refused.value.response["Error"]["Code"] == "AddressLimitExceeded"
     assert quota["Value"] == 2.0
+
+
+def test_vcpu_above_the_quota_are_refused(tmp_path: Path, aws_authority: Authority) -> None:
+    """StreisandEffect/streisand#1715 and klothoplatform/klotho#311 have AWS's words."""
+    words = "You have requested more vCPU capacity than your current vCPU limit of 5 allows"
+    with running(tmp_path, aws_authority) as aws:
+        ec2, eks = aws.client("ec2"), aws.client("eks")
+        image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+
+        def run(count: int, kind: str = "m6i.large") -> list[str]:
+            made = ec2.run_instances(ImageId=image, InstanceType=kind, MinCount=count, MaxCount=count)["Instances"]
+            return [each["InstanceId"] for each in made]
+
+        with pytest.raises(ClientError, match=words) as refused:
+            run(3)
+        assert refused.value.response["Error"]["Code"] == "VcpuLimitExceeded"
+        first = run(2)
+        run(1, "g4dn.xlarge")  # of a quota of its own
+        with pytest.raises(ClientError, match=words):
+            run(1)
+        ec2.terminate_instances(InstanceIds=first)
+        role = "arn:aws:iam::123456789012:role/x"
+        eks.create_cluster(name="quota", roleArn=role, resourcesVpcConfig={})
+        group = {"clusterName": "quota", "subnets": [], "nodeRole": role, "instanceTypes": ["m6i.large"]}
+        for name, count in (("small", 2), ("large", 3)):
+            sizes = {"minSize": 1, "maxSize": 3, "desiredSize": count}
+            eks.create_nodegroup(**group, nodegroupName=name, scalingConfig=sizes)
+        small, large = (
+            eks.describe_nodegroup(clusterName="quota", nodegroupName=name)["nodegroup"] for name in ("small", "large")
+        )
+    assert (small["status"], large["status"]) == ("ACTIVE", "CREATE_FAILED")
+    [issue] = large["health"]["issues"]
+    assert issue["code"] == "AsgInstanceLaunchFailures"
+    assert issue["message"].startswith(f"Could not launch On-Demand Instances. VcpuLimitExceeded - {words}")
