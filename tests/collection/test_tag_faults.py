@@ -68,6 +68,14 @@ def test_leaving_out_all_of_a_playbook_is_refused(playbook: str, monkeypatch: py
         ("playbooks/preflight.yml", (["all"], ["preflight"], []), False),
         ("playbooks/teardown.yml", (["all"], ["deployment_facts"], []), False),
         ("playbooks/verify.yml", (["all"], ["notest", "molecule-notest"], []), False),
+        # A production inventory has no host in group sandbox.
+        ("site.yml", (["sandbox"], [], ["sandbox"]), True),
+        ("site.yml", (["machine", "daemons"], [], ["sandbox"]), True),
+        ("site.yml", (["sandbox", "receiver"], [], ["sandbox"]), False),
+        ("site.yml", (["sandbox"], [], []), False),
+        ("site.yml", (["sandbox", "preflight"], [], ["sandbox"]), False),
+        ("site.yml", (["all"], [], ["sandbox"]), False),
+        ("playbooks/verify.yml", (["tagged"], [], ["sandbox"]), False),
     ],
 )
 def test_what_is_left_out_must_leave_something_to_do(
@@ -77,3 +85,5 @@ def test_what_is_left_out_must_leave_something_to_do(
     monkeypatch.setattr(context, "CLIARGS", CLIArgs({"args": (str(ROOT / playbook),)}))
     found = preflight_tag_faults(tags, str(ROOT / "roles"), ["preflight", "deployment_facts"], skipped, empty)
     assert bool(found) is refused, found
+    if refused and not skipped:
+        assert f"--tags {','.join(sorted(tags))}, so nothing was done" in found[0]

@@ -189,8 +189,9 @@ def test_a_name_that_no_load_balancer_may_have_is_refused(
         (["site.yml", "--tags", "receiver", "--skip-tags", "always"], "Run it without --skip-tags always"),
         (["playbooks/redrive.yml", "--skip-tags", "always"], "Run it without --skip-tags always"),
         (["playbooks/monitoring.yml", "--skip-tags", "kube_prometheus_stack"], "has nothing to do with --skip-tags"),
+        (["site.yml", "--tags", "sandbox"], "has nothing to do with --tags sandbox, so nothing was done"),
     ],
-    ids=["unknown", "unknown left out", "no checks", "no checks of any tag", "all of it left out"],
+    ids=["unknown", "unknown left out", "no checks", "no checks of any tag", "all of it left out", "an empty group"],
 )
 def test_tags_that_leave_nothing_to_do_are_refused(
     arguments: list[str], said: str, foreign: Aws, tmp_path: Path

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ SPECIAL = {"all", "always", "never", "tagged", "untagged",
 ROLE = ("role", "ansible.builtin.import_role", "ansible.builtin.include_role")
 PARTS = ("pre_tasks", "roles", "tasks", "post_tasks", "block", "rescue", "always")
 CHECKS = {"preflight.yml", "deployment.yml"}  # every playbook imports them; their tasks that have tags have always
+
+
+@cache
+def parts_of(file: Path) -> list[Any]:
+    """What a file holds."""
+    return yaml.load(file.read_bytes(), LOADER) or []  # noqa: S506 - LOADER is one of the two safe ones
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Tree:
     def tasks_of(self, file: Path, inherited: frozenset[str] = frozenset()) -> Iterator[frozenset[str]]:
         """Yield the tags of each task of a file; none of one that is missing, such as tasks of a role without any."""
         if file.exists():
-            for part in yaml.load(file.read_bytes(), LOADER) or []:  # noqa: S506 - LOADER is one of the two safe ones
+            for part in parts_of(file):
                 yield from self._tasks_in(part, file.parent, inherited)
 
     def _tasks_in(self, part: Any, folder: Path, inherited: frozenset[str]) -> Iterator[frozenset[str]]:
@@ -78,19 +85,36 @@ def preflight_tag_faults(
     :param empty: groups without a host.
     """
     playbooks = context.CLIARGS["args"]
-    known = {tag for path in playbooks for found in Tree(Path(roles)).tasks_of(Path(path)) for tag in found} - SPECIAL
+
+    def tasks(tree: Tree) -> list[frozenset[str]]:
+        return [found for path in playbooks for found in tree.tasks_of(Path(path))]
+
+    every = tasks(Tree(Path(roles)))
+    known = frozenset().union(*every) - SPECIAL
     fix = f"Its tags are {', '.join(sorted(known))}" if known else "It has none: run it without"
+    named = known
     if any(Path(path).name == "site.yml" for path in playbooks):  # each role, whether a step of it or a part of one
-        known |= {path.name for path in Path(roles).iterdir()}
-    unknown = sorted({*tags, *skipped} - known - SPECIAL - set(checks))
-    if unknown or not skipped:
+        named |= {path.name for path in Path(roles).iterdir()}
+    unknown = sorted({*tags, *skipped} - named - SPECIAL - set(checks))
+    if unknown:
         return [f"{' '.join(playbooks)} has no tag {tag}, so nothing was done. {fix}." for tag in unknown]
-    found = [each for path in playbooks for each in Tree(Path(roles), empty).tasks_of(Path(path))]
-    asked = [each for each in found if "always" not in each and ("all" in tags or each & set(tags))]
-    if not asked or any(each.isdisjoint(skipped) for each in asked):
+    if not skipped and (set(tags) & SPECIAL or set(tags) & set(checks) or not set(tags) & known):
         return []
-    option = f"--skip-tags {','.join(sorted(skipped))}"
-    return [f"{' '.join(playbooks)} has nothing to do with {option}, so nothing was done. Run it without that."]
+
+    def asked(task: frozenset[str]) -> bool:
+        return "always" not in task and bool("all" in tags or task & set(tags))
+
+    there = [task for task in tasks(Tree(Path(roles), empty)) if asked(task)]
+    nothing = f"{' '.join(playbooks)} has nothing to do with"
+    if skipped and (not there or any(task.isdisjoint(skipped) for task in there)):
+        return []
+    if skipped:
+        option = f"--skip-tags {','.join(sorted(skipped))}"
+        return [f"{nothing} {option}, so nothing was done. Run it without that."]
+    if there:
+        return []
+    option = f"--tags {','.join(sorted(tags))}"
+    return [f"{nothing} {option}, so nothing was done: its plays act on groups that have no host in this inventory."]
 
 
 class FilterModule:
