@@ -76,6 +76,7 @@ creates_cluster:
   returned: always
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,7 +101,7 @@ else:
 
 HOURS = 730  # of a month, as AWS's price calculator counts
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html#ec2-on-demand-instances-limits
-STANDARD = tuple("acdhimrtz")
+STANDARD = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)\d")
 CPUS = "L-1216C47A"
 ADDRESSES = "L-0263D0A3"
 # What each counts, and what to do instead of asking for more.
@@ -159,7 +160,7 @@ def running(ec2: Any) -> list[str]:
         for page in pages
         for reservation in page["Reservations"]
         for instance in reservation["Instances"]
-        if instance["InstanceType"].startswith(STANDARD) and instance.get("InstanceLifecycle") is None
+        if STANDARD.match(instance["InstanceType"]) and instance.get("InstanceLifecycle") is None
     ]
 
 
@@ -190,7 +191,7 @@ def address_faults(plan: Values, session: Any, region: str) -> Iterator[str]:
 def cpu_faults(plan: Values, session: Any, region: str) -> Iterator[str]:
     """vCPU of the node groups that are made; EC2 may take any of a group's types, so its largest counts."""
     groups = [change["after"] for change in changes(plan, "aws_eks_node_group", "create")]
-    types = {name for group in groups for name in group["instance_types"] if name.startswith(STANDARD)}
+    types = {name for group in groups for name in group["instance_types"] if STANDARD.match(name)}
     if not types:
         return
     ec2 = session.client("ec2", config=Config(**IMPATIENT))
