@@ -3,6 +3,10 @@
 import re
 from typing import Any
 
+import pytest
+from ansible import context
+from ansible.utils.context_objects import CLIArgs
+
 from tests.support.paths import ROOT
 from tests.templates.render import variable
 
@@ -45,3 +49,10 @@ def test_the_second_run_looks_only_and_has_the_same_inventory() -> None:
     assert command[:3] == ["/venv/bin/ansible-playbook", "--inventory=/inventory", "site.yml"]
     assert "--check" in command
     assert "--skip-tags sandbox" in " ".join(command), "another checkout may have started the sandbox"
+
+
+def test_the_second_run_is_given_what_this_one_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"extra_vars": ("deployment_name=staging", "receiver_domain=other.sandbox.test")}
+    monkeypatch.setattr(context, "CLIARGS", CLIArgs(given))
+    command = variable("acceptance", "__acceptance_second_run", **PLACE)
+    assert command[-2:] == ["--extra-vars=deployment_name=staging", "--extra-vars=receiver_domain=other.sandbox.test"]
