@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/eks/latest/userguide/managing-ebs-csi.html (needs a 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,32 @@ TOO_FEW = {
     "code": "InsufficientNumberOfReplicas",
     "message": "The add-on is unhealthy because it doesn't have the desired number of replicas.",
 }
+
+
+NAMES = ("aws-ebs-csi-driver", "coredns", "kube-proxy", "metrics-server", "vpc-cni")
+
+
+def default_version(kubernetes: str) -> str:
+    """The default version of an add-on for a version of Kubernetes."""
+    return f"v{kubernetes}.0-eksbuild.1"
+
+
+def versions(names: Sequence[str], kubernetes: Sequence[str]) -> list[dict[str, Any]]:
+    """DescribeAddonVersions' members; of an add-on that EKS lacks, none."""
+    return [
+        {
+            "addonName": name,
+            "addonVersions": [
+                {
+                    "addonVersion": default_version(each),
+                    "compatibilities": [{"clusterVersion": each, "platformVersions": ["*"], "defaultVersion": True}],
+                }
+                for each in kubernetes
+            ],
+        }
+        for name in names
+        if name in NAMES
+    ]
 
 
 class Addons:
@@ -39,7 +65,7 @@ class Addons:
         self._all[name] = {
             "addonName": name,
             "clusterName": self._cluster.name,
-            "addonVersion": f"v{self._cluster.version}.0-eksbuild.1",
+            "addonVersion": default_version(self._cluster.version),
             "addonArn": f"{self._arn}/{name}/{uuid.uuid4()}",
             "createdAt": now,
             "tags": {},

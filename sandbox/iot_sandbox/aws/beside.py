@@ -37,6 +37,7 @@ HANDING_OVER = {
     "eks:UpdateAddon": "serviceAccountRoleArn",
     "iot:CreateTopicRule": "roleArn",
     "iot:ReplaceTopicRule": "roleArn",
+    "iot:SetV2LoggingOptions": "roleArn",
 }
 # What EKS does as the caller where a member of the request asks for it.
 USING = {

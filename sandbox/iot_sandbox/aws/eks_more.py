@@ -15,6 +15,7 @@ ENTRY = ("kubernetesGroups", "tags", "type", "username")
 PATHS = (
     *eks_updates.PATHS,
     "{0}/cluster-versions$",
+    "{0}/addons/supported-versions$",
     "{0}/clusters/(?P<name>[^/]+)/addons$",
     "{0}/clusters/(?P<name>[^/]+)/addons/(?P<addonName>[^/]+)$",
     "{0}/clusters/(?P<name>[^/]+)/addons/(?P<addonName>[^/]+)/update$",
@@ -89,6 +90,13 @@ class MoreEKSResponse(eks_updates.UpdatingEKSResponse):
         return path.partition("/access-policies")[0]
 
     # --- add-ons
+
+    def describe_addon_versions(self) -> ActionResult:
+        """DescribeAddonVersions: each version of Kubernetes has one of each add-on, which is the default."""
+        wanted = self.querystring
+        versions = wanted.get("kubernetesVersion") or list(eks_versions.SUPPORT)
+        found = addons.versions([wanted["addonName"][0]] if "addonName" in wanted else list(addons.NAMES), versions)
+        return ActionResult({"addons": found})
 
     def create_addon(self) -> ActionResult:
         """CreateAddon."""

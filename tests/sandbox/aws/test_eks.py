@@ -270,6 +270,17 @@ def test_versions_have_an_order(emulator: Emulator) -> None:
     assert found["endOfExtendedSupportDate"].date().isoformat() == "2027-12-02"
 
 
+def test_each_version_of_kubernetes_has_its_add_ons(emulator: Emulator) -> None:
+    eks = emulator.client("eks")
+    [found] = eks.describe_addon_versions(addonName="vpc-cni", kubernetesVersion="1.35")["addons"]
+    [version] = found["addonVersions"]
+    [compatible] = version["compatibilities"]
+    assert (found["addonName"], compatible["clusterVersion"], compatible["defaultVersion"]) == ("vpc-cni", "1.35", True)
+    assert eks.describe_addon_versions(addonName="vpc-csi")["addons"] == []
+    every = {each["addonName"]: each["addonVersions"] for each in eks.describe_addon_versions()["addons"]}
+    assert len(every["metrics-server"]) > 1
+
+
 def test_nodes_follow_their_cluster_and_never_lead(emulator: Emulator) -> None:
     """https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateNodegroupVersion.html"""
     eks, ec2 = emulator.client("eks"), emulator.client("ec2")

@@ -36,6 +36,19 @@ def test_secret_is_the_version_that_carries_the_label(aws: Emulator) -> None:
     assert secrets.describe_secret(SecretId=name)["LastChangedDate"] > described["LastChangedDate"]
 
 
+def test_logging_of_iot_core_is_one_setting(aws: Emulator) -> None:
+    iot: Any = aws.client("iot")
+    with pytest.raises(iot.exceptions.NotConfiguredException):
+        iot.get_v2_logging_options()
+    role = "arn:aws:iam::123456789012:role/iot-logging"
+    with pytest.raises(iot.exceptions.InvalidRequestException):
+        iot.set_v2_logging_options(defaultLogLevel="ERROR")
+    iot.set_v2_logging_options(roleArn=role, defaultLogLevel="ERROR")
+    iot.set_v2_logging_options(disableAllLogs=True)
+    found = iot.get_v2_logging_options()
+    assert (found["roleArn"], found["defaultLogLevel"], found["disableAllLogs"]) == (role, "ERROR", True)
+
+
 def test_dead_letters_gather_in_their_queue(aws: Emulator) -> None:
     sqs: Any = aws.client("sqs")
     dead = sqs.create_queue(QueueName="dead", Attributes={"SqsManagedSseEnabled": "true"})["QueueUrl"]

@@ -47,6 +47,7 @@ class SandboxIoTBackend(IoTBackend):
         config = settings.current()
         self.tags: dict[str, dict[str, str]] = {}
         self.rule_lock = RLock()
+        self.logging: dict[str, Any] = {}  # of SetV2LoggingOptions; nothing is logged
         self.destinations = Destinations(
             f"arn:{self.partition}:iot:{region_name}:{account_id}",
             self._start_challenge,

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import ActionResult, EmptyResult
 from moto.iot import models, urls
-from moto.iot.exceptions import InvalidRequestException, ResourceNotFoundException
+from moto.iot.exceptions import InvalidRequestException, IoTClientError, ResourceNotFoundException
 from moto.iot.responses import IoTResponse
 
 from iot_sandbox.aws.iot.backend import SandboxIoTBackend
@@ -26,8 +26,16 @@ TAGGED_ON_CREATION = {
     "RegisterCACertificate": "certificateArn",
 }
 PAGE = 100
+LOG_LEVELS = ("DEBUG", "INFO", "ERROR", "WARN", "DISABLED")
 # https://docs.aws.amazon.com/iot/latest/developerguide/tagging-iot.html, "Tag restrictions and limitations"
 TAGS, KEY_LENGTH, VALUE_LENGTH, RESERVED = 50, 127, 255, "aws:"
+
+
+class NotConfiguredError(IoTClientError):
+    """The account has no logging options."""
+
+    def __init__(self) -> None:
+        super().__init__("NotConfiguredException", "The logging options are not configured")
 
 
 class SandboxIoTResponse(IoTResponse):
@@ -46,6 +54,25 @@ class SandboxIoTResponse(IoTResponse):
         if arn_member and status == 200:
             self.iot_backend.tags[json.loads(body)[arn_member]] = tags
         return status, headers, body
+
+    # --- logging
+
+    def set_v2_logging_options(self) -> ActionResult:
+        """SetV2LoggingOptions."""
+        level, role = self._get_param("defaultLogLevel"), self._get_param("roleArn")
+        if level and level not in LOG_LEVELS:
+            raise InvalidRequestException(f"{level} is not one of {', '.join(LOG_LEVELS)}")
+        if not role and not self.iot_backend.logging.get("roleArn"):
+            raise InvalidRequestException("The role of the logging options is missing")
+        given = {"defaultLogLevel": level, "roleArn": role, "disableAllLogs": self._get_bool_param("disableAllLogs")}
+        self.iot_backend.logging |= {name: value for name, value in given.items() if value is not None}
+        return EmptyResult()
+
+    def get_v2_logging_options(self) -> ActionResult:
+        """GetV2LoggingOptions."""
+        if not self.iot_backend.logging:
+            raise NotConfiguredError
+        return ActionResult({"disableAllLogs": False, **self.iot_backend.logging})
 
     # --- destinations
 
