@@ -72,6 +72,18 @@ resource "aws_eks_cluster" "this" {
   ]
 }
 
+# EKS's own group admits its members only, which the nodes are. Without a rule, nobody reaches a private endpoint.
+resource "aws_vpc_security_group_ingress_rule" "cluster_api" {
+  for_each = var.cluster_private_access_cidrs
+
+  security_group_id = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+  description       = "API of the cluster ${var.name}"
+  cidr_ipv4         = each.key
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
 # Who created the cluster, as kind and name of the role or user: a session's ARN lacks its role's path. EKS makes that
 # administrator's access entry by itself, and refuses a second one with ResourceInUseException.
 resource "terraform_data" "creator" {
@@ -112,12 +124,29 @@ resource "aws_eks_access_policy_association" "admin" {
   }
 }
 
+data "aws_eks_addon_version" "default" {
+  for_each = var.cluster_addons
+
+  addon_name         = each.key
+  kubernetes_version = var.cluster_version
+}
+
+# EKS's default moves with time. An add-on moves with the cluster alone, so that a second run changes nothing.
+resource "terraform_data" "addon_version" {
+  for_each = var.cluster_addons
+
+  input            = data.aws_eks_addon_version.default[each.key].version
+  triggers_replace = var.cluster_version
+
+  lifecycle { ignore_changes = [input] }
+}
+
 resource "aws_eks_addon" "this" {
   for_each = var.cluster_addons
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
-  addon_version               = each.value.version
+  addon_version               = coalesce(each.value.version, terraform_data.addon_version[each.key].input)
   configuration_values        = each.value.configuration
   service_account_role_arn    = each.key == "aws-ebs-csi-driver" ? aws_iam_role.ebs_csi_driver[0].arn : null
   resolve_conflicts_on_create = "OVERWRITE"

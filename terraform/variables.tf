@@ -117,9 +117,25 @@ variable "architecture" {
 }
 
 variable "cluster_public_access_cidrs" {
-  description = "Addresses that may reach the cluster's API from outside the VPC. Empty: none, so Ansible must run inside it."
+  description = "Addresses that may reach the cluster's API over the internet. Empty: none, so Ansible must run where cluster_private_access_cidrs says."
   type        = list(string)
   default     = ["0.0.0.0/0"]
+}
+
+variable "cluster_private_access_cidrs" {
+  description = "Addresses of the VPC, or of networks connected to it, from which the cluster's API is reached: those of the machine that runs Ansible, if it comes by that way. The nodes may without."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.cluster_private_access_cidrs : can(cidrnetmask(cidr)) && !strcontains(cidr, ":")])
+    error_message = "cluster_private_access_cidrs must hold IPv4 ranges such as 10.30.4.0/24."
+  }
+
+  validation {
+    condition     = length(var.cluster_public_access_cidrs) + length(var.cluster_private_access_cidrs) > 0
+    error_message = "The cluster's API would admit nobody but its own nodes. Name the addresses of the machine that runs Ansible in cluster_private_access_cidrs, or in cluster_public_access_cidrs if it comes over the internet."
+  }
 }
 
 variable "cluster_admin_arns" {
@@ -129,7 +145,7 @@ variable "cluster_admin_arns" {
 }
 
 variable "cluster_addons" {
-  description = "EKS add-ons to manage, by name: version (empty: EKS's default) and configuration values (JSON). EKS starts vpc-cni, coredns and kube-proxy by itself; name them here to have them upgraded or configured. aws-ebs-csi-driver gets the role that it needs."
+  description = "EKS add-ons to manage, by name: version (empty: EKS's default for the cluster's version, taken anew when that changes) and configuration values (JSON). EKS starts vpc-cni, coredns and kube-proxy by itself; name them here to have them upgraded or configured. aws-ebs-csi-driver gets the role that it needs."
   type = map(object({
     version       = optional(string)
     configuration = optional(string)
@@ -263,6 +279,17 @@ variable "rule_name" {
   validation {
     condition     = can(regex("^[A-Za-z0-9_]{1,128}$", var.rule_name))
     error_message = "rule_name must be letters, digits and _ only (IoT Core's limit)."
+  }
+}
+
+variable "iot_log_level" {
+  description = "What IoT Core logs to CloudWatch (log group AWSIotLogsV2): ERROR, WARN, INFO, DEBUG or DISABLED. It is one setting for the whole account and region, so only one deployment there may set it. Empty: left as it is."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = contains(["", "ERROR", "WARN", "INFO", "DEBUG", "DISABLED"], var.iot_log_level)
+    error_message = "iot_log_level must be ERROR, WARN, INFO, DEBUG or DISABLED, or empty."
   }
 }
 

@@ -79,7 +79,10 @@ def operator_policies() -> dict[Path, str]:
             "ansible_python_interpreter": sys.executable,
             "aws_account_id": "ACCOUNT", "aws_region": "REGION", "deployment_workdir": folder,
             "terraform_backend": {"type": "s3", "config": {"bucket": "STATE_BUCKET", "key": "STATE_KEY"}},
-            "terraform_variables": {"cluster_addons": {"aws-ebs-csi-driver": {}}, "cluster_admin_arns": ["another"]},
+            "terraform_variables": {
+                "cluster_addons": {"aws-ebs-csi-driver": {}}, "cluster_admin_arns": ["another"],
+                "cluster_private_access_cidrs": ["10.0.0.0/8"], "iot_log_level": "ERROR",
+            },
         }  # fmt: skip
         role = ["-m", "ansible.builtin.include_role", "-a", "name=preflight tasks_from=policy"]
         ansible = [f"{ROOT}/.venv/bin/ansible", "localhost", "-i", "localhost,", "-c", "local", *role]

@@ -52,6 +52,16 @@ run "defaults" {
   # --- Cluster
 
   assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.cluster_api) == 0 && aws_eks_cluster.this.vpc_config[0].endpoint_public_access
+    error_message = "By default the API is reached over the internet, and the cluster's group stays as EKS made it."
+  }
+
+  assert {
+    condition     = length(aws_iot_logging_options.this) == 0 && length(aws_iam_role.iot_logging) == 0
+    error_message = "IoT Core's logging is the account's, and must be left alone unless asked for."
+  }
+
+  assert {
     condition     = aws_eks_cluster.this.name == "iot-receiver" && aws_eks_cluster.this.access_config[0].authentication_mode == "API"
     error_message = "The cluster must have the deployment's name and access entries."
   }

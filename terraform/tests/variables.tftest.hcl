@@ -74,7 +74,13 @@ run "choices" {
     node_count           = { min = 3, max = 2, desired = 3 }
     cluster_version      = "1.35.2"
     architecture         = "amd64"
+    iot_log_level        = "error"
+
+    cluster_private_access_cidrs = ["10.30.4.1", "2001:db8::/32"]
   }
 
-  expect_failures = [var.table_schema, var.secret_recovery_days, var.node_count, var.cluster_version, var.architecture]
+  expect_failures = [
+    var.table_schema, var.secret_recovery_days, var.node_count, var.cluster_version, var.architecture, var.iot_log_level,
+    var.cluster_private_access_cidrs,
+  ]
 }

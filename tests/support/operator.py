@@ -15,18 +15,13 @@ UNSEEN: dict[str, list[str]] = {
     "the sandbox's state is a file on this machine": [
         "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject",
     ],
-    "AWS's default security group has a rule for incoming traffic, the emulated one has none": [
-        "ec2:RevokeSecurityGroupIngress",
-    ],
     "only a log group that EKS made anew before Terraform looks has no tags": ["logs:DescribeLogStreams"],
     "the recorded life changes no policy, rule or destination; tests/collection has the modules call it": [
         "iot:CreatePolicyVersion", "iot:DeletePolicyVersion", "iot:EnableTopicRule", "iot:GetPolicyVersion",
         "iot:GetTopicRuleDestination", "iot:ReplaceTopicRule", "iot:SetDefaultPolicyVersion",
         "iot:UpdateTopicRuleDestination",
     ],
-    "the recorded life leaves queues, add-ons and the API's endpoint as they are": [
-        "eks:UpdateAddon", "eks:UpdateClusterConfig", "sqs:SetQueueAttributes",
-    ],
+    "the recorded life leaves queues as they are": ["sqs:SetQueueAttributes"],
 }  # fmt: skip
 
 

@@ -16,6 +16,10 @@ mock_data "aws_route53_zone" {
   defaults = { zone_id = "Z0000000000000" }
 }
 
+mock_data "aws_eks_addon_version" {
+  defaults = { version = "v1.20.4-eksbuild.1" }
+}
+
 mock_resource "aws_kms_key" {
   defaults = { arn = "arn:aws:kms:us-east-2:123456789012:key/00000000-0000-0000-0000-000000000000" }
 }
@@ -39,6 +43,7 @@ mock_resource "aws_eks_cluster" {
   defaults = {
     endpoint              = "https://EXAMPLE.gr7.us-east-2.eks.amazonaws.com"
     certificate_authority = [{ data = "bW9ja2Vk" }]
+    vpc_config            = { cluster_security_group_id = "sg-00000000000000000" }
     identity              = [{ oidc = [{ issuer = "https://oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE" }] }]
   }
 }
