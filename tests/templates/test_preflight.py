@@ -1,0 +1,62 @@
+"""What preflight refuses and what it warns of, by the inventory alone."""
+
+from typing import Any
+
+import pytest
+
+from tests.templates.render import variable
+
+DRIVER: dict[str, Any] = {"aws-ebs-csi-driver": {}}
+SCALED, VOLUME = {"receiver_autoscaling": True}, {"kube_prometheus_stack_storage_size": "50Gi"}
+
+
+def faults(name: str, addons: dict[str, Any], **variables: Any) -> list[str]:
+    """Those about a variable."""
+    checks = variable(
+        "preflight", f"__preflight_checks | selectattr('fault', 'search', '^{name} ')", terraform_enabled=True,
+        terraform_variables={"cluster_addons": addons}, role_path="roles/preflight",
+        preflight_tools_found={"machine": "x86_64"}, aws_account_id="123456789012", aws_region="us-east-2", **variables,
+    )  # fmt: skip
+    return [check["fault"] for check in checks if not check["holds"]]
+
+
+@pytest.mark.parametrize(
+    ("addons", "variables", "refused"),
+    [
+        ({}, VOLUME, True),
+        (DRIVER, VOLUME, False),
+        ({}, {"kube_prometheus_stack_storage_size": ""}, False),
+        ({}, VOLUME | {"kube_prometheus_stack_storage_class": "own"}, False),
+        ({}, VOLUME | {"kube_prometheus_stack_enabled": False}, False),
+    ],
+)
+def test_a_volume_needs_what_makes_it(addons: dict[str, Any], variables: dict[str, Any], refused: bool) -> None:
+    found = faults("kube_prometheus_stack_storage_size", addons, **variables)
+    assert bool(found) is refused
+    assert all("Add aws-ebs-csi-driver to cluster_addons" in each for each in found)
+
+
+@pytest.mark.parametrize(
+    ("addons", "refused"), [(DRIVER, True), (DRIVER | {"metrics-server": {}}, False), ({}, False)]
+)
+def test_autoscaling_needs_metrics(addons: dict[str, Any], refused: bool) -> None:
+    assert bool(faults("receiver_autoscaling", addons, **SCALED)) is refused
+    assert faults("receiver_autoscaling", addons, receiver_autoscaling=False) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "noted"),
+    [
+        ({}, []),  # a sandbox's inventory
+        ({"terraform_variables": {"alarm_topic_arn": ""}}, ["alarm_topic_arn"]),
+        ({"kube_prometheus_stack_alert_receivers": []}, ["kube_prometheus_stack_alert_receivers"]),
+        ({"kube_prometheus_stack_alert_receivers": [], "kube_prometheus_stack_enabled": False}, []),
+        ({"terraform_variables": {"alarm_topic_arn": "arn:aws:sns:us-east-2:123456789012:on-call"},
+          "kube_prometheus_stack_alert_receivers": [{"name": "on-call"}]}, []),
+    ],
+)  # fmt: skip
+def test_it_is_said_when_nobody_is_notified(variables: dict[str, Any], noted: list[str]) -> None:
+    given = {"terraform_variables": {}} | variables | {"terraform_enabled": True, "__preflight_version_note": ""}
+    notes = variable("preflight", "__preflight_notes", **given)
+    assert [name for name in noted if any(name in note for note in notes)] == noted
+    assert len(notes) == len(noted)
