@@ -123,7 +123,7 @@ build/venv/uv/installed: requirements/uv.txt | python
 build/venv/try/installed: requirements/try.txt build/venv/uv/installed
 	@echo 'Installing $< into build/venv/try'; \
 	$(PYTHON) -m venv --clear --without-pip build/venv/try; \
-	$(call keep_bytecode,build/venv/try); \
+	$(call add_hooks,build/venv/try); \
 	$(UV) build/venv/try --require-hashes -r $<; \
 	touch $@
 
@@ -156,15 +156,15 @@ python:
 	  || { test "$$(id -u)" -eq 0 || { echo "$(PYTHON) cannot make environments: sudo apt-get install python3-venv, then make $(MAKECMDGOALS) again"; exit 1; }; \
 	       echo "Installing Debian's python3-venv"; apt-get -qq update; apt-get -qq install -y python3-venv; }
 
-define keep_bytecode
+define add_hooks
 	site=$$($(1)/bin/python -c 'import site; print(site.getsitepackages()[0])'); \
-	cp requirements/kept_bytecode.py "$$site"; echo import kept_bytecode > "$$site/kept_bytecode.pth"
+	for hook in kept_bytecode module_client; do cp "requirements/$$hook.py" "$$site"; echo "import $$hook" > "$$site/$$hook.pth"; done
 endef
 
 define make_venv
 	echo "Installing $(2) into $(1)"; \
 	$(PYTHON) -m venv --clear $(1); \
-	$(call keep_bytecode,$(1)); \
+	$(call add_hooks,$(1)); \
 	$(3) --require-hashes -r $(2); \
 	touch $(1)/installed
 endef

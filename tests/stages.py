@@ -160,7 +160,7 @@ def types() -> Lane:
         mypy("monitoring", "controller", "tests/monitoring"),
         mypy("tests", "controller",
              "tests/run.py", "tests/stages.py", "tests/docs.py", "tests/support", "tests/templates",
-             "tests/playbooks", "tests/repository", "requirements/kept_bytecode.py"),
+             "tests/playbooks", "tests/repository", "requirements/kept_bytecode.py", "requirements/module_client.py"),
     ]
 
 
