@@ -1,11 +1,13 @@
 """Decides how much DynamoDB is asked, and which rows are worth accepting, by what was measured just before.
 
 A queue is judged by the wait it means, not by its length: at DynamoDB's pace of the last second, would this row be
-stored well before its deadline? Calls in flight follow their own time (as TCP Vegas does): more only while more do not
-make each slower. Under throttling, everybody's rows share one pace.
+stored well before its deadline? So much is in flight as DynamoDB answers in time: a call that is not costs twice, since
+its rows are stored and written again. Under throttling, everybody's rows share one pace.
 """
 
 from collections import deque
+
+from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS
 
 WAIT_SECONDS = 0.6  # the longest expected wait of an accepted row: its deadline, less a call that takes its whole time
 THROTTLED_WAIT_SECONDS = 0.3  # while rows are tried several times, a pause before each
@@ -13,12 +15,9 @@ CALM_SECONDS = 0.25  # while no row waits for longer, any number is accepted: it
 WINDOW_SECONDS = 1.0  # of the measured pace
 _SLICE_SECONDS = 0.05
 
-CALLS_FIRST = 8
-CALLS_LEAST = 2
 CALLS_MOST = 32
-BASE_SECONDS = 8.0  # for which it counts what a call took by itself; then that is measured again
-BASE_FIRST_SECONDS = 1.0  # for the first calls: those that are answered first are the fastest ones
-BASE_CALLS = 4  # that are enough to know it
+CALL_SECONDS = 0.22  # about half of what a call may take: it may wait for others, but has to be answered
+UNHINDERED = 1.4  # times what a call takes that is alone: no queue shows yet
 FULL = 0.8  # of what a call may carry: with less, more rows would take DynamoDB no longer
 ROOM = 1.5  # times as many rows are accepted then
 
@@ -62,64 +61,50 @@ class Pace:
         return self._total / max(2 * _SLICE_SECONDS, min(WINDOW_SECONDS, since))
 
 
+class Window:
+    """How much may be in flight: as much as DynamoDB answers within CALL_SECONDS, by Little's law."""
+
+    def __init__(self, most: int, least: int) -> None:
+        self.limit: float = most  # until the first call is answered
+        self._most, self._least = most, least
+        self._answers = 0
+
+    def learn(self, fair: float) -> None:
+        """Approach what a call showed in about the time of one call; the first one's answer counts at once."""
+        self._answers += 1
+        share = max(self._least / self.limit, 1 / self._answers)
+        self.limit += share * (min(fair, 2 * self.limit) - self.limit)
+        self.limit = min(self._most, max(self._least, self.limit))
+
+
 class Concurrency:
-    """How many calls may be in flight."""
+    """How many calls and rows may be in flight: DynamoDB may have time for so many of either."""
 
     def __init__(self) -> None:
-        self.limit: float = CALLS_FIRST
         self.seconds = 0.0  # what a call takes now, smoothed
-        self._base = float("inf")  # what a call takes by itself
-        self._base_at = 0.0
-        self._calls = 0
-        self._measured: list[float] = []
-        self._starting = True  # more calls were never slower yet
-        self._full: float | None = None  # the limit before it was halved to measure that
-        self._drained: float | None = None  # since when there are no more calls than that
-        self._halved = 0.0
+        self._calls = Window(CALLS_MOST, 1)  # now and then, one is alone and shows what it takes by itself
+        self._rows = Window(CALLS_MOST * BATCH_ITEMS, BATCH_ITEMS)
+        self._base = 0.0  # what a call takes that is alone
 
-    def called(self, seconds: float, now: float, in_flight: int) -> None:
-        """Learn from a call that was answered, of so many in flight."""
+    def admits(self, calls: int, rows: int) -> bool:
+        """Say whether another call may be made while so much is in flight."""
+        return calls < round(self._calls.limit) and rows < self._rows.limit
+
+    def called(self, seconds: float, calls: int, rows: int) -> None:
+        """Learn from a call that was answered; so much was in flight when it was made, itself included."""
+        seconds = max(seconds, 0.001)  # the loop's clock counts no less
         self.seconds = seconds if not self.seconds else 0.8 * self.seconds + 0.2 * seconds
-        if self._measures(seconds, now, in_flight):
-            return
-        waiting = self.limit * (1 - self._base / self.seconds) if self.seconds else 0.0  # for others of ours
-        self._starting &= waiting < 2
-        if waiting > 4:
-            self.limit = max(CALLS_LEAST, self.limit - 2 / self.limit)
-        elif waiting < 2 and in_flight >= self.limit - 1:
-            self.limit = min(CALLS_MOST, self.limit + (2 if self._starting else 1 / self.limit))
+        if calls == 1:
+            self._base = seconds if not self._base else 0.75 * self._base + 0.25 * seconds
+        self._learn(max(CALL_SECONDS, UNHINDERED * self._base) / seconds, calls, rows)
 
-    def _measures(self, seconds: float, now: float, in_flight: int) -> bool:
-        """Keep what a call takes by itself, with half as many in flight where that is long ago (as TCP BBR does).
+    def failed(self, calls: int, rows: int) -> None:
+        """Learn from a call that was not answered in time."""
+        self._learn(CALL_SECONDS / ATTEMPT_TIMEOUT, calls, rows)
 
-        Under a lasting overload, the fastest call of the last seconds would have waited for others of ours, too.
-        """
-        if self._full is not None:
-            if self._drained is None:
-                self._drained, self._measured = now if in_flight <= self.limit else None, []
-            elif now - seconds >= self._drained:
-                self._measured.append(seconds)
-            if len(self._measured) == BASE_CALLS:
-                self._base, self._base_at = sum(self._measured) / BASE_CALLS, now
-                self.limit, self._full, self._drained = self._full, None, None
-            return True
-        if self._calls < BASE_CALLS:
-            self._calls += 1
-            self._base, self._base_at = min(self._base, seconds), now - BASE_SECONDS + BASE_FIRST_SECONDS
-        elif in_flight <= max(CALLS_LEAST, self.limit / 2):
-            self._base, self._base_at = 0.9 * self._base + 0.1 * seconds, now
-        elif now - self._base_at > BASE_SECONDS and not self._starting:
-            self._full, self.limit = self.limit, max(CALLS_LEAST, self.limit // 2)
-            return True
-        return False
-
-    def failed(self, now: float) -> None:
-        """Learn from a call that was not answered in time: once for all that were in flight with it."""
-        if now - self._halved > max(0.1, 2 * self.seconds):
-            self._halved = now
-            self._full = self._drained = None
-            self._starting = False
-            self.limit = max(CALLS_LEAST, self.limit / 2)
+    def _learn(self, times: float, calls: int, rows: int) -> None:
+        self._calls.learn(times * calls)
+        self._rows.learn(times * rows)
 
 
 class Throttle:

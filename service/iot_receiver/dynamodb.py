@@ -20,6 +20,7 @@ from iot_receiver.logs import fault
 from iot_receiver.rows import Item
 from iot_receiver.signature import Signer
 
+BATCH_ITEMS = 25  # BatchWriteItem's limit
 CONNECT_TIMEOUT = 0.3  # seconds
 ATTEMPT_TIMEOUT = 0.4  # seconds
 

@@ -12,17 +12,15 @@ from collections.abc import Sequence
 import msgspec
 
 from iot_receiver.admission import CALM_SECONDS, Concurrency, Pace, Throttle
-from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BatchWriter, Key, WriteError
+from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS, BatchWriter, Key, WriteError
 from iot_receiver.logs import fault
 from iot_receiver.metrics import Metrics
 from iot_receiver.rows import Row, RowWriter, is_same_reading
 
-BATCH_ITEMS = 25  # BatchWriteItem's limit
 IN_FLIGHT = 2  # calls in flight before the next has to be a full one: more would only make them emptier
-SLOW_SECONDS = 0.03  # a call in flight for longer no longer counts
+SLOW_SECONDS = 0.1  # a call in flight for longer no longer counts
 QUEUE_ITEMS = 10_000  # about 15 MiB, whatever the expected wait
-BACKOFF_SECONDS = 0.025
-BACKOFF_MOST = 0.2
+BACKOFF_SECONDS = 0.05  # at most: under throttling, the shared pace is what slows down
 DEADLINE_TICK = 0.04
 LOOK_TIMEOUT = 0.2  # seconds
 LOOK_AGAIN_SECONDS = 10.0  # after DynamoDB could not be asked
@@ -57,7 +55,6 @@ class _Entry(msgspec.Struct, eq=False):
     key: Key
     put: bytes
     late: bool = False
-    attempts: int = 0
     alone: bool = False  # in a call of its own, to find which item of a batch is refused
 
 
@@ -71,11 +68,12 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Entry] = deque()
         self._requests: deque[_Request] = deque()  # by deadline, since all are given the same time
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], int] = {}  # rows of each
         self._slow: set[object] = set()  # calls in flight for longer than SLOW_SECONDS
         self._pace = Pace()
         self._concurrency = Concurrency()
         self._throttle = Throttle()
+        self._rows_in_flight = 0
         self._looks_from = 0.0
         self._paused = False
         self._pumping = False
@@ -149,15 +147,16 @@ class Store:
             entries, puts = self._next_batch(now)
             if entries:
                 self._throttle.sent(len(puts), now)
-                call = self._loop.create_task(self._call(entries, puts))
-                self._calls.add(call)
+                self._rows_in_flight += len(puts)
+                call = self._loop.create_task(self._call(entries, puts, len(self._calls) + 1, self._rows_in_flight))
+                self._calls[call] = len(puts)
                 self._metrics.writes_in_flight = len(self._calls)
                 call.add_done_callback(self._called)
 
     def _may_call(self) -> bool:
-        in_flight = len(self._calls)
-        few = len(self._waiting) < BATCH_ITEMS and in_flight >= IN_FLIGHT + len(self._slow)
-        return in_flight < self._concurrency.limit and not few
+        calls = len(self._calls)
+        few = len(self._waiting) < BATCH_ITEMS and calls >= IN_FLIGHT + len(self._slow)
+        return not few and self._concurrency.admits(calls, self._rows_in_flight)
 
     def _pause(self, seconds: float) -> None:
         """Go on after a while; calls wait for it together."""
@@ -170,7 +169,7 @@ class Store:
         self._wake()
 
     def _called(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
+        self._rows_in_flight -= self._calls.pop(call)
         self._metrics.writes_in_flight = len(self._calls)
         if not call.cancelled() and (error := call.exception()) is not None:
             fault("write_broken", "a write failed in a way it should not", error=error)
@@ -200,7 +199,8 @@ class Store:
                 break
         return entries, puts
 
-    async def _call(self, entries: list[_Entry], puts: dict[Key, bytes]) -> None:
+    async def _call(self, entries: list[_Entry], puts: dict[Key, bytes], calls: int, rows: int) -> None:
+        """Write rows, while so many calls and rows are in flight, these included."""
         metrics = self._metrics
         metrics.batch_items.observe(len(puts))
         metrics.merged += len(entries) - len(puts)
@@ -220,14 +220,14 @@ class Store:
             if error.throttled:
                 self._throttle.throttled(self._pace.per_second(self._loop.time()), self._loop.time())
             elif not error.refused:
-                self._concurrency.failed(self._loop.time())
+                self._concurrency.failed(calls, rows)
             self._failed(entries, error)
         except BaseException:
             self._again(entries)
             raise
         else:
             now = self._loop.time()
-            self._concurrency.called(now - started, now, len(self._calls))
+            self._concurrency.called(now - started, calls, rows)
             self._pace.count(len(puts) - len(left), len(puts) / BATCH_ITEMS, now)
             if left:
                 self._throttle.throttled(self._pace.per_second(now), now)
@@ -248,8 +248,12 @@ class Store:
             found = await self._writer.read(late, LOOK_TIMEOUT)
         except WriteError as error:
             self._looks_from = self._loop.time() + LOOK_AGAIN_SECONDS
-            fault("look_failed", "readings that may be stored already could not be looked up", code=error.code,
-                  action="dynamodb:BatchGetItem")
+            fault(
+                "look_failed",
+                "readings that may be stored already could not be looked up",
+                code=error.code,
+                action="dynamodb:BatchGetItem",
+            )
             return entries
         stored = {key for key, item in found.items() if key in late and is_same_reading(puts[key], item)}
         for key in stored:
@@ -301,18 +305,14 @@ class Store:
                 request.future.set_result(request.refusals)
 
     def _again(self, entries: list[_Entry]) -> None:
-        """Put entries back in front of the queue after a pause that grows and is never the same."""
+        """Put entries back in front of the queue after a pause that is never the same."""
         given_up = [entry for entry in entries if entry.request.future.done()]
         self._metrics.queued -= len(given_up)
         entries = [entry for entry in entries if not entry.request.future.done()]
         if not entries:
             return
-        attempts = max(entry.attempts for entry in entries)
-        for entry in entries:
-            entry.attempts += 1
         self._metrics.retried += len(entries)
-        pause = random.uniform(0, min(BACKOFF_MOST, BACKOFF_SECONDS * 2**attempts))  # noqa: S311
-        self._loop.call_later(pause, self._return, entries)
+        self._loop.call_later(random.uniform(0, BACKOFF_SECONDS), self._return, entries)  # noqa: S311
 
     def _return(self, entries: list[_Entry]) -> None:
         self._waiting.extendleft(reversed(entries))

@@ -75,6 +75,12 @@ class Narrow(Slow):
     capacity = 400.0
 
 
+class Narrower(Slow):
+    """Takes nine full calls a second: what is asked in the first moments decides about the next seconds."""
+
+    capacity = 225.0
+
+
 class Far(DynamoDB):
     """Answers each call after 300 ms, however many there are: what is in flight is what limits."""
 
@@ -106,11 +112,23 @@ class Uneven(Workers):
     def __init__(self) -> None:
         super().__init__()
         self.workers = asyncio.Semaphore(6)
+        self.median = 0.04
 
     async def take(self, puts: list[bytes]) -> list[Key]:
         async with self.workers:
-            await asyncio.sleep(0.04 * self.seed.lognormvariate(0, 0.5))
+            await asyncio.sleep(self.median * self.seed.lognormvariate(0, 0.5))
             return self.store(puts, len(puts))
+
+
+class Many(Uneven):
+    """Ten calls at a time, whose times come close to what a call may take."""
+
+    capacity = 10 * 25 / (0.135 * math.exp(0.5**2 / 2))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers = asyncio.Semaphore(10)
+        self.median = 0.135
 
 
 class Throttled(DynamoDB):
@@ -118,11 +136,11 @@ class Throttled(DynamoDB):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokens, self.at = CAPACITY / 10, 0.0
+        self.tokens, self.at = self.capacity / 10, 0.0
 
     def refill(self) -> None:
         now = self.loop.time()
-        self.tokens = min(CAPACITY / 10, self.tokens + (now - self.at) * CAPACITY)
+        self.tokens = min(self.capacity / 10, self.tokens + (now - self.at) * self.capacity)
         self.at = now
 
     async def take(self, puts: list[bytes]) -> list[Key]:
@@ -142,6 +160,12 @@ class Scattered(Throttled):
         await asyncio.sleep(self.seed.uniform(0.02, 0.05))
         self.seed.shuffle(puts)
         return await super().take(puts)
+
+
+class Small(Scattered):
+    """A few write units, of which little is kept for later."""
+
+    capacity = 250.0
 
 
 class BySecond(Throttled):
@@ -242,15 +266,19 @@ def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
 
 
-@pytest.mark.parametrize(("kind", "lasts"), [(Uneven, 6.0), (Slow, 20.0), (Far, 20.0), (Narrow, 6.0), (Scattered, 6.0)])
+_LASTING = [(Uneven, 2.0, 6.0), (Slow, 2.0, 20.0), (Far, 2.0, 20.0), (Narrow, 2.0, 6.0), (Scattered, 2.0, 6.0)]
+_COLD = [(Narrower, 0.0, 6.0), (Many, 0.0, 6.0), (Small, 0.0, 6.0)]
+
+
+@pytest.mark.parametrize(("kind", "idle", "lasts"), [*_LASTING, *_COLD])
 @pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("times", [1.5, 2.0])
-def test_a_lasting_or_uneven_overload_is_held_as_well(
-    kind: type[DynamoDB], lasts: float, rows: int, times: float
+def test_a_lasting_uneven_or_cold_overload_is_held_as_well(
+    kind: type[DynamoDB], idle: float, lasts: float, rows: int, times: float
 ) -> None:
-    table, outcome = run(overload(kind, rows, times, 2.0, lasts))
+    table, outcome = run(overload(kind, rows, times, idle, lasts))
     assert outcome.acknowledged <= table.rows
-    assert outcome.rate(2, 2 + lasts) >= 0.9 * table.capacity
+    assert outcome.rate(idle, idle + lasts) >= 0.9 * table.capacity
     assert len(table.rows - outcome.acknowledged) / len(table.rows) <= 0.02
     assert table.asked / len(outcome.acknowledged) <= 2
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9

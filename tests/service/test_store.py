@@ -67,9 +67,7 @@ async def test_trouble_that_stays_is_503_in_time(
     assert (await shaky.send(message(1))).status == 200
 
 
-async def test_a_missing_permission_is_named(
-    shaky: Receiver, faults: Faults, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_missing_permission_is_named(shaky: Receiver, faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
     faults.script = [error("AccessDeniedException")]
     faults.unreadable = True
     long_ago = message(1, ts=1669860800000)  # late, so that it is looked up before it is written
@@ -198,5 +196,5 @@ async def test_dynamodb_away_and_back(deadline: float, faults: Faults, make_rece
     answers = await asyncio.gather(*(receiver.send(message(number)) for number in range(100)))
     assert {answer.status for answer in answers} == {200}
     assert len(faults.rows) == 100
-    await asyncio.sleep(store.BACKOFF_MOST + 0.1)  # those given up leave when their pause is over
+    await asyncio.sleep(store.BACKOFF_SECONDS + 0.1)  # those given up leave when their pause is over
     assert receiver.app[keys.METRICS].queued == 0
