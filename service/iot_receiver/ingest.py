@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
-from iot_receiver import keys
+from iot_receiver import admission, keys
 from iot_receiver.bodies import Bodies, Unread, too_large
 from iot_receiver.confirmation import CONFIRMATION, MESSAGE_TYPE
 from iot_receiver.dead_letters import NotQueued
@@ -19,6 +19,7 @@ from iot_receiver.messages import BodyError, Rejection
 from iot_receiver.metrics import Rejected
 from iot_receiver.problems import problem, unavailable
 from iot_receiver.rows import Row
+from iot_receiver.server import waited
 from iot_receiver.store import Overloaded, Unavailable
 from iot_receiver.times import iso_from_ms
 
@@ -85,8 +86,9 @@ class Ingest:
             if unread.response.status == 503:
                 self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
-        deadline = asyncio.get_running_loop().time() + DEADLINE
-        if self._app[keys.STORE].overloaded():  # known before anything is spent on the body
+        late = waited(request)
+        deadline = asyncio.get_running_loop().time() + DEADLINE - late
+        if late > admission.WAIT_SECONDS or self._app[keys.STORE].overloaded():  # before anything is spent on the body
             self._metrics.unavailable += 1
             return unavailable("the receiver is overloaded")
         try:

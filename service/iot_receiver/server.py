@@ -1,7 +1,9 @@
 """The HTTP server: aiohttp's, with bounds on what a connection may hold and errors as problem+json."""
 
 import asyncio
+import math
 import socket
+import sys
 from functools import partial
 from http import HTTPStatus
 from logging import Logger
@@ -22,6 +24,10 @@ HEADERS = 128  # IoT Core sends up to 100 of a rule, the load balancer some of i
 # Before any handler runs, the loop reads from every socket that has something: of each at most these two.
 READ_AHEAD = 4_096  # half of what aiohttp buffers of a body that nobody reads yet
 SOCKET_BYTES = 12_288  # what the kernel buffers
+# struct tcp_info of linux/tcp.h
+_STATE = 0
+_CLOSED = {7, 8}  # TCP_CLOSE and TCP_CLOSE_WAIT of net/tcp_states.h
+_LAST_DATA = slice(52, 56)  # tcpi_last_data_recv, in ms
 
 
 class Protocol(web.RequestHandler):
@@ -72,6 +78,18 @@ async def listen(server: web.Server, host: str, port: int, keepalive: float) -> 
     for each in listener.sockets:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)  # accepted sockets inherit it
     return listener
+
+
+def waited(request: web.Request) -> float:
+    """Seconds for which a whole request has been there unread; infinite when its sender has given up.
+
+    On a starved processor, requests wait in the kernel, and in connections that are not accepted yet.
+    """
+    if request.transport is None:
+        return math.inf
+    connection = request.transport.get_extra_info("socket")
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.stop)
+    return math.inf if info[_STATE] in _CLOSED else int.from_bytes(info[_LAST_DATA], sys.byteorder) / 1_000
 
 
 async def expected(request: web.Request) -> web.Response | None:

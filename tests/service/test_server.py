@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -97,3 +99,21 @@ async def test_bodies_larger_than_what_is_read_ahead(port: int, table: Table) ->
     for size in (30_000, 70_000, 300_000, 524_288):
         assert (await answer(port, post(body=GOOD.ljust(size))))[0] == 200
     assert len(table.rows()) == 4
+
+
+async def test_what_waited_too_long_to_be_read_is_not_stored(port: int, table: Table, deadline: float) -> None:
+    """A processor that had no time for a while goes on with those who are still there in time."""
+    with socket.create_connection(("127.0.0.1", port)) as sender:
+        sender.sendall(post())
+        time.sleep(deadline)  # noqa: ASYNC251 - nothing is read meanwhile
+        assert (await asyncio.to_thread(sender.recv, 100)).startswith(b"HTTP/1.1 503 ")
+    assert table.rows() == []
+
+
+async def test_nothing_is_stored_for_a_sender_that_has_given_up(port: int, receiver: Receiver, table: Table) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as sender:
+        sender.sendall(post())
+    async with asyncio.timeout(30):
+        while await receiver.metric('iot_receiver_messages_total{outcome="unavailable"}') != 1:  # noqa: ASYNC110 - its own
+            await asyncio.sleep(0.01)
+    assert table.rows() == []
