@@ -95,7 +95,7 @@ class State:
 
     def write(self, folder: Path) -> None:
         """Replace the file. Raises OSError."""
-        _replace(folder / "state.json", json.dumps(asdict(self)), 0o600)
+        replace(folder / "state.json", json.dumps(asdict(self)), 0o600)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -123,7 +123,7 @@ def write_metrics(path: Path, counters: Mapping[str, int], gauges: Mapping[str, 
         value = gauges.get(name)
         if value is not None:
             lines += _metric(name, "gauge", text, {"": value})
-    _replace(path, "\n".join(lines) + "\n", 0o644)
+    replace(path, "\n".join(lines) + "\n", 0o644)
 
 
 GAUGES = {
@@ -140,7 +140,8 @@ def _metric(name: str, kind: str, text: str, values: Mapping[str, Any]) -> list[
     return head + [f"iot_device_{name}{labels} {value:.10g}" for labels, value in values.items()]
 
 
-def _replace(path: Path, content: str, mode: int) -> None:
+def replace(path: Path, content: str, mode: int) -> None:
+    """Replace a file's content as a whole. Raises OSError."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(content)
     partial.chmod(mode)  # whatever the umask

@@ -1,11 +1,13 @@
 """Readings taken before this host's clock was synchronised: held, then corrected by the clock that nobody sets.
 
 A Raspberry Pi has no clock that runs while it is off: it starts at the time of its last shutdown, days ago. Only a host
-with a time service is waited for. A restart of the publisher meanwhile leaves what it took before as it is.
+with a time service is waited for. A restarted publisher corrects what the former one took, too, unless the host itself
+was restarted.
 """
 
 import contextlib
 import ctypes
+import json
 import logging
 import sqlite3
 import threading
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from iot_device.reading import now
 from iot_device.spool import Shift, Spool
+from iot_device.state import replace
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,7 @@ TIMEX_BYTES = 256  # struct timex is smaller everywhere
 # What systemd-timesyncd, chrony and ntpd keep while they run
 SERVICES = (Path("/run/systemd/timesync"), Path("/run/chrony"), Path("/run/ntpd.pid"), Path("/run/openntpd.pid"))
 PATIENCE_S = 120.0  # of a connection: where the broker is reached, a time server should be
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # another one after each start of the host
 STEP_MS = 100  # smaller corrections are the clock's own drift
 
 
@@ -52,10 +56,12 @@ class Hold:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._lock = threading.Lock()
-        self._offsets: list[tuple[int, int]] = []  # from which position on the clock had which offset
+        self._file = spool.path.with_name("clock.json")
+        self._offsets = _noted(self._file)  # from which position on the clock had which offset
         self._connected: float | None = None
-        self.holds = is_awaited()
-        if self.holds:
+        self.holds = bool(self._offsets)
+        if is_awaited():
+            self.holds = True
             log.warning("the clock is not synchronised yet: readings are held until it is, and then corrected")
 
     @contextlib.contextmanager
@@ -66,6 +72,9 @@ class Hold:
                 found = offset()
                 if not self._offsets or abs(found - self._offsets[-1][1]) > STEP_MS:
                     self._offsets.append((self._spool.last + 1, found))
+                    with contextlib.suppress(OSError):  # a restart leaves these readings as they are, then
+                        noted = {"boot": BOOT.read_text(), "offsets": self._offsets}
+                        replace(self._file, json.dumps(noted), 0o600)
             yield
 
     def check(self, connected: bool) -> bool:
@@ -75,12 +84,14 @@ class Hold:
         if synchronised() is not False:
             try:
                 self._correct()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 log.warning("the times of readings cannot be corrected yet: %s", error)
         moment = time.monotonic()
         self._connected = (self._connected or moment) if connected else None
         if self.holds and self._connected is not None and moment - self._connected > PATIENCE_S:
             self.holds = False
+            with contextlib.suppress(OSError):
+                self._file.unlink()
             log.error("the clock is not synchronised after %.0f s of connection: readings are sent with its time; "
                       "does a firewall block UDP port 123? timedatectl timesync-status", PATIENCE_S)  # fmt: skip
         return self.holds
@@ -90,6 +101,17 @@ class Hold:
             found = offset()
             ends = [*(first for first, _ in self._offsets[1:]), None]
             shifts = [Shift(one[0], end, found - one[1]) for one, end in zip(self._offsets, ends, strict=True)]
+            self._file.unlink(missing_ok=True)  # before: an interrupted correction must not be made twice
             count = self._spool.shift([one for one in shifts if abs(one.milliseconds) > STEP_MS])
             self.holds = False
         log.warning("the clock is synchronised: corrected the times of %d readings", count)
+
+
+def _noted(path: Path) -> list[tuple[int, int]]:
+    """Return the offsets that a former publisher noted; none if the host has been restarted since."""
+    try:
+        noted = json.loads(path.read_text())
+        offsets = [(int(first), int(found)) for first, found in noted["offsets"]]
+        return offsets if noted["boot"] == BOOT.read_text() else []
+    except (OSError, ValueError, TypeError, KeyError):
+        return []

@@ -88,6 +88,38 @@ def test_a_device_that_stops_meanwhile_keeps_its_readings(
     spool.close()
 
 
+@pytest.fixture(name="boot")
+def _boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What says that the host was restarted."""
+    path = tmp_path / "boot_id"
+    path.write_text("one")
+    monkeypatch.setattr(synchronisation, "BOOT", path)
+    return path
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_a_restarted_publisher_corrects_what_was_taken_since_the_host_started(
+    host: Host, boot: Path, scripted: ScriptedBroker, scripted_settings: MakeSettings, *, rebooted: bool, late: bool
+) -> None:
+    settings, began = scripted_settings(interval=0.05), time.time()
+    with running(settings) as device:
+        until(lambda: device.spool.waiting > 3)
+    waited = device.spool.last
+    if rebooted:
+        boot.write_text("another one")
+    if late:
+        host.wrong, host.synchronised = 0, True  # while no publisher runs
+    with running(settings) as device:
+        until(lambda: device.spool.last > waited + 2)
+        host.wrong, host.synchronised = 0, True
+        until(lambda: len(scripted.ids) > waited + 4)
+    times = [datetime.fromisoformat(one.message["ts"]).timestamp() for one in scripted.arrived]
+    as_they_were = [moment for moment in times if moment < began - 60]
+    assert len(as_they_were) == (waited if rebooted else 0)
+    assert rebooted or not (settings.state_dir / "clock.json").exists(), "the next start corrects nothing again"
+
+
 def test_times_are_shifted_on_the_disk_and_in_memory(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.db")
     readings = [degrees("a", number, NOW + number) for number in range(6)]
