@@ -40,7 +40,8 @@ class Device:
 
     Attributes:
         name: its thing's name, which is the deviceId of its readings.
-        added: when it was taken in, seconds since 1970; what it sends from then on is news.
+        since: what it sends from then on is news, seconds since 1970: it was not in the registry before, or the service
+            did not run.
         checked: when it was last looked at, seconds since 1970; 0 before the first look.
         last: its newest reading; None when it has none.
         recent: its newest readings, oldest first: ms since 1970 and the drawn measurement (NaN: none) by turns.
@@ -51,7 +52,7 @@ class Device:
     """
 
     name: str
-    added: float = field(default_factory=time)
+    since: float = field(default_factory=time)
     checked: float = 0.0
     last: Reading | None = None
     recent: "array[float]" = field(default_factory=lambda: array("d"))
@@ -95,6 +96,7 @@ class Fleet:
         self._quiet_seconds = quiet_seconds
         self._publish = publish
         self._devices: dict[str, Device] = {}
+        self._listed = time()  # when the registry was last read; what it did not hold then is new
         self._sorted: tuple[list[str], list[Device]] | None = None  # made when it is asked for
         self._states = Counter[str]()
         self._due: list[tuple[float, str]] = []  # when the sweep looks again (monotonic), a heap
@@ -110,13 +112,14 @@ class Fleet:
         """Take devices in."""
         for name in names:
             if name not in self._devices:
-                self._devices[name] = Device(name)
+                self._devices[name] = Device(name, self._listed)
                 self._states["unknown"] += 1
                 self._sorted = None
                 heapq.heappush(self._due, (monotonic(), name))
 
-    def keep(self, names: set[str]) -> None:
-        """Forget the devices that are not among `names`."""
+    def keep(self, names: set[str], listed: float) -> None:
+        """Forget the devices that are not among `names`, which the registry held at `listed`, seconds since 1970."""
+        self._listed = listed
         gone = self._devices.keys() - names
         if gone:
             self._devices = {name: device for name, device in self._devices.items() if name not in gone}
@@ -205,7 +208,7 @@ class Fleet:
                 continue  # a key that the receiver never writes
             value = number(device.last.values.get(self._drawn))
             device.recent.extend((moment, nan if value is None else value))
-            if looked_at or _seen(device.last) >= device.added:
+            if looked_at or _seen(device.last) >= device.since:
                 self._publish(device.last)
         del device.recent[: -2 * RECENT]
         device.checked = now
@@ -241,7 +244,7 @@ class Fleet:
             if device is None:
                 continue  # no longer registered
             shortest, longest = SWEEP_SECONDS
-            pause = min(longest, max(shortest, device.interval or time() - device.added))
+            pause = min(longest, max(shortest, device.interval or time() - device.since))
             heapq.heappush(self._due, (monotonic() + pause, name))
             self._begin(name)
 

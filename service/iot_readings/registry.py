@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -36,14 +36,14 @@ class Registry:
         self.complete = False
         self.failing = ""
 
-    async def follow(self, add: Callable[[list[str]], None], keep: Callable[[set[str]], None]) -> None:
-        """Read for ever; `add` gets each page's names at once, `keep` all names when the registry is read."""
+    async def follow(self, add: Callable[[list[str]], None], keep: Callable[[set[str], float], None]) -> None:
+        """Read for ever; `add` gets each page's names at once, `keep` all names and when their reading began."""
         config = AioConfig(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
         async with self._session.create_client("iot", region_name=self._region, config=config) as client:
             while True:
-                started = monotonic()
+                started, began = monotonic(), time()
                 try:
-                    keep(await self._read(client, add))
+                    keep(await self._read(client, add), began)
                     self.complete, self.failing = True, ""
                 except (BotoCoreError, ClientError, OSError) as error:
                     self.failing = type(error).__name__

@@ -76,6 +76,18 @@ async def test_a_reading_taken_before_the_first_look_comes_and_older_ones_do_not
     response.close()
 
 
+async def test_a_reading_taken_before_its_device_was_found_comes(readings: Readings, table: Table) -> None:
+    await readings.complete()
+    sent = now()
+    store(table, [row("found", sent - 60_000, "1", "older"), row("found", sent, "2", "first")])
+    await eventually(lambda: now() > sent)
+    readings.app[keys.FLEET].add(["found"])
+    response = await opened(readings, device="found")
+    async with asyncio.timeout(20):
+        assert (await anext(events(response)))[1]["messageId"] == "first"
+    response.close()
+
+
 async def test_many_streams_of_a_device_share_its_queries(readings: Readings, table: Table) -> None:
     responses = await asyncio.gather(*(opened(readings, device="d1") for _ in range(100)))
     assert readings.app[keys.STREAMS].open == 100
