@@ -92,7 +92,8 @@ class Server:
                     importlib.import_module(library)
                 gc.freeze()  # what forks share stays shared
                 continue
-            for key, _ in ready or self.selector.select():
+            for event in ready or self.selector.select():
+                key = event[0]
                 if key.fileobj == 0:
                     return
                 if key.fileobj is self.listener:
@@ -104,8 +105,8 @@ class Server:
 
     def accept(self) -> None:
         """Fork for a request."""
-        client, _ = self.listener.accept()
-        request, files, _, _ = socket.recv_fds(client, REQUEST, 3)
+        client = self.listener.accept()[0]
+        request, files = socket.recv_fds(client, REQUEST, 3)[:2]
         if not request:
             client.close()
             return
@@ -133,7 +134,7 @@ class Server:
         process, client = key.data
         self.selector.unregister(key.fileobj)
         os.close(key.fd)
-        _, status = os.waitpid(process, 0)
+        status = os.waitpid(process, 0)[1]
         if client in self.selector.get_map():
             self.selector.unregister(client)
             with contextlib.suppress(OSError):  # it is gone
