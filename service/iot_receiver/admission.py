@@ -90,6 +90,10 @@ class Concurrency:
         """Say whether another call may be made while so much is in flight."""
         return calls < round(self._calls.limit) and rows < self._rows.limit
 
+    def acceptable(self) -> float:
+        """How many rows DynamoDB takes for sure, whatever its pace was: a starved processor makes that look low."""
+        return self._rows.limit
+
     def called(self, seconds: float, calls: int, rows: int) -> None:
         """Learn from a call that was answered; so much was in flight when it was made, itself included."""
         seconds = max(seconds, 0.001)  # the loop's clock counts no less
@@ -121,9 +125,9 @@ class Throttle:
             self._pace = max(PACE_LEAST, min(PACE_ASKED * stored_per_second, self._current(now)))
             self._slowed = now
 
-    def wait(self, now: float) -> float:
-        """The longest expected wait of an accepted row, in seconds."""
-        return WAIT_SECONDS if self._current(now) == float("inf") else THROTTLED_WAIT_SECONDS
+    def throttles(self, now: float) -> bool:
+        """Say whether DynamoDB throttled writes a short while ago."""
+        return self._current(now) < float("inf")
 
     def delay(self, now: float) -> float:
         """Seconds until the next call may be made."""

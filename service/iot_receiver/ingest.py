@@ -86,7 +86,7 @@ class Ingest:
             if unread.response.status == 503:
                 self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
-        late = waited(request)
+        late = waited(request.transport)
         deadline = asyncio.get_running_loop().time() + DEADLINE - late
         if late > admission.WAIT_SECONDS or self._app[keys.STORE].overloaded():  # before anything is spent on the body
             self._metrics.unavailable += 1

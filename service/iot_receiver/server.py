@@ -35,6 +35,13 @@ class Protocol(web.RequestHandler):
 
     __slots__ = ()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, unless its sender gave up before there was time to accept it."""
+        if waited(transport) == math.inf:
+            cast(asyncio.Transport, transport).abort()  # costs half of an answer that nobody reads
+        else:
+            super().connection_made(transport)
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -80,14 +87,14 @@ async def listen(server: web.Server, host: str, port: int, keepalive: float) -> 
     return listener
 
 
-def waited(request: web.Request) -> float:
-    """Seconds for which a whole request has been there unread; infinite when its sender has given up.
+def waited(transport: asyncio.BaseTransport | None) -> float:
+    """Seconds since the last bytes of a connection arrived; infinite when its sender has given up.
 
     On a starved processor, requests wait in the kernel, and in connections that are not accepted yet.
     """
-    if request.transport is None:
+    if transport is None:
         return math.inf
-    connection = request.transport.get_extra_info("socket")
+    connection = transport.get_extra_info("socket")
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.stop)
     return math.inf if info[_STATE] in _CLOSED else int.from_bytes(info[_LAST_DATA], sys.byteorder) / 1_000
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from iot_receiver import admission
 from iot_receiver.admission import CALM_SECONDS, Concurrency, Pace, Throttle
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS, BatchWriter, Key, WriteError
 from iot_receiver.logs import fault
@@ -116,8 +117,11 @@ class Store:
         now = self._loop.time()
         if now - self._oldest() < CALM_SECONDS:
             return False
-        # a call's worth is always accepted: it shows when DynamoDB takes rows again
-        return self._metrics.queued + rows > max(BATCH_ITEMS, self._pace.acceptable(self._throttle.wait(now), now))
+        if self._throttle.throttles(now):
+            least, wait = float(BATCH_ITEMS), admission.THROTTLED_WAIT_SECONDS  # shows when it takes rows again
+        else:
+            least, wait = self._concurrency.acceptable(), admission.WAIT_SECONDS
+        return self._metrics.queued + rows > max(least, self._pace.acceptable(wait, now))
 
     def _oldest(self) -> float:
         """When the oldest request was accepted that still waits."""
