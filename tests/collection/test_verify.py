@@ -33,7 +33,7 @@ def test_all_there() -> None:
     assert outcome.whole
     assert table(outcome).splitlines() == [
         "published 2  stored 2  missing 0  duplicates 0  wrong 0",
-        "latency   p50 100 ms  p95 300 ms",
+        "latency   p50 100 ms  p95 300 ms, from device to IoT Core",
     ]
 
 

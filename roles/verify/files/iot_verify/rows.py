@@ -78,7 +78,7 @@ def fault(schema: str, reading: Sent, row: Stored) -> str | None:
 
 
 def latency(reading: Sent, row: Stored) -> float:
-    """Return seconds from publishing to receipt; clocks that disagree make it zero at least."""
+    """Return seconds from publishing to receipt by IoT Core; clocks that disagree make it zero at least."""
     return max(0.0, datetime.fromisoformat(row.received_at).timestamp() - reading.published)
 
 
@@ -118,7 +118,7 @@ def table(outcome: Comparison) -> str:
     lines = [f"{counts}  duplicates {outcome.duplicates}  wrong {len(outcome.wrong)}"]
     if outcome.latencies:
         p50, p95 = (duration(percentile(outcome.latencies, share)) for share in (0.5, 0.95))
-        lines.append(f"latency   p50 {p50}  p95 {p95}")
+        lines.append(f"latency   p50 {p50}  p95 {p95}, from device to IoT Core")
     return "\n".join(lines)
 
 
