@@ -216,7 +216,10 @@ def owner_faults(arguments: dict[str, Any]) -> Iterator[str]:
     """Another checkout's sandbox is up."""
     owner = read(f"{arguments['state_dir']}/owner").strip()
     if owner and owner != arguments["owner"] and supervisor_pid(arguments):
-        yield f"The sandbox that {owner} started is up: end it with make sandbox-down (here will do)."
+        yield (
+            f"The sandbox that {owner} started is up: end it with make sandbox-down (here will do), or leave its parts "
+            "to that checkout with --skip-tags sandbox."
+        )
 
 
 def tool_faults(tools: list[dict[str, Any]]) -> Iterator[str]:
