@@ -281,7 +281,7 @@ def _is_intact(row: tuple[Any, ...]) -> bool:
             pairs = zip((written.payload_digest, written.row_digest), digests, strict=True)
             return any(isinstance(found, int) and (own ^ found).bit_count() <= 1 for own, found in pairs)
         return isinstance(json.loads(payload), dict)
-    except (ValueError, UnicodeEncodeError):
+    except (ValueError, RecursionError):
         return False
 
 

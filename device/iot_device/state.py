@@ -102,7 +102,7 @@ class State:
         """Return the last state that was written; None if there is none that can be read."""
         try:
             return cls(**json.loads((folder / "state.json").read_text()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
 

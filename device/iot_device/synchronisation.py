@@ -113,5 +113,5 @@ def _noted(path: Path) -> list[tuple[int, int]]:
         noted = json.loads(path.read_text())
         offsets = [(int(first), int(found)) for first, found in noted["offsets"]]
         return offsets if noted["boot"] == BOOT.read_text() else []
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []

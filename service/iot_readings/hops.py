@@ -69,7 +69,7 @@ class Receiver:
             ClientSession(timeout=ClientTimeout(total=3), connector=connector) as anyone,
         ):
             while True:
-                with suppress(ClientError, OSError, ValueError):  # what is wrong, /metrics shows
+                with suppress(ClientError, OSError, ValueError, RecursionError):  # what is wrong, /metrics shows
                     async with anyone.get(url.removesuffix("/metrics") + "/rejections") as response:
                         if response.status == 200:  # an older receiver has none
                             self.add(_decode(await response.content.read(LARGEST)).rejections)

@@ -176,7 +176,7 @@ class Table:
                     usage.seconds, usage.failing = perf_counter() - started, ""
                     return answer
                 failing = _decode_fault(content).type.rsplit("#", 1)[-1] or f"HTTP {status}"
-            except (OSError, ValueError) as error:  # a TimeoutError is an OSError
+            except (OSError, ValueError, RecursionError) as error:  # a TimeoutError is an OSError
                 failing = type(error).__name__
         usage.failing = failing
         usage.failures[failing] = usage.failures.get(failing, 0) + 1

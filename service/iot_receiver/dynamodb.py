@@ -170,7 +170,7 @@ class BatchWriter:
             return []
         try:
             left = _decode_answer(body).unprocessed_items
-        except ValueError:
+        except (ValueError, RecursionError):
             raise WriteError("BrokenAnswer") from None
         if not left.keys() <= {self._table}:
             raise WriteError("BrokenAnswer")
@@ -189,7 +189,7 @@ class BatchWriter:
         try:
             found = _decode_found(body).responses.get(self._table, [])
             return {(item["deviceId"]["S"], item["Time"]["S"]): item for item in found}
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, RecursionError):
             raise WriteError("BrokenAnswer") from None
 
     async def _ask(self, signer: Signer, content: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - see connection.py
@@ -217,7 +217,7 @@ class BatchWriter:
 def _write_error(status: int, body: bytes) -> WriteError:
     try:
         said = _decode_fault(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = _Fault()
     code = said.type.rsplit("#", 1)[-1]
     # an answer of a proxy or an overloaded front end is never the item's fault

@@ -22,6 +22,8 @@ TROUBLES: dict[str, Answer] = {
     "answer without its member": answers(200, '{"ConsumedCapacity":[]}'),
     "another table's answer": answers(200, '{"UnprocessedItems":{"another":[]}}'),
     "null for its member": answers(200, '{"UnprocessedItems":null}'),
+    "nested answer": answers(200, '{"UnprocessedItems":{},"a":' + "[" * 10_000 + "]" * 10_000 + "}"),
+    "nested fault": answers(400, '{"a":' + "[" * 10_000 + "]" * 10_000 + "}"),
     "reset": reset,
     "too slow": late(0.45),
     "no permission yet": error("AccessDeniedException"),
@@ -45,12 +47,15 @@ def message(number: int, **members: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-async def test_trouble_that_passes_is_not_seen(shaky: Receiver, faults: Faults, trouble: str) -> None:
+async def test_trouble_that_passes_is_not_seen(
+    shaky: Receiver, faults: Faults, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
     faults.script = [TROUBLES[trouble]]
     response = await shaky.send([message(number) for number in range(10)])
     assert response.status == 200
     assert len(faults.rows) == 10
     assert len(faults.calls) >= 2
+    assert "a write failed in a way it should not" not in caplog.text
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
