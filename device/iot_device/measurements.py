@@ -52,6 +52,8 @@ class Measurement:
         length = self.max_length or STRING_LENGTH
         if not isinstance(value, str) or len(value) > length:
             raise InvalidError(f"{self.name} {str(value)[:50]!r} must be a string of at most {length} characters")
+        if any("\ud800" <= character <= "\udfff" for character in value):  # which no UTF-8 has
+            raise InvalidError(f"{self.name} {value[:50]!r} has half of a surrogate pair")
 
     def _check_number(self, value: Value) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):

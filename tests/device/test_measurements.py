@@ -54,6 +54,7 @@ def test_what_a_sensor_prints_is_read_exactly(printed: str, values: dict[str, Va
         ('{"temp": null}', "temp is missing"),
         ('{"temp": [1]}', "must be a number"),
         ('{"temp": 86}', "above its maximum 85"),
+        ('{"temp": 21, "state": "\\ud83d"}', "half of a surrogate pair"),
         ("-41", "below its minimum -40"),
         ('{"temp": 1e-200}', "38 digits"),
         (f'{{"temp": 1.{"3" * 39}}}', "38 digits"),
