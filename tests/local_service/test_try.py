@@ -103,6 +103,12 @@ def test_a_reading_of_a_foreign_client_is_shown(started: Try, tmp_path: Path) ->
     assert "21.25" in json.dumps(started.latest(THING))
 
 
+def test_the_page_shows_degrees(started: Try) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{started.ports['readings']}/v1/health", timeout=30) as answer:
+        measurements = json.load(answer)["measurements"]
+    assert [(each["name"], each["unit"]) for each in measurements] == [("temperature", "°C")]
+
+
 def test_a_second_run_changes_nothing(started: Try) -> None:
     assert set(re.findall(r" changed=(\d+)", started.play("try"))) == {"0"}
 
