@@ -68,7 +68,7 @@ class Store:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Entry] = deque()
-        self._requests: deque[_Request] = deque()  # by deadline, since all are given the same time
+        self._requests: deque[_Request] = deque()  # by deadline
         self._calls: dict[asyncio.Task[None], int] = {}  # rows of each
         self._slow: set[object] = set()  # calls in flight for longer than SLOW_SECONDS
         self._pace = Pace()
@@ -103,7 +103,10 @@ class Store:
         self._waiting.extend(
             [_Entry(request, index, (row.device_id, row.time), put(row), row.late) for index, row in enumerate(rows)]
         )
-        self._requests.append(request)
+        place = len(self._requests)
+        while place and self._requests[place - 1].deadline > deadline:  # this one was read later after it arrived
+            place -= 1
+        self._requests.insert(place, request)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(DEADLINE_TICK, self._expire)

@@ -284,6 +284,30 @@ def test_a_lasting_uneven_or_cold_overload_is_held_as_well(
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
 
 
+class Silent(DynamoDB):
+    """Answers nobody."""
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        await asyncio.sleep(60)
+        return []
+
+
+async def given_up_after() -> list[float]:
+    """When requests are given up that have more or less time left, in whatever order they come."""
+    loop = asyncio.get_running_loop()
+    store = Store(cast(BatchWriter, Silent()), RowWriter(DEFAULT), Metrics())
+    times = []
+    waiting = [store.submit([Row(f"d{left}", "t", ("1",), "x")], left) for left in (2.0, 0.5, 1.0, 0.1)]
+    for future in waiting:
+        future.add_done_callback(lambda _: times.append(loop.time()))
+    await asyncio.gather(*waiting, return_exceptions=True)
+    return times
+
+
+def test_a_request_that_was_read_late_is_answered_in_its_own_time() -> None:
+    assert [round(seconds, 1) for seconds in run(given_up_after())] == [0.1, 0.5, 1.0, 2.0]
+
+
 class Partly(DynamoDB):
     """Throttles three items of ten, as if a few devices wrote too much to their partitions."""
 
