@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.templates.render import ROLES, render
+from tests.templates.render import ROLES, render, variable
 
 PLACE: dict[str, Any] = {
     "deployment_name": "iot-receiver",
@@ -125,3 +125,17 @@ def test_autoscaler_owns_the_number_of_pods_where_there_is_one() -> None:
     assert receiver("deployment")["spec"]["replicas"] == 2
     assert "replicas" not in receiver("deployment", receiver_autoscaling=True)["spec"]
     assert receiver("horizontal_pod_autoscaler", receiver_replicas=1)["spec"]["minReplicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 300),
+        ({"receiver_replicas": 1}, 300),
+        ({"receiver_replicas": "12"}, 900),
+        ({"receiver_replicas": 2, "receiver_autoscaling": True, "receiver_autoscaling_max_replicas": 22}, 1500),
+        ({"receiver_replicas": 3, "receiver_rollout_timeout": 20}, 80),
+    ],
+)
+def test_a_rollout_has_time_for_each_pod(given: dict[str, Any], seconds: int) -> None:
+    assert int(variable("receiver", "__receiver_rollout_seconds", **given)) == seconds
