@@ -112,4 +112,21 @@ def test_dead_letters_are_counted_hidden_ones_too(run: Run, aws: Aws) -> None:
 
 
 def test_a_cluster_that_is_not_there_is_absent(run: Run) -> None:
-    assert run("deployment.eks_cluster_status", name="never-was")["status"] == "ABSENT"
+    assert run("deployment.eks_cluster_status", name="never-was", ip_family="ipv4")["status"] == "ABSENT"
+
+
+def test_a_cluster_of_ipv6_addresses_is_refused_by_name(run: Run, aws: Aws, proxy: Proxy) -> None:
+    role = "arn:aws:iam::123456789012:role/x"
+    aws("eks").create_cluster(name="adopted", roleArn=role, resourcesVpcConfig={})
+    of_ipv4 = {"name": "adopted", "ip_family": "ipv4", "endpoint_url": proxy.url}
+    assert run("deployment.eks_cluster_status", **of_ipv4)["status"] == "ACTIVE"
+
+    def as_ipv6(forward: Callable[[], Answer]) -> Answer:
+        whole = forward()
+        return Answer(whole.status, whole.headers, whole.body.replace(b'"ipv4"', b'"ipv6"'))
+
+    proxy.faults.append(Fault("GET /clusters/adopted$", as_ipv6))
+    refused = run("deployment.eks_cluster_status", **of_ipv4)["msg"]
+    assert "Cluster adopted gives pods and Services addresses of family ipv6" in refused
+    assert "Name another cluster" in refused
+    aws("eks").delete_cluster(name="adopted")

@@ -18,6 +18,13 @@ options:
     description: The cluster's name.
     type: str
     required: true
+  ip_family:
+    description:
+      - Addresses that its pods and Services must have.
+      - A cluster of another family is an error. Not asked for if empty.
+    type: str
+    choices: ["", ipv4]
+    default: ""
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
   - amazon.aws.common.modules
@@ -49,16 +56,25 @@ with contextlib.suppress(ImportError):  # AnsibleAWSModule reports it
 
 
 def main() -> None:
-    module = AnsibleAWSModule(argument_spec={"name": {"required": True}}, supports_check_mode=True)
+    module = AnsibleAWSModule(
+        argument_spec={"name": {"required": True}, "ip_family": {"choices": ["", "ipv4"], "default": ""}},
+        supports_check_mode=True,
+    )
     client = module.client("eks", retry_decorator=AWSRetry.jittered_backoff())
-    name = module.params["name"]
+    name, wanted = module.params["name"], module.params["ip_family"]
     try:
-        status = client.describe_cluster(aws_retry=True, name=name)["cluster"]["status"]
+        cluster = client.describe_cluster(aws_retry=True, name=name)["cluster"]
     except is_boto3_error_code("ResourceNotFoundException"):
-        status = "ABSENT"
+        cluster = {"status": "ABSENT"}
     except (BotoCoreError, ClientError) as error:
         module.fail_json_aws(error, msg=f"Unable to look up cluster {name} (DescribeCluster)")
-    module.exit_json(changed=False, status=status)
+    found = cluster.get("kubernetesNetworkConfig", {}).get("ipFamily", "")
+    if wanted and found and found != wanted:
+        module.fail_json(
+            msg=f"Cluster {name} gives pods and Services addresses of family {found}, which EKS never changes; receiver"
+            f" and load balancer need {wanted}. Name another cluster, or let Terraform make one: terraform_enabled."
+        )
+    module.exit_json(changed=False, status=cluster["status"])
 
 
 if __name__ == "__main__":
