@@ -103,7 +103,8 @@ class Concurrency:
         self._learn(max(CALL_SECONDS, UNHINDERED * self._base) / seconds, calls, rows)
 
     def failed(self, calls: int, rows: int) -> None:
-        """Learn from a call that was not answered in time."""
+        """Learn from a call that was not answered in time: what one takes that is alone was believed to be too long."""
+        self._base *= 0.9
         self._learn(CALL_SECONDS / ATTEMPT_TIMEOUT, calls, rows)
 
     def _learn(self, times: float, calls: int, rows: int) -> None:
