@@ -112,11 +112,14 @@ class Server:
             return
         process = os.fork()
         if process == 0:
-            os.setpgid(0, 0)
-            for stream, file in enumerate(files):
-                os.dup2(file, stream)
-            os.closerange(3, 1 << 16)
-            os._exit(run(*marshal.loads(request)))  # noqa: S302 - from a process of the same user
+            try:
+                os.setpgid(0, 0)
+                for stream, file in enumerate(files):
+                    os.dup2(file, stream)
+                os.closerange(3, 1 << 16)
+                os._exit(run(*marshal.loads(request)))  # noqa: S302 - from a process of the same user
+            finally:  # where nobody reads its output any more
+                os._exit(1)
         os.setpgid(process, process)  # here as well, so that it has happened before the next event
         for file in files:
             os.close(file)
@@ -127,7 +130,7 @@ class Server:
         """End the program of a client that is gone, and what it started."""
         if client in self.selector.get_map():  # or the program ended at the same time
             self.selector.unregister(client)
-            os.killpg(process, signal.SIGTERM)
+            os.killpg(process, signal.SIGINT)  # at which modules remove what they unpacked
 
     def report(self, key: selectors.SelectorKey) -> None:
         """Tell a client how its program ended."""
