@@ -11,7 +11,7 @@ import shutil
 import ssl
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import boto3
 import httpx
 import pytest
 
+from tests.deployment.colleague import Operator, limited, policies
 from tests.deployment.kit import THING
 from tests.support.ansible import environment
 from tests.support.paths import CACHE, ROOT, STATE
@@ -98,6 +99,14 @@ def aws() -> Callable[[str], Any]:
         return session.client(service, endpoint_url=ENDPOINT)  # type: ignore[call-overload]
 
     return client
+
+
+@pytest.fixture(scope="session")
+def operator(aws: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A colleague who may do what the generated policies allow, and nothing else."""
+    folder = tmp_path_factory.mktemp("operator")
+    with limited(aws, "colleague", policies(folder), folder) as made:
+        yield made
 
 
 class Kubectl:

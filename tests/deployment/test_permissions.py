@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.deployment.colleague import as_user
 from tests.deployment.conftest import ENDPOINT, REGION, Recap
-from tests.support.paths import ROOT
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]
@@ -61,8 +60,8 @@ def test_rules_role_is_taken_by_iot_core_alone(aws: Aws) -> None:
 
 
 @pytest.fixture
-def operator(aws: Aws) -> Iterator[dict[str, str]]:
-    """Keys of a user who may do everything except pass roles."""
+def may_not_pass(aws: Aws, tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """Options to run as a user who may do everything except pass roles."""
     iam, name = aws("iam"), "may-not-pass"
     statements = [{"Effect": "Allow", "Action": "*", "Resource": "*"},
                   {"Effect": "Deny", "Action": "iam:PassRole", "Resource": RULE_ROLE}]
@@ -70,20 +69,16 @@ def operator(aws: Aws) -> Iterator[dict[str, str]]:
     iam.put_user_policy(UserName=name, PolicyName="rights",
                         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
     key = iam.create_access_key(UserName=name)["AccessKey"]
-    yield {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    yield as_user(key, tmp_path / "operator.yml")
     iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
     iam.delete_user_policy(UserName=name, PolicyName="rights")
     iam.delete_user(UserName=name)
 
 
 def test_preflight_names_the_role_that_the_operator_may_not_pass(
-    playbook: Playbook, operator: dict[str, str], tmp_path: Path
+    playbook: Playbook, may_not_pass: tuple[str, ...]
 ) -> None:
-    inventory = yaml.safe_load((ROOT / "inventory/sandbox/group_vars/all/aws.yml").read_text())
-    variables = tmp_path / "operator.yml"
-    environment = {name: value for name, value in inventory["aws_environment"].items() if "PROFILE" not in name}
-    variables.write_text(yaml.safe_dump({"aws_environment": environment | operator}))
-    refused = playbook("site.yml", "--tags", "preflight", "-e", f"@{variables}")
+    refused = playbook("site.yml", "--tags", "preflight", *may_not_pass)
     assert refused.status != 0
     told = " ".join(refused.output.split())
     assert f"user/may-not-pass may not iam:PassRole on {RULE_ROLE} when it is passed to iot.amazonaws.com" in told
