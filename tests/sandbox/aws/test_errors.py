@@ -39,7 +39,7 @@ def test_unknown_call_is_refused_at_once(
 
 def test_unknown_call_is_named(aws: Emulator) -> None:
     with pytest.raises(ClientError, match=r"UnknownOperationException.*does not emulate.*addons"):
-        aws.client("eks").describe_addon_versions()
+        aws.client("eks").describe_addon_configuration(addonName="vpc-cni", addonVersion="v1")
 
 
 def test_identity_differs_only_between_runs(aws: Emulator) -> None:
