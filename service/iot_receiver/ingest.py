@@ -90,7 +90,10 @@ class Ingest:
         deadline = asyncio.get_running_loop().time() + DEADLINE - late
         if late > admission.WAIT_SECONDS or self._app[keys.STORE].overloaded():  # before anything is spent on the body
             self._metrics.unavailable += 1
-            return unavailable("the receiver is overloaded")
+            response = unavailable("the receiver is overloaded")
+            if late > admission.WAIT_SECONDS:
+                response.force_close()  # fewer connections to read from: those that are left are read in time
+            return response
         try:
             results = await self._parsed(body)
         except BodyError as error:

@@ -108,7 +108,10 @@ async def test_what_waited_too_long_to_be_read_is_not_stored(port: int, table: T
     with socket.create_connection(("127.0.0.1", port)) as sender:
         sender.sendall(post())
         time.sleep(deadline)  # noqa: ASYNC251 - nothing is read meanwhile
-        assert (await asyncio.to_thread(sender.recv, 100)).startswith(b"HTTP/1.1 503 ")
+        with sender.makefile("rb") as answered:
+            text = await asyncio.to_thread(answered.read)  # to its end: the connection is given up as well
+    assert text.startswith(b"HTTP/1.1 503 ")
+    assert b"connection: close" in text.lower()
     assert table.rows() == []
 
 
