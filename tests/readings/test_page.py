@@ -104,6 +104,20 @@ async def test_a_new_value_is_on_the_screen_at_once(service: Readings, table: Ta
     assert await page.run("document.querySelector('#readings .id').textContent") == "live"
 
 
+async def test_a_reading_loaded_and_streamed_is_one_row(service: Readings, table: Table, page: Page) -> None:
+    await page.open(address(service, "sensor-05"))
+    await page.wait("document.querySelectorAll('#readings tr').length == 50")
+    await eventually(lambda: "sensor-05" in set(service.app[keys.STREAMS].named()))
+    device = service.app[keys.FLEET].get("sensor-05")
+    assert device is not None
+    assert device.last is not None
+    service.app[keys.STREAMS].publish(device.last)
+    store(table, [row("sensor-05", now(), "77.25", "live")])
+    ids = "[...document.querySelectorAll('#readings .id')].map((cell) => cell.textContent)"
+    await page.wait(f"{ids}[0] == 'live'")
+    assert (await page.run(ids))[:3] == ["live", "m59", "m58"]
+
+
 async def test_a_hostile_name_and_value_are_text(service: Readings, table: Table, page: Page) -> None:
     service.app[keys.FLEET].add([HOSTILE])
     store(table, [row(HOSTILE, now(), "1", HOSTILE)])

@@ -56,6 +56,7 @@ export class History {
     press($('ranges'), this.zoomed ? '' : String(this.length));
     this.asking?.abort();
     const asking = this.asking = new AbortController();
+    const arrived = this.arrived = []; // what the stream brings while this loads
     const [from, to] = this.shown();
     const range = {from: Math.floor(from * 1000), ...(this.zoomed ? {to: Math.ceil(to * 1000)} : {})};
     $('csv').href = `${devicePath(this.name, 'readings')}?${new URLSearchParams({...range, format: 'csv'})}`;
@@ -64,9 +65,12 @@ export class History {
       const [{readings}] = await Promise.all([newest, this.numeric.length ? this.chart(range, from, to, asking.signal) : null]);
       $('readings').replaceChildren(...readings.map((each) => this.row(each)));
       if (readings.length && !this.zoomed) this.now(readings[0]);
+      for (const each of [...arrived]) this.put(each);
       if (!readings.length) $('note').textContent = 'No readings in this range.';
     } catch (error) {
       if (error.name !== 'AbortError') $('note').textContent = error.message;
+    } finally {
+      if (this.arrived === arrived) this.arrived = null;
     }
   }
 
@@ -156,6 +160,8 @@ export class History {
   // A new reading of the device that is shown.
   put(reading) {
     if (reading.deviceId !== this.name) return;
+    if (this.last && key(reading) <= key(this.last)) return; // it was loaded already
+    this.arrived?.push(reading);
     this.now(reading);
     flash($('value'));
     if (this.zoomed) return;
@@ -168,6 +174,11 @@ export class History {
     for (const [index, number] of [at, value, value, value].entries()) this.data[index].push(number);
     this.plot.setData(this.data);
   }
+}
+
+// A reading's place among its device's: the table's sort key.
+function key(reading) {
+  return `${reading.time}#${reading.messageId ?? ''}`;
 }
 
 // Of all readings of a chart, in as many digits as its scale shows.
