@@ -15,6 +15,7 @@ from iot_readings.settings import Settings
 PAGE_THINGS = 250  # ListThings' limit
 PAUSE_SECONDS = 0.12  # ListThings may be called ten times a second (AWS IoT Core quotas)
 REFRESH_SECONDS = 15.0
+EMPTY_SECONDS = 2.0  # of a fleet that has no thing yet
 REFRESH_SHARE = 10  # reading the registry takes at most a tenth of the time
 
 
@@ -41,9 +42,11 @@ class Registry:
         config = AioConfig(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
         async with self._session.create_client("iot", region_name=self._region, config=config) as client:
             while True:
-                started, began = monotonic(), time()
+                started, began, pause = monotonic(), time(), REFRESH_SECONDS
                 try:
-                    keep(await self._read(client, add), began)
+                    names = await self._read(client, add)
+                    keep(names, began)
+                    pause = REFRESH_SECONDS if names else EMPTY_SECONDS
                     self.complete, self.failing = True, ""
                 except (BotoCoreError, ClientError, OSError) as error:
                     self.failing = type(error).__name__
@@ -51,7 +54,7 @@ class Registry:
                         self.failing = str(error.response.get("Error", {}).get("Code", self.failing))
                     fault("registry_unread", "IoT's registry of things can't be read", error=error, code=self.failing,
                           action="iot:ListThings")  # fmt: skip
-                await asyncio.sleep(max(REFRESH_SECONDS, REFRESH_SHARE * (monotonic() - started)))
+                await asyncio.sleep(max(pause, REFRESH_SHARE * (monotonic() - started)))
 
     async def _read(self, client: Any, add: Callable[[list[str]], None]) -> set[str]:
         names: set[str] = set()

@@ -41,8 +41,11 @@ def register(aws: None, moto_url: str) -> Iterator[Callable[..., None]]:  # noqa
 
 
 @pytest.fixture
-async def make_readings(aiohttp_client: Any, aws: None, table: Table, models: Loader) -> Make:  # noqa: F811
-    """Makes the service with given settings."""
+async def make_readings(
+    aiohttp_client: Any, aws: None, table: Table, models: Loader, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> Make:
+    """Makes the service with given settings; tests put devices into its fleet while the registry is empty."""
+    monkeypatch.setattr("iot_readings.registry.EMPTY_SECONDS", 3_600)
 
     def new_session() -> AioSession:
         session = get_session()

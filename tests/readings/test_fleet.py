@@ -132,6 +132,17 @@ async def test_sweep_and_registry_take_in_what_changes(
     await eventually(lambda: readings.app[keys.FLEET].states()["never"])
 
 
+async def test_the_first_thing_of_an_empty_registry_is_soon_listed(
+    make_readings: Make, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iot_readings.registry.EMPTY_SECONDS", 0.1)
+    monkeypatch.setattr("iot_readings.registry.REFRESH_SECONDS", 3_600)
+    readings = await make_readings(sweep_rate=200)
+    await readings.complete()
+    register("d1")
+    await eventually(lambda: readings.app[keys.FLEET].states()["never"])
+
+
 async def test_a_new_device_is_soon_looked_at_again(make_readings: Make) -> None:
     readings = await make_readings(sweep_rate=200)
     looked = readings.app[keys.FLEET]
