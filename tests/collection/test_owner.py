@@ -298,6 +298,42 @@ def test_a_node_group_that_a_killed_run_made_beside_another_is_named(aws: Aws) -
     assert "aws eks delete-nodegroup --cluster-name halfway --nodegroup-name default-2 && aws eks wait" in sentence
 
 
+def test_what_was_deleted_is_not_found_by_the_tags_that_outlive_it(aws: Aws) -> None:
+    terraform, ec2 = imported("deployment.terraform_orphans"), aws("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    ids = {
+        "aws_vpc": vpc,
+        "aws_subnet": ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"],
+        "aws_eip": ec2.allocate_address(Domain="vpc")["AllocationId"],
+        "aws_internet_gateway": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
+        "aws_route_table": ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"],
+    }
+    endpoint = {"VpcEndpointType": "Gateway", "ServiceName": "com.amazonaws.us-east-2.s3"}
+    ids["aws_vpc_endpoint"] = ec2.create_vpc_endpoint(VpcId=vpc, RouteTableIds=[ids["aws_route_table"]], **endpoint)[
+        "VpcEndpoint"
+    ]["VpcEndpointId"]
+    ids["aws_nat_gateway"] = ec2.create_nat_gateway(SubnetId=ids["aws_subnet"], AllocationId=ids["aws_eip"])[
+        "NatGateway"
+    ]["NatGatewayId"]
+    tags = {"Deployment": "staging", "Name": "outlived"}
+    ec2.create_tags(Resources=[*ids.values()], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+
+    def found() -> dict[str, str | None]:
+        account = terraform.Account(Session(aws), "staging")
+        return {kind: account.find(kind, {"tags": tags}, set()) for kind in ids}
+
+    there = found()
+    ec2.delete_nat_gateway(NatGatewayId=ids["aws_nat_gateway"])
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[ids["aws_vpc_endpoint"]])
+    ec2.delete_route_table(RouteTableId=ids["aws_route_table"])
+    ec2.delete_internet_gateway(InternetGatewayId=ids["aws_internet_gateway"])
+    ec2.release_address(AllocationId=ids["aws_eip"])
+    ec2.delete_subnet(SubnetId=ids["aws_subnet"])
+    ec2.delete_vpc(VpcId=vpc)
+    assert there == ids
+    assert found() == dict.fromkeys(ids)
+
+
 def test_the_log_group_that_eks_made_anew_is_nobodys(aws: Aws) -> None:
     """EKS makes it without tags when the last lines of a deleted cluster come late."""
     terraform = imported("deployment.terraform_orphans")

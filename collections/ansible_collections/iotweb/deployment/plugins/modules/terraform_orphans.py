@@ -99,15 +99,15 @@ else:
 
 
 NAMES = ("name", "alarm_name", "node_group_name", "url")  # of the attributes that name a resource
-# How ids begin of what is found by its tags alone.
-PREFIXES = {
-    "aws_eip": "eipalloc-",
-    "aws_internet_gateway": "igw-",
-    "aws_nat_gateway": "nat-",
-    "aws_route_table": "rtb-",
-    "aws_subnet": "subnet-",
-    "aws_vpc": "vpc-",
-    "aws_vpc_endpoint": "vpce-",
+# What is found by its tags alone: the call that lists it, the answer's member, and its id there.
+TAGGED = {
+    "aws_eip": ("describe_addresses", "Addresses", "AllocationId"),
+    "aws_internet_gateway": ("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    "aws_nat_gateway": ("describe_nat_gateways", "NatGateways", "NatGatewayId"),
+    "aws_route_table": ("describe_route_tables", "RouteTables", "RouteTableId"),
+    "aws_subnet": ("describe_subnets", "Subnets", "SubnetId"),
+    "aws_vpc": ("describe_vpcs", "Vpcs", "VpcId"),
+    "aws_vpc_endpoint": ("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
 }
 # https://docs.aws.amazon.com/eks/latest/userguide/control-plane-logs.html
 CONTROL_PLANE_LOGS = re.compile(r"/aws/eks/(.+)/cluster")
@@ -139,8 +139,8 @@ class Account:
 
         Raises ForeignError where it exists and is somebody else's.
         """
-        if kind in PREFIXES:
-            return self._by_tags(PREFIXES[kind], values, taken)
+        if kind in TAGGED:
+            return self._by_tags(kind, values, taken)
         finder: Callable[[Values], str | None] | None = getattr(self, f"_{kind}", None)
         if finder is None:
             return None
@@ -165,23 +165,23 @@ class Account:
             return identifier
         raise ForeignError(f"belongs to deployment {owner}" if owner else "has no tag Deployment")
 
-    def _by_tags(self, prefix: str, values: Values, taken: set[str]) -> str | None:
-        name = (values.get("tags") or {}).get("Name")
-        found = (self._tagged("Deployment", self._deployment) & self._tagged("Name", name)) - taken
-        found = {identifier for identifier in found if identifier.startswith(prefix)}
-        if prefix == "nat-" and found:  # deleted ones keep their tags for an hour
-            answer = self._client("ec2").describe_nat_gateways(NatGatewayIds=sorted(found))
-            found = {
-                gateway["NatGatewayId"]
-                for gateway in answer["NatGateways"]
-                if gateway["State"] in {"pending", "available"}
-            }
+    def _by_tags(self, kind: str, values: Values, taken: set[str]) -> str | None:
+        name = (values.get("tags") or {}).get("Name", "")
+        found = self._tagged(kind).get(name, set()) - taken
         return found.pop() if len(found) == 1 else None  # of several, none is certain
 
-    def _look_up_tagged(self, key: str, value: str | None) -> set[str]:
-        filters = [{"Name": "key", "Values": [key]}, {"Name": "value", "Values": [value or ""]}]
-        pages = self._client("ec2").get_paginator("describe_tags").paginate(Filters=filters)
-        return {tag["ResourceId"] for page in pages for tag in page["Tags"]}
+    def _look_up_tagged(self, kind: str) -> dict[str, set[str]]:
+        """The ids of a kind's resources by their tag Name. DescribeTags would list deleted ones, too."""
+        call, listed, identifier = TAGGED[kind]
+        answer = getattr(self._client("ec2"), call)(
+            Filters=[{"Name": "tag:Deployment", "Values": [self._deployment]}]
+        )
+        found: dict[str, set[str]] = {}
+        for each in answer[listed]:
+            tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+            if each.get("State", "available").lower() in {"pending", "available"}:
+                found.setdefault(tags.get("Name", ""), set()).add(each[identifier])
+        return found
 
     def _aws_route_table_association(self, values: Values) -> str | None:
         subnet = values.get("subnet_id")
