@@ -57,6 +57,12 @@ def ours(roles: list[dict[str, Any]]) -> list[str]:
     return [role["RoleName"] for role in roles if not role["Path"].startswith("/aws-service-role/")]
 
 
+def policies(client: Client) -> list[str]:
+    """Those but the operator's own."""
+    found = [policy["PolicyName"] for policy in client.list_policies(Scope="Local")["Policies"]]
+    return [name for name in found if not name.startswith("operator-policy-")]
+
+
 LOOKS: dict[str, tuple[str, Callable[[Client], Any]]] = {
     "things": ("iot", lambda client: client.list_things()["things"]),
     "certificates": ("iot", lambda client: client.list_certificates()["certificates"]),
@@ -78,7 +84,7 @@ LOOKS: dict[str, tuple[str, Callable[[Client], Any]]] = {
     "queues": ("sqs", lambda client: client.list_queues().get("QueueUrls", [])),
     "secrets": ("secretsmanager", lambda client: client.list_secrets(IncludePlannedDeletion=True)["SecretList"]),
     "roles": ("iam", lambda client: ours(client.list_roles()["Roles"])),
-    "policies": ("iam", lambda client: client.list_policies(Scope="Local")["Policies"]),
+    "policies": ("iam", policies),
     "identity providers": (
         "iam",
         lambda client: client.list_open_id_connect_providers()["OpenIDConnectProviderList"],
