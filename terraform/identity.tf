@@ -11,6 +11,17 @@ resource "aws_iam_openid_connect_provider" "cluster" {
 locals {
   issuer = trimprefix(aws_eks_cluster.this.identity[0].oidc[0].issuer, "https://")
 
+  # IoT Core for this account alone: else another account's rule could name a role.
+  iot_trust = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "iot.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
+    }]
+  })
+
   # One service account of this cluster, and no other, may take a role.
   service_account_trust = {
     for role, service_account in {
@@ -174,16 +185,7 @@ resource "aws_iam_role" "rule" {
   name        = "${var.name}-rule"
   description = "The IoT rule ${var.rule_name}: read the shared secret, keep what could not be delivered"
 
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = "iot.amazonaws.com" }
-      # Else another account's rule could name this role.
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
-    }]
-  })
+  assume_role_policy = local.iot_trust
 }
 
 resource "aws_iam_role_policy" "rule" {

@@ -7,15 +7,7 @@ resource "aws_iam_role" "iot_logging" {
   name        = "${var.name}-iot-logging"
   description = "IoT Core: write its logs"
 
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = "iot.amazonaws.com" }
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
-    }]
-  })
+  assume_role_policy = local.iot_trust
 }
 
 resource "aws_iam_role_policy" "iot_logging" {
