@@ -105,16 +105,16 @@ def preflight_tag_faults(
         return "always" not in task and bool("all" in tags or task & set(tags))
 
     there = [task for task in tasks(Tree(Path(roles), empty)) if asked(task)]
-    nothing = f"{' '.join(playbooks)} has nothing to do with"
-    if skipped and (not there or any(task.isdisjoint(skipped) for task in there)):
-        return []
     if skipped:
-        option = f"--skip-tags {','.join(sorted(skipped))}"
-        return [f"{nothing} {option}, so nothing was done. Run it without that."]
-    if there:
+        if not there or any(task.isdisjoint(skipped) for task in there):
+            return []
+        option, reason = f"--skip-tags {','.join(sorted(skipped))}", ". Run it without that."
+    elif there:
         return []
-    option = f"--tags {','.join(sorted(tags))}"
-    return [f"{nothing} {option}, so nothing was done: its plays act on groups that have no host in this inventory."]
+    else:
+        option = f"--tags {','.join(sorted(tags))}"
+        reason = ": its plays act on groups that have no host in this inventory."
+    return [f"{' '.join(playbooks)} has nothing to do with {option}, so nothing was done{reason}"]
 
 
 class FilterModule:
