@@ -86,12 +86,12 @@ class Ingest:
             if unread.response.status == 503:
                 self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
-        late = waited(request.transport)
-        deadline = asyncio.get_running_loop().time() + DEADLINE - late
-        if late > admission.WAIT_SECONDS or self._app[keys.STORE].overloaded():  # before anything is spent on the body
+        waiting = waited(request.transport)
+        deadline, late = asyncio.get_running_loop().time() + DEADLINE - waiting, waiting > admission.WAIT_SECONDS
+        if late or self._app[keys.STORE].overloaded():  # before anything is spent on the body
             self._metrics.unavailable += 1
             response = unavailable("the receiver is overloaded")
-            if late > admission.WAIT_SECONDS:
+            if late:
                 response.force_close()  # fewer connections to read from: those that are left are read in time
             return response
         try:

@@ -255,12 +255,8 @@ class Store:
             found = await self._writer.read(late, LOOK_TIMEOUT)
         except WriteError as error:
             self._looks_from = self._loop.time() + LOOK_AGAIN_SECONDS
-            fault(
-                "look_failed",
-                "readings that may be stored already could not be looked up",
-                code=error.code,
-                action="dynamodb:BatchGetItem",
-            )
+            fault("look_failed", "readings that may be stored already could not be looked up", code=error.code,
+                  action="dynamodb:BatchGetItem")
             return entries
         stored = {key for key, item in found.items() if key in late and is_same_reading(puts[key], item)}
         for key in stored:
