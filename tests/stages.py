@@ -37,6 +37,7 @@ class Stage:
     limit: int = 1800  # seconds
     venvs: tuple[str, ...] = ("controller",)  # environments that it runs in
     folder: str = ""  # of its tests
+    first: bool = False  # whether the stages beside it give way
     again: list[str] = field(default_factory=list)  # the command that repeats what failed
 
 
@@ -193,7 +194,7 @@ def scenarios() -> tuple[Lane, list[Lane]]:
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
     others = [role for role in roles if role not in apart + way]
     return ([scenario(role) for role in apart],
-            [[scenario(role, "deployment") for role in lane] for lane in (way, others)])
+            [[replace(scenario(role, "deployment"), first=lane is way) for role in lane] for lane in (way, others)])
 
 
 def environments(name: str, *venvs: str) -> Stage:
@@ -220,7 +221,7 @@ def unit_plan(parts: list[str]) -> list[Phase]:
 
 
 def plan() -> list[Phase]:
-    """Everything. Sandbox, deployment's tests and scenarios follow each other and take longest; the rest fills gaps."""
+    """Everything. Sandbox, deployment's tests and scenarios follow each other and take longest; the rest gives way."""
     apart, beside = scenarios()
     unit = units()
     # These need programs that the sandbox's roles install or build.
@@ -229,8 +230,9 @@ def plan() -> list[Phase]:
     return [
         [[environments("environments", "controller")]],
         [
-            [Stage("sandbox-up", "deployment", ["make", "sandbox"], one, limit=2700)],
-            [pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",), limit=3600)],
+            [Stage("sandbox-up", "deployment", ["make", "sandbox"], one, limit=2700, first=True)],
+            [replace(pytest("deployment", "deployment", "sandbox-test", "tests/deployment", needs=("sandbox-up",),
+                            limit=3600), first=True)],
             *beside,
             [environments("environments-tests", *TESTS), *types()],
             *([stage] for stage in style()),

@@ -1,5 +1,6 @@
 """Every plan runs to its end, each stage once and after what it waits for."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -77,6 +78,24 @@ def test_no_scenario_changes_the_deployment_while_its_tests_run() -> None:
     lanes = [lane for lane in plan()[1] if lane[0].name.startswith("molecule-") and len(lane) > 1]
     assert len(lanes) == 2
     assert all("deployment" in stage.after for lane in lanes for stage in lane)
+
+
+def test_what_takes_longest_goes_first() -> None:
+    lanes = [lane for phase in plan() for lane in phase if any(stage.first for stage in lane)]
+    assert [[stage.name for stage in lane] for lane in lanes[:2]] == [["sandbox-up"], ["deployment"]]
+    assert all(stage.after == ("deployment",) and stage.first for stage in lanes[2])
+    assert len(lanes) == 3
+
+
+@pytest.mark.parametrize(("first", "niceness"), [(True, 0), (False, run.NICENESS)])
+def test_a_stage_gives_way_unless_it_goes_first(
+    first: bool, niceness: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "LOGS", tmp_path)
+    session = f"grep -q ' {niceness}$' /proc/self/autogroup || ! test -e /proc/self/autogroup"
+    script = f"until test $(nice) = {niceness or os.nice(0)} && ({session}); do sleep 0.1; done"
+    status, _ = run.run(Stage("nice", "unit", ["bash", "-c", script], stages.one, first=first, limit=20))
+    assert status == 0
 
 
 def test_what_waits_for_nothing_planned_starts(log: list[str]) -> None:
