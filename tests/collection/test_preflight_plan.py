@@ -92,14 +92,14 @@ class Account:
         return {"Quota": {"Value": float(self.quota)}}
 
 
-Ask = Callable[[Values, Any], Values]
+Ask = Callable[..., Values]
 
 
 @pytest.fixture(name="ask")
 def _ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Run the module on a plan and an account."""
 
-    def ask(content: Values, account: Any) -> Values:
+    def ask(content: Values, account: Any, **more: Any) -> Values:
         program = tmp_path / "terraform"
         program.write_text(f"#!{sys.executable}\nprint({json.dumps(json.dumps(content))})\n")
         program.chmod(0o755)
@@ -107,7 +107,7 @@ def _ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
         arguments = {"chdir": str(tmp_path), "executable": str(program), "plan": "p", "region": "us-east-2"}
         printed = StringIO()
         with (
-            patch_module_args(arguments | {"prices": PRICES}),
+            patch_module_args(arguments | {"prices": PRICES} | more),
             redirect_stdout(printed),
             pytest.raises(SystemExit),
         ):
@@ -203,3 +203,12 @@ def test_a_type_without_a_price_is_named_not_guessed(ask: Ask) -> None:
     lines = ask(plan(group(["g5.xlarge"], 2), gateways=1), Account(quota=99))["costs"]
     assert "2 nodes g5.xlarge     not in the table" in lines
     assert lines[-1].split() == ["at", "least", "146.68"]
+
+
+def test_the_volume_counts_and_logs_are_priced_by_the_gb(ask: Ask) -> None:
+    wanted = plan(group(["m6i.large"], 3))
+    cluster = wanted["planned_values"]["root_module"]["child_modules"][0]["resources"][0]["values"]
+    cluster["enabled_cluster_log_types"] = ["audit"]
+    lines = [line.rsplit(maxsplit=1) for line in ask(wanted, Account(quota=99), volume_gib=50)["costs"]]
+    assert ["Prometheus' volume of 50 GiB", "4.00"] in lines
+    assert lines[-2:] == [["together", "437.92"], ["and each GB of the cluster's logs", "0.50"]]

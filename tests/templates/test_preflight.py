@@ -60,3 +60,16 @@ def test_it_is_said_when_nobody_is_notified(variables: dict[str, Any], noted: li
     notes = variable("preflight", "__preflight_notes", **given)
     assert [name for name in noted if any(name in note for note in notes)] == noted
     assert len(notes) == len(noted)
+
+
+@pytest.mark.parametrize(
+    ("variables", "gib"),
+    [
+        ({}, 0.0),
+        (VOLUME, 50.0),
+        ({"kube_prometheus_stack_storage_size": "1.5Ti"}, 1536.0),
+        (VOLUME | {"kube_prometheus_stack_enabled": False}, 0.0),
+    ],
+)
+def test_the_volume_that_costs_is_the_one_that_will_be_made(variables: dict[str, Any], gib: float) -> None:
+    assert float(variable("preflight", "__preflight_volume_gib", **variables)) == gib

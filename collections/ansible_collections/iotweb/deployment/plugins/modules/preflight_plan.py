@@ -38,9 +38,13 @@ options:
     description:
       - Prices in USD.
       - By hour are C(control_plane), C(nat_gateway), C(load_balancer), C(public_address) and C(instances) (by type).
-      - By month are C(disk_gib), C(key), C(secret) and C(alarm).
+      - By month are C(disk_gib), C(key), C(secret) and C(alarm). C(log_gb) is for a GB of logs.
     type: dict
     required: true
+  volume_gib:
+    description: Size of the volume that Prometheus asks the cluster for.
+    type: float
+    default: 0
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
 """
@@ -205,8 +209,8 @@ def cpu_faults(plan: Values, session: Any, region: str) -> Iterator[str]:
     yield from short(CPUS, quota(session, CPUS), used, needed, region)
 
 
-def costs(plan: Values, prices: Values) -> list[str]:
-    """A line for each kind of resource that costs by the month, and their sum."""
+def costs(plan: Values, prices: Values, volume_gib: float) -> list[str]:
+    """A line for each kind of resource that costs by the month, and their sum; then what only traffic decides."""
     planned = list(resources(plan["planned_values"]["root_module"]))
 
     def of(kind: str) -> list[Values]:
@@ -227,6 +231,7 @@ def costs(plan: Values, prices: Values) -> list[str]:
         nodes += count
     disk = sum(d["ebs"][0]["volume_size"] for t in of("aws_launch_template") for d in t["block_device_mappings"])
     add(f"{nodes} disks of {disk} GiB", nodes * disk, prices["disk_gib"])
+    add(f"Prometheus' volume of {volume_gib:g} GiB", volume_gib, prices["disk_gib"])
     gateways = len(of("aws_nat_gateway"))
     add(f"{gateways} NAT gateway{'s' if gateways > 1 else ''}", gateways, prices["nat_gateway"] * HOURS)
     public = [s for s in of("aws_subnet") if "kubernetes.io/role/elb" in (s.get("tags") or {})]
@@ -238,6 +243,8 @@ def costs(plan: Values, prices: Values) -> list[str]:
         + len(of("aws_cloudwatch_metric_alarm")) * prices["alarm"])  # fmt: skip
     amounts = [amount for name, amount in lines]
     lines.append(("at least" if None in amounts else "together", sum(amount or 0 for amount in amounts)))
+    if any(cluster.get("enabled_cluster_log_types") for cluster in of("aws_eks_cluster")):
+        lines.append(("and each GB of the cluster's logs", prices["log_gb"]))
     width = max(len(line[0]) for line in lines)
     return [f"{name:<{width}}  {'not in the table' if amount is None else f'{amount:7.2f}'}" for name, amount in lines]
 
@@ -247,6 +254,7 @@ def main() -> None:
         argument_spec={
             **PLAN_OPTIONS,
             "prices": {"type": "dict", "required": True},
+            "volume_gib": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
@@ -264,7 +272,7 @@ def main() -> None:
         changed=False,
         faults=faults,
         notes=notes,
-        costs=costs(plan, wanted["prices"]),
+        costs=costs(plan, wanted["prices"], wanted["volume_gib"]),
         creates_cluster=bool(changes(plan, "aws_eks_cluster", "create")),
     )
 
