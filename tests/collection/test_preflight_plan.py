@@ -23,7 +23,7 @@ VCPUS = {"m6i.large": 2, "m6i.xlarge": 4, "m7g.large": 2, "g5.xlarge": 4}
 
 
 def group(types: list[str], count: int) -> Values:
-    return {"instance_types": types, "scaling_config": [{"desired_size": count}]}
+    return {"instance_types": types, "scaling_config": [{"min_size": 1, "max_size": 9, "desired_size": count}]}
 
 
 def planned(kind: str, *values: Values) -> list[Values]:
@@ -212,3 +212,25 @@ def test_the_volume_counts_and_logs_are_priced_by_the_gb(ask: Ask) -> None:
     lines = [line.rsplit(maxsplit=1) for line in ask(wanted, Account(quota=99), volume_gib=50)["costs"]]
     assert ["Prometheus' volume of 50 GiB", "4.00"] in lines
     assert lines[-2:] == [["together", "437.92"], ["and each GB of the cluster's logs", "0.50"]]
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "wanted"),
+    [(4, 9, "minSize=4,maxSize=9,desiredSize=4"), (1, 2, "minSize=1,maxSize=2,desiredSize=2"), (1, 3, None)],
+)
+def test_limits_that_exclude_the_present_nodes_are_refused(ask: Ask, least: int, most: int, wanted: str | None) -> None:
+    """Terraform leaves the number of a group's nodes alone, so EKS would refuse, minutes later."""
+    sizes = {"min_size": least, "max_size": most, "desired_size": 3}
+    after = {
+        "cluster_name": "c",
+        "node_group_name": "default-1",
+        "instance_types": ["m6i.large"],
+        "scaling_config": [sizes],
+    }
+    content = {
+        "planned_values": {"root_module": {}},
+        "resource_changes": [change("aws_eks_node_group", ["update"], after, after)],
+    }
+    faults = ask(content, None)["faults"]
+    assert len(faults) == (0 if wanted is None else 1)
+    assert wanted is None or f"--nodegroup-name default-1 --scaling-config {wanted} --region us-east-2" in faults[0]

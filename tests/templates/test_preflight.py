@@ -73,3 +73,11 @@ def test_it_is_said_when_nobody_is_notified(variables: dict[str, Any], noted: li
 )
 def test_the_volume_that_costs_is_the_one_that_will_be_made(variables: dict[str, Any], gib: float) -> None:
     assert float(variable("preflight", "__preflight_volume_gib", **variables)) == gib
+
+
+def test_it_is_said_that_nodes_are_not_added() -> None:
+    given = {"terraform_variables": {}, "terraform_enabled": True, "__preflight_version_note": ""}
+    [note] = variable(
+        "preflight", "__preflight_notes", receiver_autoscaling=True, receiver_autoscaling_max_replicas=7, **given
+    )
+    assert note.startswith("receiver_autoscaling adds receivers, at most 7, but no nodes")

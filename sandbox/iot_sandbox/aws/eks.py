@@ -19,7 +19,7 @@ from moto.eks import urls
 from moto.eks.exceptions import InvalidParameterException
 from moto.eks.models import Cluster, eks_backends
 
-from iot_sandbox.aws import addons, eks_more, eks_versions, identities, kubernetes, logs, nodes, settings
+from iot_sandbox.aws import addons, eks_more, eks_updates, eks_versions, identities, kubernetes, logs, nodes, settings
 from iot_sandbox.aws.access_entries import ADMINISTRATOR, Entries
 from iot_sandbox.aws.ec2 import VcpuLimitExceededError
 
@@ -136,6 +136,8 @@ class SandboxEKSResponse(eks_more.MoreEKSResponse):
 
     def create_nodegroup(self) -> ActionResult:
         """CreateNodegroup: runs an instance for each real node that has none yet."""
+        if sizes := self._get_param("scalingConfig"):
+            eks_updates.check_sizes(sizes)
         result = super().create_nodegroup()
         cluster = self.eks_backend.clusters[self._get_param("name")]
         group: Any = cluster.nodegroups[self._get_param("nodegroupName")]

@@ -33,6 +33,17 @@ CONFIGURATION = {
 }
 
 
+def check_sizes(sizes: dict[str, int], too_few: str = "minSize can't be greater than desiredSize") -> None:
+    """Refuse a number of nodes that is not within a group's limits.
+
+    https://github.com/terraform-aws-modules/terraform-aws-eks/issues/3306, sassoftware/viya4-iac-aws#298
+    """
+    if sizes["minSize"] > sizes["desiredSize"]:
+        raise InvalidParameterException(message=too_few)
+    if sizes["desiredSize"] > sizes["maxSize"]:
+        raise InvalidParameterException(message="desiredSize can't be greater than maxSize")
+
+
 class UpdatingEKSResponse(EKSResponse):
     """One request to EKS."""
 
@@ -59,8 +70,11 @@ class UpdatingEKSResponse(EKSResponse):
         return self._update(kind, value if isinstance(value, dict) else {name: value})
 
     def update_nodegroup_config(self) -> ActionResult:
-        """UpdateNodegroupConfig."""
-        cluster = self._cluster()
+        """UpdateNodegroupConfig: the number of nodes stays within the limits."""
+        cluster, wanted = self._cluster(), self._get_param("scalingConfig") or {}
+        sizes = self._group().scaling_config | wanted
+        least, present = sizes["minSize"], sizes["desiredSize"]
+        check_sizes(sizes, f"Minimum capacity {least} can't be greater than desired size {present}")
         update = self.eks_backend.update_nodegroup_config(
             cluster.name,
             self._get_param("nodegroupName"),

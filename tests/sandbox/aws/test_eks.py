@@ -312,6 +312,17 @@ def test_nodes_follow_their_cluster_and_never_lead(emulator: Emulator) -> None:
     update = eks.update_nodegroup_config(**group, scalingConfig=sizes)["update"]
     assert eks.describe_update(name="nodes-version", updateId=update["id"])["update"]["type"] == "ConfigUpdate"
     assert found()["scalingConfig"] == sizes
+    for given, said in (
+        ({"minSize": 3}, "Minimum capacity 3 can't be greater than desired size 2"),
+        ({"maxSize": 1}, "desiredSize can't be greater than maxSize"),
+    ):
+        with pytest.raises(ClientError, match=said) as refused:
+            eks.update_nodegroup_config(**group, scalingConfig=given)
+        assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
+        assert found()["scalingConfig"] == sizes
+    other = {"minSize": 2, "maxSize": 3, "desiredSize": 1}
+    with pytest.raises(ClientError, match="minSize can't be greater than desiredSize"):
+        eks.create_nodegroup(**group | {"nodegroupName": "other"}, subnets=subnets, nodeRole=ROLE, scalingConfig=other)
 
 
 def test_a_clusters_settings_change_one_kind_at_a_time(emulator: Emulator) -> None:

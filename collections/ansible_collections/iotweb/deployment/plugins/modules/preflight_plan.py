@@ -12,7 +12,7 @@ short_description: Compare a plan with the account's quotas, and add up what it 
 description:
   - Reads a plan of Terraform, and asks Service Quotas how many vCPU and elastic addresses the account may have, and EC2
     how many are in use.
-  - A cluster's version that EKS would refuse is a fault, too.
+  - A cluster's version, and limits of a node group, that EKS would refuse are faults, too.
   - Changes nothing, and never fails for what it finds. Each fault is returned with its fix.
   - What could not be asked is a note.
 author:
@@ -147,6 +147,24 @@ def version_faults(plan: Values) -> Iterator[str]:
             )
 
 
+def size_faults(plan: Values, region: str) -> Iterator[str]:
+    """Limits of a node group that exclude the number of nodes that it has: Terraform leaves that to an autoscaler.
+
+    https://github.com/terraform-aws-modules/terraform-aws-eks/issues/3306
+    """
+    for change in changes(plan, "aws_eks_node_group", "update"):
+        group, [size] = change["after"], change["after"]["scaling_config"]
+        least, most, present = size["min_size"], size["max_size"], size["desired_size"]
+        if not least <= present <= most:
+            name, cluster = group["node_group_name"], group["cluster_name"]
+            yield (
+                f"node_count is from {least} to {most}, but node group {name} has {present} nodes, and EKS refuses"
+                " limits that exclude them. Set their number first, and run this again: aws eks update-nodegroup-config"
+                f" --cluster-name {cluster} --nodegroup-name {name} --scaling-config"
+                f" minSize={least},maxSize={most},desiredSize={min(max(present, least), most)} --region {region}"
+            )
+
+
 def vcpus(ec2: Any, types: set[str]) -> dict[str, int]:
     """vCPU by instance type."""
     if not types:
@@ -261,7 +279,7 @@ def main() -> None:
     if not HAS_BOTO3:
         module.fail_json(msg=missing_required_lib("boto3"))
     wanted, plan = module.params, read_plan(module)
-    faults, notes = list(version_faults(plan)), []
+    faults, notes = [*version_faults(plan), *size_faults(plan, wanted["region"])], []
     session = boto3.session.Session(region_name=wanted["region"])
     for code, check in ((CPUS, cpu_faults), (ADDRESSES, address_faults)):
         try:
