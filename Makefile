@@ -110,7 +110,10 @@ lock: ## resolve requirements/*.in again
 	@requirements/lock
 
 # A venv counts as made once its marker is there: interrupted installs are made again from nothing.
-.venv/installed: requirements/controller.txt | python build/venv/uv/installed
+# The current ansible needs Python 3.12; the last one for 3.11 has a lock of its own.
+CONTROLLER := requirements/controller$(shell $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo -3.12).txt
+
+.venv/installed: $(CONTROLLER) | python build/venv/uv/installed
 	@$(call make_venv,.venv,$<,$(UV) .venv)
 
 build/venv/%/installed: requirements/%.txt | python build/venv/uv/installed

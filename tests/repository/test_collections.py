@@ -1,4 +1,4 @@
-"""requirements.yml names what the playbooks use, as the lock bundles it, and is enough for them."""
+"""requirements.yml, or that of the current Ansible, names what is used as the lock bundles it, and is enough."""
 
 import json
 import os
@@ -14,10 +14,11 @@ import ansible
 import pytest
 import yaml
 
+from tests.support.lines import COLLECTIONS
 from tests.support.paths import ROOT
 
 BUNDLE = Path(ansible.__file__).parents[1] / "ansible_collections"
-REQUIREMENTS = yaml.safe_load((ROOT / "requirements.yml").read_text())["collections"]
+REQUIREMENTS = yaml.safe_load(COLLECTIONS.read_text())["collections"]
 REQUIRED = {each["name"]: each["version"] for each in REQUIREMENTS}
 FQCN = re.compile(r"\b([a-z]\w+)\.([a-z]\w+)\.([a-z]\w+)\b")
 IMPORT = re.compile(r"\bansible_collections\.([a-z]\w+)\.([a-z]\w+)\b")

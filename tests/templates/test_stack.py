@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.lines import COLLECTIONS
 from tests.support.paths import ROOT
 from tests.templates.render import variable
 
@@ -89,5 +90,5 @@ def test_helm_4_waits_for_a_collection_that_knows_it(collection: str, below: dic
 
 
 def test_the_locked_collection_is_looked_up() -> None:
-    locked = (ROOT / "requirements.yml").read_text()
+    locked = COLLECTIONS.read_text()
     assert f"kubernetes.core, version: {variable('preflight', '__preflight_kubernetes_core')}" in locked
