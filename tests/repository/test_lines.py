@@ -30,7 +30,7 @@ def test_make_installs_the_lock_of_its_python(minor: int, lock: str, tmp_path: P
     """)
     python.chmod(0o755)
     (tmp_path / "requirements").symlink_to(ROOT / "requirements")
-    command = ["make", "--dry-run", "-C", tmp_path, "-f", ROOT / "Makefile", "setup", f"PYTHON={python}"]
+    command = ["make", "--dry-run", "-C", str(tmp_path), "-f", str(ROOT / "Makefile"), "setup", f"PYTHON={python}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f'echo "Installing requirements/{lock} into .venv"' in done.stdout
 
