@@ -97,11 +97,11 @@ variable "nat_gateways" {
 variable "cluster_version" {
   description = "Kubernetes version of the cluster and its nodes. At the end of its standard support EKS upgrades the cluster by itself, at no extra charge."
   type        = string
-  default     = "1.35"
+  default     = "1.36"
 
   validation {
     condition     = can(regex("^1\\.[0-9]{2}$", var.cluster_version))
-    error_message = "cluster_version must be a minor version such as 1.35, in quotes."
+    error_message = "cluster_version must be a minor version such as 1.36, in quotes."
   }
 }
 

@@ -1,6 +1,6 @@
 // What watches the cluster, and what counts its load for the autoscaler: one module, so that client-go is compiled once
 // for all of them. It is another one than the cluster's own, since these ask for Kubernetes' libraries of 0.36, and what
-// comes with those (gRPC, OpenTelemetry, CEL) Kubernetes 1.34 is not released with.
+// comes with those (gRPC, OpenTelemetry, CEL) Kubernetes 1.36 is not released with.
 module iot-receiver-sandbox/monitoring
 
 go 1.26.4

@@ -41,7 +41,7 @@ run "eks_has_a_newer_default" {
 
 run "the_cluster_is_upgraded" {
   variables {
-    cluster_version = "1.36"
+    cluster_version = "1.37"
   }
 
   override_data {

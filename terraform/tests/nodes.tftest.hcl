@@ -21,7 +21,7 @@ run "before" {
   }
 
   assert {
-    condition     = aws_eks_cluster.this.version == "1.35" && aws_eks_cluster.this.upgrade_policy[0].support_type == "STANDARD"
+    condition     = aws_eks_cluster.this.version == "1.36" && aws_eks_cluster.this.upgrade_policy[0].support_type == "STANDARD"
     error_message = "The cluster must never run into extended support, which costs six times as much."
   }
 }
@@ -59,7 +59,7 @@ run "more_nodes_of_a_newer_version" {
   variables {
     node_count      = { min = 2, max = 9, desired = 3 }
     node_disk_gib   = 80
-    cluster_version = "1.36"
+    cluster_version = "1.37"
   }
 
   assert {

@@ -72,7 +72,7 @@ run "choices" {
     table_schema         = "upload_time"
     secret_recovery_days = 3
     node_count           = { min = 3, max = 2, desired = 3 }
-    cluster_version      = "1.35.2"
+    cluster_version      = "1.36.2"
     architecture         = "amd64"
     iot_log_level        = "error"
 

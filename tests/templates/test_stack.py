@@ -56,8 +56,12 @@ def test_a_version_is_warned_of_half_a_year_before_its_support_ends(end: dict[st
     assert "Upgrade EKS" in note or not note.startswith("Standard")
 
 
-def test_the_default_version_has_a_date() -> None:
-    assert variable("deployment_defaults", "cluster_version") in variable("preflight", "__preflight_standard_support")
+def test_the_default_version_is_the_sandboxs_and_has_a_date() -> None:
+    version = variable("deployment_defaults", "cluster_version")
+    assert version in variable("preflight", "__preflight_standard_support")
+    assert f"\tk8s.io/kubernetes v{version}." in (ROOT / "sandbox/kubernetes/go.mod").read_text()
+    example = (ROOT / "inventory/example/group_vars/all/terraform.yml").read_text()
+    assert f'\ncluster_version: "{version}"\n' in example
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Kubernetes versions of EKS, and which a cluster may have next.
 
-Dates are of AWS's calendar as of 2026-11-28; of 1.36 none was known to the project then:
+Dates are of AWS's calendar as of 2026-11-28, those of 1.36 of https://endoflife.date/amazon-eks as of 2026-08-22:
 https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html#kubernetes-release-calendar
 """
 
@@ -12,24 +12,24 @@ from typing import Any
 
 from moto.eks.exceptions import InvalidParameterException
 
-DEFAULT = "1.34"
+DEFAULT = "1.36"
 # Last days of standard and of extended support, which lasts a year longer.
-SUPPORT: dict[str, tuple[date, date] | None] = {
+SUPPORT = {
     "1.31": (date(2025, 11, 26), date(2026, 11, 26)),
     "1.32": (date(2026, 3, 23), date(2027, 3, 23)),
     "1.33": (date(2026, 7, 29), date(2027, 7, 29)),
     "1.34": (date(2026, 12, 2), date(2027, 12, 2)),
     "1.35": (date(2027, 3, 27), date(2028, 3, 27)),
-    "1.36": None,
+    "1.36": (date(2027, 8, 2), date(2028, 8, 2)),
 }
 
 
 def status(version: str, today: date) -> str:
     """The API's versionStatus."""
     dates = SUPPORT.get(version)
-    if version not in SUPPORT or (dates and dates[1] < today):
+    if dates is None or dates[1] < today:
         return "UNSUPPORTED"
-    return "EXTENDED_SUPPORT" if dates and dates[0] < today else "STANDARD_SUPPORT"
+    return "EXTENDED_SUPPORT" if dates[0] < today else "STANDARD_SUPPORT"
 
 
 def check(version: str, today: date) -> None:
@@ -68,16 +68,15 @@ def descriptions(versions: Iterable[str] | None, today: date) -> list[dict[str, 
     wanted = [each for each in versions if each in SUPPORT] if versions else list(SUPPORT)
     found = []
     for version in sorted(wanted, key=_minor, reverse=True):
-        answer: dict[str, Any] = {
+        ends = [datetime(each.year, each.month, each.day, tzinfo=UTC) for each in SUPPORT[version]]
+        answer = {
             "clusterVersion": version,
             "clusterType": "eks",
             "defaultVersion": version == DEFAULT,
             "versionStatus": status(version, today),
+            "endOfStandardSupportDate": ends[0],
+            "endOfExtendedSupportDate": ends[1],
         }
-        dates = SUPPORT[version]
-        if dates:
-            ends = [datetime(each.year, each.month, each.day, tzinfo=UTC) for each in dates]
-            answer |= {"endOfStandardSupportDate": ends[0], "endOfExtendedSupportDate": ends[1]}
         if versions or answer["versionStatus"] != "UNSUPPORTED":
             found.append(answer)
     return found

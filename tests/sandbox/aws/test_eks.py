@@ -41,7 +41,7 @@ def _emulator(
         yield emulator
 
 
-def make_cluster(emulator: Emulator, name: str) -> tuple[str, list[str]]:
+def make_cluster(emulator: Emulator, name: str, version: str = "1.36") -> tuple[str, list[str]]:
     """A VPC with two private subnets and an EKS cluster in them."""
     ec2 = emulator.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.244.0.0/16")["Vpc"]["VpcId"]
@@ -52,6 +52,7 @@ def make_cluster(emulator: Emulator, name: str) -> tuple[str, list[str]]:
     emulator.client("eks").create_cluster(
         name=name,
         roleArn=ROLE,
+        version=version,
         resourcesVpcConfig={"subnetIds": subnets, "endpointPrivateAccess": True},
         accessConfig={"authenticationMode": "API"},
     )
@@ -258,7 +259,9 @@ def test_versions_have_an_order(emulator: Emulator) -> None:
         with pytest.raises(ClientError, match=f"unsupported Kubernetes version {unknown}") as refused:
             eks.create_cluster(**cluster, version=unknown)
         assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
-    assert eks.create_cluster(**cluster)["cluster"]["version"] == "1.34"
+    assert eks.create_cluster(**cluster | {"name": "newest"})["cluster"]["version"] == "1.36"
+    eks.delete_cluster(name="newest")
+    assert eks.create_cluster(**cluster, version="1.34")["cluster"]["version"] == "1.34"
     for wanted in ("1.34", "1.36", "1.33"):
         with pytest.raises(ClientError, match=f"Unsupported Kubernetes minor version update from 1.34 to {wanted}"):
             eks.update_cluster_version(name="versions", version=wanted)
@@ -268,6 +271,9 @@ def test_versions_have_an_order(emulator: Emulator) -> None:
     [found] = eks.describe_cluster_versions(clusterVersions=["1.34"])["clusterVersions"]
     assert found["endOfStandardSupportDate"].date().isoformat() == "2026-12-02"
     assert found["endOfExtendedSupportDate"].date().isoformat() == "2027-12-02"
+    newest = eks.describe_cluster_versions()["clusterVersions"][0]
+    assert (newest["clusterVersion"], newest["defaultVersion"]) == ("1.36", True)
+    assert newest["endOfStandardSupportDate"].date().isoformat() == "2027-08-02"
 
 
 def test_each_version_of_kubernetes_has_its_add_ons(emulator: Emulator) -> None:
@@ -284,7 +290,7 @@ def test_each_version_of_kubernetes_has_its_add_ons(emulator: Emulator) -> None:
 def test_nodes_follow_their_cluster_and_never_lead(emulator: Emulator) -> None:
     """https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateNodegroupVersion.html"""
     eks, ec2 = emulator.client("eks"), emulator.client("ec2")
-    _, subnets = make_cluster(emulator, "nodes-version")
+    _, subnets = make_cluster(emulator, "nodes-version", "1.34")
     template = ec2.create_launch_template(
         LaunchTemplateName="nodes-version", LaunchTemplateData={"MetadataOptions": {"HttpTokens": "required"}}
     )["LaunchTemplate"]["LaunchTemplateId"]
