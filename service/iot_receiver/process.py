@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -35,6 +36,7 @@ def receive() -> int:
         sys.stderr.write(f"iot-receiver can't start:\n{error}\n")
         return 2
     give_large_blocks_back()
+    allow_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(app))
     return 0
@@ -44,6 +46,13 @@ def give_large_blocks_back() -> None:
     """Have the C library return a large body's memory at once instead of keeping it for the next (mallopt(3))."""
     with suppress(AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def allow_connections() -> None:
+    """Use as many file descriptors as the process may have: under overload, thousands of connections wait."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # unlimited, and more than the kernel allows a process
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def serve(app: web.Application) -> None:
@@ -65,7 +74,7 @@ async def serve(app: web.Application) -> None:
     lifecycle.closing = True
     listener.close()
     deadline = loop.time() + CLOSING_SECONDS
-    while server.connections and loop.time() < deadline:  # noqa: ASYNC110 - aiohttp has no event for it
+    while (server.connections or listener.opening) and loop.time() < deadline:  # noqa: ASYNC110 - neither has an event
         await asyncio.sleep(0.05)
     await runner.cleanup()
     event("stopped", "every request was answered")

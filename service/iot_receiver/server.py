@@ -3,7 +3,6 @@
 import asyncio
 import math
 import socket
-import sys
 from functools import partial
 from http import HTTPStatus
 from logging import Logger
@@ -12,6 +11,7 @@ from typing import cast
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
+from iot_receiver.listener import BACKLOG, Listener, age
 from iot_receiver.logs import fault
 from iot_receiver.problems import problem
 
@@ -24,23 +24,12 @@ HEADERS = 128  # IoT Core sends up to 100 of a rule, the load balancer some of i
 # Before any handler runs, the loop reads from every socket that has something: of each at most these two.
 READ_AHEAD = 4_096  # half of what aiohttp buffers of a body that nobody reads yet
 SOCKET_BYTES = 12_288  # what the kernel buffers
-# struct tcp_info of linux/tcp.h
-_STATE = 0
-_CLOSED = {7, 8}  # TCP_CLOSE and TCP_CLOSE_WAIT of net/tcp_states.h
-_LAST_DATA = slice(52, 56)  # tcpi_last_data_recv, in ms
 
 
 class Protocol(web.RequestHandler):
     """aiohttp's protocol; its errors are answered as any other error, without the sender's bytes."""
 
     __slots__ = ()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection, unless its sender gave up before there was time to accept it."""
-        if waited(transport) == math.inf:
-            cast(asyncio.Transport, transport).abort()  # costs half of an answer that nobody reads
-        else:
-            super().connection_made(transport)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -66,7 +55,7 @@ _DETAILS = {
 }
 
 
-async def listen(server: web.Server, host: str, port: int, keepalive: float) -> asyncio.Server:
+async def listen(server: web.Server, host: str, port: int, keepalive: float) -> Listener:
     """Accept connections for an application's server."""
     loop = asyncio.get_running_loop()
     connection = partial(
@@ -81,22 +70,16 @@ async def listen(server: web.Server, host: str, port: int, keepalive: float) -> 
         max_headers=HEADERS,
         read_bufsize=READ_AHEAD,
     )
-    listener = await loop.create_server(connection, host, port, backlog=4_096)
-    for each in listener.sockets:
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)  # accepted sockets inherit it
-    return listener
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listening.setblocking(False)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)  # accepted sockets inherit it
+    return Listener(listening, connection)
 
 
 def waited(transport: asyncio.BaseTransport | None) -> float:
-    """Seconds since the last bytes of a connection arrived; infinite when its sender has given up.
-
-    On a starved processor, requests wait in the kernel, and in connections that are not accepted yet.
-    """
-    if transport is None:
-        return math.inf
-    connection = transport.get_extra_info("socket")
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.stop)
-    return math.inf if info[_STATE] in _CLOSED else int.from_bytes(info[_LAST_DATA], sys.byteorder) / 1_000
+    """Seconds since the last bytes of a request arrived; infinite when its sender has given up."""
+    return math.inf if transport is None else age(transport.get_extra_info("socket"))
 
 
 async def expected(request: web.Request) -> web.Response | None:

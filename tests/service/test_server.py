@@ -1,15 +1,20 @@
 """Requests that are not HTTP, or not served here, are answered as every other error is."""
 
 import asyncio
+import errno
 import json
 import math
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 import uvloop
 from aiohttp import web
+from iot_receiver import listener as listener_module
+from iot_receiver.listener import Listener
 from iot_receiver.server import HEADER_BYTES, HEADERS, URL_BYTES, listen, waited
 
 from tests.service.harness import SECRET, Receiver, Table
@@ -138,3 +143,117 @@ def test_senders_that_have_given_up_are_recognised() -> None:
 
     uvloop.run(serve())
     assert [late == math.inf for late in handled] == [False, False, True, False]
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[Listener, list[str]]]:
+    """A listener, and the paths it was asked for in their order."""
+    asked = []
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        return web.Response()
+
+    listener = await listen(web.Server(handle), "127.0.0.1", 0, 75)
+    yield listener, asked
+    if listener.sockets[0].fileno() >= 0:
+        listener.close()
+
+
+def waiting(listener: Listener, count: int) -> list[socket.socket]:
+    """Connections with a request each, while the loop has no time."""
+    connections = [socket.create_connection(listener.sockets[0].getsockname(), timeout=10) for _ in range(count)]
+    for number, connection in enumerate(connections):
+        connection.sendall(post(path=b"/%d" % number))
+    return connections
+
+
+async def answers(connections: list[socket.socket]) -> list[bytes]:
+    """The first bytes of each answer; none where the connection was closed instead."""
+    found = []
+    for connection in connections:
+        with connection, suppress(ConnectionResetError):
+            found.append(await asyncio.to_thread(connection.recv, 12))
+    return found
+
+
+def run_each(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run in the loop of production, and in asyncio's own."""
+    for factory in (uvloop.new_event_loop, asyncio.new_event_loop):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(work())
+
+
+def test_the_newest_connection_is_served_first() -> None:
+    async def serve() -> None:
+        async with listening() as (listener, asked):
+            assert await answers(waiting(listener, 20)) == [b"HTTP/1.1 200"] * 20
+        assert asked == [f"/{number}" for number in reversed(range(20))]
+
+    run_each(serve)
+
+
+def test_connections_that_wait_for_longer_than_any_sender_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve() -> None:
+        async with listening() as (listener, asked):
+            monkeypatch.setattr(listener_module, "GIVEN_UP_SECONDS", -1.0)
+            assert b"HTTP" not in b"".join(await answers(waiting(listener, 3)))
+            monkeypatch.undo()
+            assert await answers(waiting(listener, 1)) == [b"HTTP/1.1 200"]
+        assert asked == ["/0"]
+
+    run_each(serve)
+
+
+def test_whoever_has_connected_before_the_end_is_served() -> None:
+    async def serve() -> None:
+        async with listening() as (listener, asked):
+            connections = waiting(listener, 3)
+            listener.close()
+            assert listener.opening
+            assert await answers(connections) == [b"HTTP/1.1 200"] * 3
+            assert not listener.opening
+        assert len(asked) == 3
+
+    run_each(serve)
+
+
+class Crowded(socket.socket):
+    """A listening socket of a process that has no file descriptor left for a first connection."""
+
+    full = True
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.full:
+            self.full = False
+            raise OSError(errno.EMFILE, "too many open files")
+        return super().accept()
+
+
+class Protocol(asyncio.Protocol):
+    """Closes each connection that it gets."""
+
+    def __init__(self) -> None:
+        self.got = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.got.set()
+        transport.close()
+
+
+def test_a_connection_that_can_not_be_accepted_is_accepted_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "PAUSE_SECONDS", 0.01)
+
+    async def serve() -> None:
+        protocol = Protocol()
+        with Crowded() as listening_socket:
+            listening_socket.bind(("127.0.0.1", 0))
+            listening_socket.listen()
+            listening_socket.setblocking(False)
+            listener = Listener(listening_socket, lambda: protocol)
+            with socket.create_connection(listening_socket.getsockname()):
+                await asyncio.wait_for(protocol.got.wait(), 10)
+            assert not listening_socket.full
+            listener.close()
+
+    run_each(serve)
