@@ -1,5 +1,6 @@
 """The receiver as it runs, with DynamoDB Local and emulated AWS services behind it."""
 
+import gc
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -115,6 +116,14 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if "faults" not in request.fixturenames:  # those are about single calls, too
         monkeypatch.setattr(dynamodb, "ATTEMPT_TIMEOUT", 10.0)
         monkeypatch.setattr(store_module, "ATTEMPT_TIMEOUT", 10.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def garbage() -> Iterator[None]:
+    """A receiver that starts freezes all objects (gc.freeze), those of former tests, too: end them after each file."""
+    yield
+    gc.unfreeze()
+    gc.collect()
 
 
 @pytest.fixture
