@@ -18,7 +18,11 @@ LARGEST = 524_288  # bytes of a body
 
 def array(element: bytes, count: int = 0) -> bytes:
     """An array of that many elements, or of as many as fit."""
-    return b"[" + b",".join([element] * (count or LARGEST // (len(element) + 1) - 1)) + b"]"
+    return array_of([element] * (count or LARGEST // (len(element) + 1) - 1))
+
+
+def array_of(elements: list[bytes]) -> bytes:
+    return b"[" + b",".join(elements) + b"]"
 
 
 def envelope(payload: bytes) -> bytes:
@@ -37,6 +41,7 @@ HUGE = {
     "members": b"{" + b",".join([b'"k%d":1' % number for number in range(45_000)]) + b"}",
     "empty payloads": array(envelope(array(b"{}", 1_000))),
     "payloads that are not JSON": array(envelope(array(b"NaN", 1_000))),
+    "readings": array_of([envelope(array_of([b'{"deviceId":"d","temp":%d}' % value] * 1_000)) for value in range(10)]),
     "text": b'["' + b"\\\\" * 250_000 + b'"]',
 }
 
@@ -46,7 +51,7 @@ def test_no_part_of_a_body_takes_many_steps(kind: str) -> None:
     """Python's own calls are what takes the time: 20 ms are far more than this many."""
     most, total = steps(kind)
     assert most < 30_000
-    if kind != "empty payloads":  # 10,000 messages, each of which is answered
+    if kind not in {"empty payloads", "readings"}:  # 10,000 messages, each of which is answered
         assert total < 80_000
 
 
