@@ -60,6 +60,10 @@ def serve(config: settings.Settings, host: str, port: int, ready: Callable[[int]
     from iot_sandbox.aws.app import Application  # noqa: PLC0415
 
     application = Application(config)
+    if config.name_server:
+        from iot_sandbox.aws import name_server  # noqa: PLC0415 - `make try` has neither a name server nor its library
+
+        name_server.start(*config.name_server)
     server = make_server(host, port, application, threaded=True, request_handler=MotoRequestHandler)
     ready(server.server_port)
     server.serve_forever()

@@ -112,7 +112,7 @@ class IssuedBundle(CertBundle):
         wanted, value = validation_record(self.account_id, name)
         zones = route53.backend(self.account_id, get_partition(self.region))
         for zone in list(zones.zones.values()):
-            for record in [] if zones.pending(zone.resource_id) else zone.rrsets:
+            for record in zones.served(zone):
                 values = [str(v).rstrip(".") for v in record.records]
                 if record.name.rstrip(".") == wanted.rstrip(".") and record.type == "CNAME":
                     return value.rstrip(".") in values

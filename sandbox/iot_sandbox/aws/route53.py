@@ -20,7 +20,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.route53 import models, urls
 from moto.route53.exceptions import Route53ClientError
-from moto.route53.models import Route53Backend, route53_backends
+from moto.route53.models import FakeZone, RecordSet, Route53Backend, route53_backends
 from moto.route53.responses import Route53
 
 from iot_sandbox.aws import settings
@@ -75,6 +75,7 @@ class SandboxRoute53Backend(Route53Backend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.changes: dict[str, Change] = {}
+        self._served: dict[str, list[RecordSet]] = {}
 
     @property
     def _url_module(self) -> ModuleType:
@@ -92,8 +93,14 @@ class SandboxRoute53Backend(Route53Backend):
         """Whether a change of the zone is still to reach name servers."""
         return any(change.zone == zone and change.pending for change in list(self.changes.values()))
 
+    def served(self, zone: FakeZone) -> list[RecordSet]:
+        """The records that the zone's name servers answer by: those before the changes that are pending."""
+        return self._served[zone.resource_id] if self.pending(zone.resource_id) else list(zone.rrsets)
+
     def change_resource_record_sets(self, zoneid: str, change_list: list[dict[str, Any]]) -> None:
         """Change a zone, then take out of its journal what a deletion has undone."""
+        if not self.pending(zoneid):
+            self._served[zoneid] = list(self.get_hosted_zone(zoneid).rrsets)
         super().change_resource_record_sets(zoneid, change_list)
         journal = self.get_hosted_zone(zoneid).rr_changes
         standing: list[dict[str, Any]] = []

@@ -45,6 +45,8 @@ class Settings:
     iot_unique_destinations: bool = True
     iot_quoted_arn: bool = True
     route53_sync_time: float = 1.0
+    name_server: tuple[str, int] | None = None
+    load_balancer_address: str = "127.0.0.1"
     quota_vcpus: float = 5.0
     quota_addresses: float = 5.0
     dynamodb_url: str = ""
@@ -73,6 +75,15 @@ def _number(environment: Mapping[str, str], name: str, default: float, kind: str
         return float(value) if value else default
     except ValueError:
         raise SettingsError(f"{name}={value!r}: give a {kind}") from None
+
+
+def _endpoint(environment: Mapping[str, str], name: str) -> tuple[str, int] | None:
+    address, _, port = environment.get(name, "").rpartition(":")
+    if address and port.isdecimal():
+        return address, int(port)
+    if port:
+        raise SettingsError(f"{name}={environment[name]!r}: give an address and a port, such as 127.0.0.1:53")
+    return None
 
 
 def parse_nodes(text: str) -> tuple[KubernetesNode, ...]:
@@ -110,6 +121,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         iot_unique_destinations=environment.get("SANDBOX_IOT_UNIQUE_DESTINATIONS", "true") != "false",
         iot_quoted_arn=environment.get("SANDBOX_IOT_QUOTED_ARN", "true") != "false",
         route53_sync_time=_seconds(environment, "SANDBOX_ROUTE53_SYNC_TIME", default.route53_sync_time),
+        name_server=_endpoint(environment, "SANDBOX_NAME_SERVER"),
+        load_balancer_address=environment.get("SANDBOX_LOAD_BALANCER_ADDRESS") or default.load_balancer_address,
         quota_vcpus=_number(environment, "SANDBOX_QUOTA_VCPUS", default.quota_vcpus),
         quota_addresses=_number(environment, "SANDBOX_QUOTA_ADDRESSES", default.quota_addresses),
         dynamodb_url=environment.get("SANDBOX_DYNAMODB_URL", "").rstrip("/"),

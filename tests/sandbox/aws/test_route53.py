@@ -1,22 +1,43 @@
-"""Route 53: a change is PENDING, then INSYNC; a name that was asked for before is answered by no record of it."""
+"""Route 53: a change is PENDING, then INSYNC; until then name servers, asked as any resolver asks, do not have it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.sandbox.aws.emulator import Emulator, running
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.support.waiting import until
+
+Ask = Callable[..., dns.message.Message]
+
+
+@pytest.fixture(scope="module", name="port")
+def _port() -> int:
+    return free_port()
 
 
 @pytest.fixture(scope="module", name="emulator")
-def _emulator(tmp_path_factory: pytest.TempPathFactory, aws_authority: Authority) -> Iterator[Emulator]:
-    with running(tmp_path_factory.mktemp("route53"), aws_authority, ROUTE53_SYNC_TIME="2") as emulator:
+def _emulator(tmp_path_factory: pytest.TempPathFactory, aws_authority: Authority, port: int) -> Iterator[Emulator]:
+    variables = {"ROUTE53_SYNC_TIME": "2", "NAME_SERVER": f"127.0.0.1:{port}", "LOAD_BALANCER_ADDRESS": "192.0.2.80"}
+    with running(tmp_path_factory.mktemp("route53"), aws_authority, **variables) as emulator:
         yield emulator
+
+
+@pytest.fixture(name="ask")
+def _ask(emulator: Emulator, port: int) -> Ask:
+    def ask(name: str, kind: str = "A", by: Callable[..., dns.message.Message] = dns.query.udp) -> dns.message.Message:
+        return by(dns.message.make_query(name, kind), "127.0.0.1", port=port, timeout=10)
+
+    return ask
 
 
 def put(emulator: Emulator, name: str, kind: str, value: str) -> dict[str, Any]:
@@ -66,3 +87,63 @@ def test_a_certificate_waits_for_its_record_to_be_insync(emulator: Emulator) -> 
     until(lambda: found()["Status"] == "ISSUED", 30)
     put(emulator, "c.sandbox.test", "A", "192.0.2.1")
     assert found()["DomainValidationOptions"][0]["ValidationStatus"] == "SUCCESS"
+
+
+def insync(emulator: Emulator, change: str) -> None:
+    waiter = emulator.client("route53").get_waiter("resource_record_sets_changed")
+    waiter.wait(Id=change, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
+def test_a_missing_name_may_be_kept_for_the_zones_900_seconds(ask: Ask) -> None:
+    """https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/SOA-NSrecords.html; RFC 2308"""
+    answer = ask("nobody.sandbox.test")
+    assert answer.rcode() == dns.rcode.NXDOMAIN
+    assert answer.flags & dns.flags.AA
+    (soa,) = answer.authority
+    assert (soa.name.to_text(), soa.ttl, soa[0].minimum) == ("sandbox.test.", 900, 86400)
+    there = ask("sandbox.test")
+    assert (there.rcode(), there.answer, there.authority[0].ttl) == (dns.rcode.NOERROR, [], 900)
+
+
+def test_a_record_is_missing_until_its_change_is_insync(emulator: Emulator, ask: Ask) -> None:
+    change = put(emulator, "soon.sandbox.test", "A", "192.0.2.1")
+    early = ask("soon.sandbox.test")
+    if emulator.client("route53").get_change(Id=change["Id"])["ChangeInfo"]["Status"] == "PENDING":
+        assert early.rcode() == dns.rcode.NXDOMAIN
+    insync(emulator, change["Id"])
+    assert [one.to_text() for one in ask("SOON.sandbox.test").answer] == ["SOON.sandbox.test. 60 IN A 192.0.2.1"]
+    change = put(emulator, "soon.sandbox.test", "A", "192.0.2.2")
+    early = ask("soon.sandbox.test")
+    if emulator.client("route53").get_change(Id=change["Id"])["ChangeInfo"]["Status"] == "PENDING":
+        assert early.answer[0][0].address == "192.0.2.1"
+    insync(emulator, change["Id"])
+    assert ask("soon.sandbox.test", by=dns.query.tcp).answer[0][0].address == "192.0.2.2"
+    servers = ask("sandbox.test", "NS").answer[0]
+    assert {server.target.to_text().partition("-")[0] for server in servers} == {"ns"}
+
+
+def test_names_of_no_zone_are_refused(ask: Ask) -> None:
+    answer = ask("ingest.example.com")
+    assert answer.rcode() == dns.rcode.REFUSED
+    assert not answer.flags & dns.flags.AA
+
+
+def test_an_alias_leads_to_a_load_balancer_that_there_is(emulator: Emulator, ask: Ask) -> None:
+    ec2, elb, route53 = (emulator.client(service) for service in ("ec2", "elbv2", "route53"))
+    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]]
+    balancer = elb.create_load_balancer(Name="ingest", Subnets=subnets)["LoadBalancers"][0]
+    zone = route53.list_hosted_zones_by_name(DNSName="sandbox.test")["HostedZones"][0]["Id"]
+    for name, target in (("ingest", balancer["DNSName"]), ("gone", f"gone-1.{balancer['DNSName'].partition('.')[2]}")):
+        alias = {"HostedZoneId": balancer["CanonicalHostedZoneId"], "DNSName": target, "EvaluateTargetHealth": True}
+        record = {"Name": f"{name}.sandbox.test", "Type": "A", "AliasTarget": alias}
+        batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]}
+        change = route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)["ChangeInfo"]["Id"]
+    insync(emulator, change)
+    assert ask("ingest.sandbox.test").answer[0][0].address == "192.0.2.80"
+    gone = ask("gone.sandbox.test")
+    assert (gone.rcode(), gone.answer) == (dns.rcode.NOERROR, [])
+    insync(emulator, put(emulator, "old.sandbox.test", "CNAME", "ingest.sandbox.test")["Id"])
+    assert [one.to_text() for one in ask("old.sandbox.test").answer] == [
+        "old.sandbox.test. 60 IN CNAME ingest.sandbox.test.",
+        "ingest.sandbox.test. 60 IN A 192.0.2.80",
+    ]
