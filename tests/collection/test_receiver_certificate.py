@@ -26,7 +26,8 @@ def requested(aws: Aws, name: str) -> tuple[str, dict[str, str]]:
 def create(aws: Aws, record: dict[str, str]) -> None:
     """Create the record, as somebody does at the domain's DNS provider."""
     route53 = aws("route53")
-    zone = route53.create_hosted_zone(Name=record["Name"], CallerReference=record["Name"])["HostedZone"]["Id"]
+    domain = record["Name"].partition(".")[2]
+    zone = route53.create_hosted_zone(Name=domain, CallerReference=domain)["HostedZone"]["Id"]
     made = {"Name": record["Name"], "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": record["Value"]}]}
     changes = [{"Action": "CREATE", "ResourceRecordSet": made}]
     route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})

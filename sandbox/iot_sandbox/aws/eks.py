@@ -24,6 +24,7 @@ from iot_sandbox.aws.access_entries import ADMINISTRATOR, Entries
 from iot_sandbox.aws.ec2 import VcpuLimitExceededError
 
 log = logging.getLogger(__name__)
+DEFAULT_IMAGE = "AL2023_x86_64_STANDARD"
 
 
 @cache
@@ -138,6 +139,7 @@ class SandboxEKSResponse(eks_more.MoreEKSResponse):
         """CreateNodegroup: runs an instance for each real node that has none yet."""
         if sizes := self._get_param("scalingConfig"):
             eks_updates.check_sizes(sizes)
+        eks_updates.check_types(self._get_param("instanceTypes") or [], self._get_param("amiType") or DEFAULT_IMAGE)
         result = super().create_nodegroup()
         cluster = self.eks_backend.clusters[self._get_param("name")]
         group: Any = cluster.nodegroups[self._get_param("nodegroupName")]
@@ -146,7 +148,7 @@ class SandboxEKSResponse(eks_more.MoreEKSResponse):
         group.node_repair_config = self._get_param("nodeRepairConfig")
         group.version = self._get_param("version") or cluster.version
         group.release_version = self._get_param("releaseVersion") or f"{group.version}.0-sandbox"
-        group.ami_type = self._get_param("amiType") or "AL2023_x86_64_STANDARD"
+        group.ami_type = self._get_param("amiType") or DEFAULT_IMAGE
         # A launch template sets the disk itself.
         group.disk_size = None if self._get_param("launchTemplate") else self._get_int_param("diskSize", 20)
         group.health = {"issues": []}

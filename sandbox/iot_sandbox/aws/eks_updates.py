@@ -12,6 +12,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.eks.exceptions import InvalidParameterException, InvalidRequestException, ResourceNotFoundException
 from moto.eks.responses import EKSResponse
 
@@ -42,6 +43,20 @@ def check_sizes(sizes: dict[str, int], too_few: str = "minSize can't be greater 
         raise InvalidParameterException(message=too_few)
     if sizes["desiredSize"] > sizes["maxSize"]:
         raise InvalidParameterException(message="desiredSize can't be greater than maxSize")
+
+
+def check_types(types: list[str], image: str) -> None:
+    """Refuse instance types of another architecture than the image's.
+
+    https://github.com/terraform-aws-modules/terraform-aws-eks/issues/1494, eksctl-io/eksctl#7754
+    """
+    architecture = "arm64" if "ARM_64" in image.upper() else "x86_64"
+    for each in types:
+        known = INSTANCE_TYPES.get(each)
+        if image != "CUSTOM" and known and architecture not in known["ProcessorInfo"]["SupportedArchitectures"]:
+            raise InvalidParameterException(
+                message=f"[{each}] is not a valid instance type for requested amiType {image}"
+            )
 
 
 class UpdatingEKSResponse(EKSResponse):

@@ -17,6 +17,7 @@ from threading import Lock, Thread
 from types import ModuleType
 from typing import Any
 
+from moto.acm.exceptions import AWSResourceNotFoundException
 from moto.acm.models import acm_backends
 from moto.elbv2 import models, urls
 from moto.elbv2.exceptions import ELBClientError, ValidationError
@@ -159,6 +160,13 @@ class UnsupportedCertificateError(ELBClientError):
         )
 
 
+class CertificateNotFoundError(ELBClientError):
+    """A certificate that there is none of."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__("CertificateNotFound", f"Certificate '{arn}' not found")
+
+
 def name_fault(name: str) -> str:
     """What AWS finds wrong with a load balancer's name; empty for a good one."""
     if len(name) > NAME_LENGTH:
@@ -178,10 +186,14 @@ class SandboxELBv2Backend(ELBv2Backend):
         return urls
 
     def create_load_balancer(self, name: str, *arguments: Any, **options: Any) -> FakeLoadBalancer:
-        """CreateLoadBalancer: refused under a name that AWS does not take."""
+        """CreateLoadBalancer: refused under a name that AWS does not take, or in a single zone."""
         fault = name_fault(name)
         if fault:
             raise ValidationError("ValidationError", f"The load balancer name '{name}' {fault}")
+        places = options.get("subnet_ids") or options.get("subnet_mappings") or []
+        if len(places) == 1 and options.get("loadbalancer_type") in {None, "application"}:
+            message = "At least two subnets in two different Availability Zones must be specified"
+            raise ValidationError("ValidationError", message)
         return super().create_load_balancer(name, *arguments, **options)
 
     def create_listener(  # noqa: PLR0917 - moto's signature
@@ -222,7 +234,11 @@ class SandboxELBv2Backend(ELBv2Backend):
     def _check_issued(self, arns: Iterable[str]) -> None:
         certificates = acm_backends[self.account_id][self.region_name]
         for arn in arns:
-            if ":acm:" in arn and certificates.get_certificate(arn).status != "ISSUED":
+            try:
+                issued = ":acm:" not in arn or certificates.get_certificate(arn).status == "ISSUED"
+            except AWSResourceNotFoundException as error:
+                raise CertificateNotFoundError(arn) from error
+            if not issued:
                 raise UnsupportedCertificateError(arn)
 
     def register_targets(self, target_group_arn: str, instances: list[Any]) -> None:

@@ -36,6 +36,13 @@ class NoSuchChangeError(Route53ClientError):
         super().__init__("NoSuchChange", f"Could not find resource with ID: {change}")
 
 
+class InvalidChangeBatchError(Route53ClientError):
+    """Changes that cannot be made; none of them is."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("InvalidChangeBatch", f"[{reason}]")
+
+
 @dataclass(frozen=True)
 class Change:
     """A change that was accepted; `insync_at` is of the monotonic clock, in seconds."""
@@ -66,7 +73,41 @@ def backend(account_id: str, partition: str) -> SandboxRoute53Backend:
 def record(change: dict[str, Any]) -> tuple[str, str, str | None]:
     """What a change is about: name, type and set identifier of a record."""
     about = change["ResourceRecordSet"]
-    return about["Name"].strip("."), about["Type"], about.get("SetIdentifier")
+    return about["Name"].strip(".").lower(), about["Type"], about.get("SetIdentifier")
+
+
+def check(zone: FakeZone, changes: list[dict[str, Any]]) -> None:
+    """Refuse records that are there, or not, and a CNAME beside another record or at the zone's own name.
+
+    https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/ResourceRecordTypes.html#CNAMEFormat
+    """
+    apex = zone.name.strip(".").lower()
+    present = {record({"ResourceRecordSet": {"Name": one.name, "Type": one.type, "SetIdentifier": one.set_identifier}})
+               for one in zone.rrsets}  # fmt: skip
+    for change in changes:
+        name, kind, _ = this = record(change)
+        which = f"resource record set [name='{name}.', type='{kind}']"
+        what = f"RRSet of type {kind} with DNS name {name}. is not permitted"
+        if change["Action"] == "DELETE":
+            if this not in present:
+                raise InvalidChangeBatchError(f"Tried to delete {which} but it was not found")
+            present.discard(this)
+            continue
+        if change["Action"] == "CREATE" and this in present:
+            raise InvalidChangeBatchError(f"Tried to create {which} but it already exists")
+        others = {type_ for at, type_, _ in present if at == name and type_ != kind}
+        if kind == "CNAME" and name == apex:
+            raise InvalidChangeBatchError(f"{what} at apex in zone {apex}.")
+        if kind == "CNAME" and others:
+            raise InvalidChangeBatchError(
+                f"{what} as it conflicts with other records with the same DNS name in zone {apex}."
+            )
+        if "CNAME" in others:
+            raise InvalidChangeBatchError(
+                f"{what} because a conflicting RRSet of type CNAME with the same DNS name already exists"
+                f" in zone {apex}."
+            )
+        present.add(this)
 
 
 class SandboxRoute53Backend(Route53Backend):
@@ -99,6 +140,7 @@ class SandboxRoute53Backend(Route53Backend):
 
     def change_resource_record_sets(self, zoneid: str, change_list: list[dict[str, Any]]) -> None:
         """Change a zone, then take out of its journal what a deletion has undone."""
+        check(self.get_hosted_zone(zoneid), change_list)
         if not self.pending(zoneid):
             self._served[zoneid] = list(self.get_hosted_zone(zoneid).rrsets)
         super().change_resource_record_sets(zoneid, change_list)

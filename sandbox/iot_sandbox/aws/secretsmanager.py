@@ -1,7 +1,7 @@
 """Secrets Manager whose current version is the one labelled AWSCURRENT.
 
 moto moves the label but goes on answering with the version that had it, so a rotation would never show, and a
-secret's date of change does not show that labels were moved:
+secret's date of change does not show that labels were moved. A name is taken until its deleted secret is gone for good:
 https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from types import ModuleType
+from typing import Any
 
 from moto.secretsmanager import models, urls
+from moto.secretsmanager.exceptions import InvalidRequestException
 from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
 
 CURRENT = "AWSCURRENT"
@@ -22,6 +24,14 @@ class SandboxSecretsManagerBackend(SecretsManagerBackend):
     @property
     def _url_module(self) -> ModuleType:
         return urls
+
+    def create_secret(self, name: str, *arguments: Any, **options: Any) -> str:
+        """CreateSecret: refused for a name whose secret can still be restored."""
+        if name in self.secrets and self.secrets[name].is_deleted():
+            raise InvalidRequestException(
+                "You can't create this secret because a secret with this name is already scheduled for deletion."
+            )
+        return super().create_secret(name, *arguments, **options)
 
     def update_secret_version_stage(
         self, secret_id: str, version_stage: str, remove_from_version_id: str, move_to_version_id: str

@@ -326,9 +326,16 @@ def test_nodes_follow_their_cluster_and_never_lead(emulator: Emulator) -> None:
             eks.update_nodegroup_config(**group, scalingConfig=given)
         assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
         assert found()["scalingConfig"] == sizes
+    more: dict[str, Any] = group | {"nodegroupName": "other", "subnets": subnets, "nodeRole": ROLE}
+    for types, image, said in (
+        (["m6i.large", "m7g.large"], "AL2023_x86_64_STANDARD", "m7g.large"),
+        (["m6i.large"], "BOTTLEROCKET_ARM_64", "m6i.large"),
+    ):
+        with pytest.raises(ClientError, match=rf"\[{said}\] is not a valid .* for requested amiType {image}"):
+            eks.create_nodegroup(**more, instanceTypes=types, amiType=image)
     other = {"minSize": 2, "maxSize": 3, "desiredSize": 1}
     with pytest.raises(ClientError, match="minSize can't be greater than desiredSize"):
-        eks.create_nodegroup(**group | {"nodegroupName": "other"}, subnets=subnets, nodeRole=ROLE, scalingConfig=other)
+        eks.create_nodegroup(**more, scalingConfig=other)
 
 
 def test_a_clusters_settings_change_one_kind_at_a_time(emulator: Emulator) -> None:

@@ -52,6 +52,9 @@ def test_a_certificate_is_served_once_it_is_issued(aws: Emulator, subnets: list[
         }
 
     refused(listen, pending)
+    with pytest.raises(ClientError, match=f"Certificate '{pending[:-3]}000' not found") as missing:
+        listen(f"{pending[:-3]}000")
+    assert missing.value.response["Error"]["Code"] == "CertificateNotFound"
     assert elbv2.describe_listeners(LoadBalancerArn=balancer)["Listeners"] == []
     listener = listen(issued)
     refused(elbv2.modify_listener, ListenerArn=listener, Certificates=[{"CertificateArn": pending}])
@@ -74,6 +77,12 @@ def test_names_that_no_load_balancer_may_have(aws: Emulator, subnets: list[str],
     """https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html"""
     with pytest.raises(ClientError, match=f"The load balancer name '{name}' {reason}") as refused:
         aws.client("elbv2").create_load_balancer(Name=name, Subnets=subnets)
+    assert refused.value.response["Error"]["Code"] == "ValidationError"
+
+
+def test_an_application_load_balancer_is_in_two_zones(aws: Emulator, subnets: list[str]) -> None:
+    with pytest.raises(ClientError, match="At least two subnets in two different Availability Zones") as refused:
+        aws.client("elbv2").create_load_balancer(Name="single", Subnets=subnets[:1])
     assert refused.value.response["Error"]["Code"] == "ValidationError"
 
 

@@ -40,11 +40,11 @@ def _ask(emulator: Emulator, port: int) -> Ask:
     return ask
 
 
-def put(emulator: Emulator, name: str, kind: str, value: str) -> dict[str, Any]:
+def put(emulator: Emulator, name: str, kind: str, value: str, action: str = "UPSERT") -> dict[str, Any]:
     route53 = emulator.client("route53")
     zone = route53.list_hosted_zones_by_name(DNSName="sandbox.test")["HostedZones"][0]["Id"]
     record = {"Name": name, "Type": kind, "TTL": 60, "ResourceRecords": [{"Value": value}]}
-    batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]}
+    batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
     return dict(route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)["ChangeInfo"])
 
 
@@ -147,3 +147,29 @@ def test_an_alias_leads_to_a_load_balancer_that_there_is(emulator: Emulator, ask
         "old.sandbox.test. 60 IN CNAME ingest.sandbox.test.",
         "ingest.sandbox.test. 60 IN A 192.0.2.80",
     ]
+
+
+SET = "resource record set [name='{}.sandbox.test.', type='A']"
+BESIDE_ALIAS = " because a conflicting RRSet of type CNAME with the same DNS name already exists"
+RECORD = "RRSet of type {} with DNS name {}sandbox.test. is not permitted"
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "kind", "said"),
+    [
+        ("CREATE", "is.", "A", f"Tried to create {SET.format('is')} but it already exists"),
+        ("DELETE", "not.", "A", f"Tried to delete {SET.format('not')} but it was not found"),
+        ("UPSERT", "alias.", "A", RECORD + BESIDE_ALIAS),
+        ("UPSERT", "is.", "CNAME", RECORD + " as it conflicts with other records with the same DNS name"),
+        ("CREATE", "", "CNAME", RECORD + " at apex"),
+    ],
+)
+def test_records_that_no_zone_may_have(emulator: Emulator, action: str, name: str, kind: str, said: str) -> None:
+    """RJPearson94/terraform-aws-open-next#24, ansible-collections/amazon.aws#2694"""
+    put(emulator, "is.sandbox.test", "A", "192.0.2.1")
+    put(emulator, "alias.sandbox.test", "CNAME", "is.sandbox.test.")
+    with pytest.raises(ClientError) as refused:
+        put(emulator, f"{name}sandbox.test", kind, "192.0.2.9" if kind == "A" else "x.test.", action)
+    assert refused.value.response["Error"]["Code"] == "InvalidChangeBatch"
+    said = said.format(kind, name) + (" in zone sandbox.test." if said.startswith("RRSet") else "")
+    assert refused.value.response["Error"]["Message"] == f"[{said}]"

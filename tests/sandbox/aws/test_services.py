@@ -36,6 +36,17 @@ def test_secret_is_the_version_that_carries_the_label(aws: Emulator) -> None:
     assert secrets.describe_secret(SecretId=name)["LastChangedDate"] > described["LastChangedDate"]
 
 
+def test_a_name_is_taken_until_its_secret_cannot_be_restored(aws: Emulator) -> None:
+    secrets: Any = aws.client("secretsmanager")
+    secrets.create_secret(Name="iot/deleted")
+    secrets.delete_secret(SecretId="iot/deleted", RecoveryWindowInDays=7)
+    with pytest.raises(secrets.exceptions.InvalidRequestException, match="already scheduled for deletion"):
+        secrets.create_secret(Name="iot/deleted")
+    secrets.restore_secret(SecretId="iot/deleted")
+    secrets.delete_secret(SecretId="iot/deleted", ForceDeleteWithoutRecovery=True)
+    secrets.create_secret(Name="iot/deleted")
+
+
 def test_logging_of_iot_core_is_one_setting(aws: Emulator) -> None:
     iot: Any = aws.client("iot")
     with pytest.raises(iot.exceptions.NotConfiguredException):
