@@ -20,6 +20,9 @@ from tests.support.ports import free_port
 Serve = Callable[[str, Zone], None]
 
 
+DELEGATED = ["ns-0.elsewhere.test", "ns-1.elsewhere.test"]
+
+
 def refers_to(*servers: str) -> Zone:
     """A server of com that has delegated example.com to servers at these addresses."""
 
@@ -54,7 +57,7 @@ def _look(port: int) -> Callable[[], dict[str, Any]]:
         with patch_module_args(arguments), redirect_stdout(printed), pytest.raises(SystemExit):
             domain_answer.main()
         result: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
-        return {key: result[key] for key in ("answered", "reachable", "reason", "changed")}
+        return {key: result[key] for key in ("answered", "reachable", "reason", "delegated_to", "changed")}
 
     return run
 
@@ -67,7 +70,7 @@ def test_a_record_is_found_down_the_delegations(
     serve("127.0.0.2", refers_to("127.0.0.3", "127.0.0.4"))
     serve("127.0.0.3", has(*record))
     serve("127.0.0.4", has(*record))
-    assert look() == {"answered": True, "reachable": True, "reason": "", "changed": False}
+    assert look() == {"answered": True, "reachable": True, "reason": "", "changed": False, "delegated_to": DELEGATED}
 
 
 def test_a_record_that_one_server_lacks_is_not_there_yet(serve: Serve, look: Callable[[], dict[str, Any]]) -> None:
@@ -85,7 +88,22 @@ def test_a_zone_that_is_not_delegated_is_named_by_who_lacks_it(
     serve: Serve, look: Callable[[], dict[str, Any]]
 ) -> None:
     serve("127.0.0.2", missing)
-    assert look()["reason"].endswith("yet: 127.0.0.2 answers NXDOMAIN")
+    found = look()
+    assert found["reason"].endswith("yet: 127.0.0.2 answers NXDOMAIN")
+    assert found["delegated_to"] == []
+
+
+def test_servers_without_an_address_are_named_and_count_as_unreachable(
+    serve: Serve, look: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refer(response: dns.message.Message) -> None:
+        refers_to("127.0.0.3", "127.0.0.4")(response)
+        response.additional = []
+
+    monkeypatch.setattr(domain_answer, "addresses", lambda _: iter(()))
+    serve("127.0.0.2", refer)
+    found = look()
+    assert (found["reachable"], found["delegated_to"]) == (False, DELEGATED)
 
 
 def test_a_network_that_lets_nobody_ask_is_told_apart(look: Callable[[], dict[str, Any]]) -> None:

@@ -234,3 +234,11 @@ def test_limits_that_exclude_the_present_nodes_are_refused(ask: Ask, least: int,
     faults = ask(content, None)["faults"]
     assert len(faults) == (0 if wanted is None else 1)
     assert wanted is None or f"--nodegroup-name default-1 --scaling-config {wanted} --region us-east-2" in faults[0]
+
+
+def test_the_zones_name_servers_are_those_that_the_plan_has_read(ask: Ask) -> None:
+    content = plan(group(["m6i.large"], 3))
+    zone = {"type": "aws_route53_zone", "mode": "data", "values": {"name_servers": ["NS-1.awsdns-1.com."]}}
+    content["prior_state"] = {"values": {"root_module": {"child_modules": [{"resources": [zone]}]}}}
+    assert ask(content, Account(quota=99))["zone_name_servers"] == ["ns-1.awsdns-1.com"]
+    assert ask(plan(group(["m6i.large"], 3)), Account(quota=99))["zone_name_servers"] == []

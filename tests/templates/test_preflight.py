@@ -81,3 +81,22 @@ def test_it_is_said_that_nodes_are_not_added() -> None:
         "preflight", "__preflight_notes", receiver_autoscaling=True, receiver_autoscaling_max_replicas=7, **given
     )
     assert note.startswith("receiver_autoscaling adds receivers, at most 7, but no nodes")
+
+
+@pytest.mark.parametrize(
+    ("reachable", "delegated_to", "noted"),
+    [
+        (True, ["ns-1.awsdns-1.com", "ns-2.awsdns-2.net"], ""),
+        (True, ["ns1.registrar.example"], "but the domain is delegated to ns1.registrar.example."),
+        (True, [], "but the domain is delegated to nobody."),
+        (False, [], ""),  # a network that lets nobody ask
+    ],
+)
+def test_a_zone_that_is_not_delegated_is_said(reachable: bool, delegated_to: list[str], noted: str) -> None:
+    note = variable(
+        "preflight", "__preflight_zone_note", receiver_zone="example.com",
+        preflight_plan={"zone_name_servers": ["ns-2.awsdns-2.net"]},
+        preflight_zone={"reachable": reachable, "delegated_to": delegated_to},
+    )  # fmt: skip
+    assert bool(note) is bool(noted)
+    assert noted in note

@@ -161,7 +161,7 @@ class UnsupportedCertificateError(ELBClientError):
 
 
 class CertificateNotFoundError(ELBClientError):
-    """A certificate that there is none of."""
+    """A certificate that does not exist."""
 
     def __init__(self, arn: str) -> None:
         super().__init__("CertificateNotFound", f"Certificate '{arn}' not found")

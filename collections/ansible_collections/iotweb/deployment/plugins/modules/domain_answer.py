@@ -54,11 +54,16 @@ reason:
   description: What was found otherwise.
   type: str
   returned: always
+delegated_to:
+  description: Names of the servers that the last delegation names, without the dot at the end; empty if there was none.
+  type: list
+  elements: str
+  returned: always
 """
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -99,6 +104,7 @@ class Found:
     answered: bool
     reachable: bool
     reason: str = ""
+    delegated_to: list[str] = field(default_factory=list)
 
 
 def given(server: str) -> Server:
@@ -136,30 +142,33 @@ def ask(server: Server, name: str) -> dns.message.Message | None:
         return None
 
 
-def delegated(answer: dns.message.Message, port: int) -> list[Server]:
-    """The servers that an answer refers to, by the addresses that it adds where it does."""
+def referral(answer: dns.message.Message, port: int) -> dict[str, list[Server]]:
+    """The servers that an answer refers to by name, at the addresses that it adds where it does."""
+    if answer.answer:
+        return {}
+    glue = {rrset.name: rrset for rrset in answer.additional if rrset.rdtype == dns.rdatatype.A}
     names = [one.target for rrset in answer.authority if rrset.rdtype == dns.rdatatype.NS for one in rrset]
-    glue = {
-        rrset.name: [Server(rrset.name.to_text(), one.address, port) for one in rrset]
-        for rrset in answer.additional
-        if rrset.rdtype == dns.rdatatype.A
-    }
-    return [server for name in names[:SERVERS] for server in glue.get(name) or addresses(name.to_text())]
+    return {
+        name.to_text(omit_final_dot=True).lower(): [Server(name.to_text(), one.address, port) for one in glue[name]]
+        if name in glue else list(addresses(name.to_text()))
+        for name in names
+    }  # fmt: skip
 
 
 def look(name: str, servers: list[Server]) -> Found:
     """Follow the delegations, and ask each server of the zone that they end in."""
+    names: list[str] = []
     for _depth in range(DEPTH):
         answers = [(server, answer) for server in servers[:SERVERS] if (answer := ask(server, name)) is not None]
         if not answers:
-            return Found(False, False, f"no server that has {name} could be asked (UDP and TCP port 53)")
-        referred = [server for by, answer in answers if not answer.answer for server in delegated(answer, by.port)]
+            return Found(False, False, f"no server that has {name} could be asked (UDP and TCP port 53)", names)
+        referred = {one: at for server, answer in answers for one, at in referral(answer, server.port).items()}
         if not referred:
             without = [(server, answer) for server, answer in answers if not answer.answer]
             reason = ", ".join(f"{server} answers {dns.rcode.to_text(answer.rcode())}" for server, answer in without)
-            return Found(not without, True, f"there is no record of {name} yet: {reason}" if without else "")
-        servers = list(dict.fromkeys(referred))
-    return Found(False, False, f"the delegations of {name} do not end")
+            return Found(not without, True, f"there is no record of {name} yet: {reason}" if without else "", names)
+        names, servers = sorted(referred), list(dict.fromkeys(one for at in referred.values() for one in at))
+    return Found(False, False, f"the delegations of {name} do not end", names)
 
 
 def main() -> None:
@@ -174,7 +183,7 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("dnspython"), exception=str(IMPORT_ERROR))
     name = module.params["name"]
     found = look(name, [given(one) for one in module.params["name_servers"]] or of_top_level(name))
-    module.exit_json(changed=False, answered=found.answered, reachable=found.reachable, reason=found.reason)
+    module.exit_json(changed=False, **asdict(found))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,11 @@ costs:
   type: list
   elements: str
   returned: always
+zone_name_servers:
+  description: Name servers of the domain's zone in Route 53; empty if its DNS is elsewhere.
+  type: list
+  elements: str
+  returned: always
 creates_cluster:
   description: Whether the plan makes the cluster.
   type: bool
@@ -120,6 +125,13 @@ def resources(module: Values) -> Iterator[Values]:
     yield from (each for each in module.get("resources", []) if each.get("mode", "managed") == "managed")
     for child in module.get("child_modules", []):
         yield from resources(child)
+
+
+def name_servers(module: Values) -> list[str]:
+    """Name servers of the zone that the plan has read, in a module or those below it."""
+    zones = [each["values"] for each in module.get("resources", []) if each["type"] == "aws_route53_zone"]
+    below = [server for child in module.get("child_modules", []) for server in name_servers(child)]
+    return [server.rstrip(".").lower() for zone in zones for server in zone.get("name_servers") or []] + below
 
 
 def minor(version: str) -> int:
@@ -291,6 +303,7 @@ def main() -> None:
         faults=faults,
         notes=notes,
         costs=costs(plan, wanted["prices"], wanted["volume_gib"]),
+        zone_name_servers=name_servers(plan.get("prior_state", {}).get("values", {}).get("root_module", {})),
         creates_cluster=bool(changes(plan, "aws_eks_cluster", "create")),
     )
 
