@@ -2,13 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -22,8 +18,8 @@ from tests.collection.faults import Proxy, proxied
 from tests.collection.helpers import imported
 from tests.collection.receivers import Receiver, receiving
 from tests.support.certificates import make_certificate
+from tests.support.emulated_aws import emulated_aws
 from tests.support.paths import ROOT
-from tests.support.ports import free_port
 
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
 sys.path.append(str(ROOT / "roles/verify/files"))
@@ -43,30 +39,12 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def emulated(authority: Path, folder: Path, **variables: str) -> Iterator[str]:
-    """Run an emulated AWS and give its URL."""
+def emulated(authority: Path, folder: Path, **variables: str) -> AbstractContextManager[str]:
+    """Run an emulated AWS with settings, named without `SANDBOX_`, and give its URL."""
     python = Path(os.environ.get("SANDBOX_PYTHON", ROOT / "build/venv/sandbox-test/bin/python"))
     if not python.exists():
         pytest.fail(f"{python} is missing: make build/venv/sandbox-test/installed")
-    port = free_port()
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT / "sandbox"),
-        "SANDBOX_CA_DIR": str(authority),
-        "SANDBOX_CA_BUNDLE": str(authority / "ca.crt"),
-        "SANDBOX_ACM_DIR": str(folder / "acm"),
-        "SANDBOX_IOT_DELETION_TIME": "0.7",
-        **variables,
-    }
-    command = [str(python), "-m", "iot_sandbox.aws", "--host", "127.0.0.1", "--port", str(port)]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server,
-    ):
-        try:
-            yield _answering(f"http://127.0.0.1:{port}", server, folder / "log")
-        finally:
-            server.terminate()
+    return emulated_aws(folder, authority, {"IOT_DELETION_TIME": "0.7"} | variables, python)
 
 
 @pytest.fixture(scope="session", name="endpoint")
@@ -74,17 +52,6 @@ def _endpoint(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """URL of an emulated AWS that lives as long as the tests."""
     with emulated(authority, tmp_path_factory.mktemp("aws")) as url:
         yield url
-
-
-def _answering(url: str, server: "subprocess.Popen[bytes]", log: Path) -> str:
-    until = time.monotonic() + 60
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/sandbox/health", timeout=2):  # noqa: S310 - our own http URL
-                return url
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise RuntimeError(f"the emulated AWS did not start:\n{log.read_text()}")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -39,7 +39,7 @@ def at_once(module: str, *options: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.fixture(name="lenient", scope="module")
 def _lenient(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of an emulated AWS that refuses no second destination of a URL."""
-    with emulated(authority, tmp_path_factory.mktemp("lenient"), SANDBOX_IOT_UNIQUE_DESTINATIONS="false") as url:
+    with emulated(authority, tmp_path_factory.mktemp("lenient"), IOT_UNIQUE_DESTINATIONS="false") as url:
         yield url
 
 

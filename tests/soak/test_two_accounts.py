@@ -6,9 +6,6 @@ and token issuer, which lead to the first account. So no destination of the seco
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +17,8 @@ import pytest
 
 from tests.deployment.conftest import Kubectl, Recap
 from tests.soak.test_two_deployments import Held, held
-from tests.support.paths import ROOT, STATE
-from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.emulated_aws import emulated_aws
+from tests.support.paths import STATE
 from tests.torn_down.account import LOOKS
 
 Playbook = Callable[..., Recap]
@@ -69,30 +65,13 @@ class Account:
 
 @pytest.fixture(scope="module", name="second")
 def _second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    port, folder = free_port(), tmp_path_factory.mktemp("second")
-    account = Account(f"http://127.0.0.1:{port}", folder)
+    folder, ca = tmp_path_factory.mktemp("second"), Path(f"{STATE}/ca")
     settings = {
-        "SANDBOX_AWS_ACCOUNT_ID": SECOND, "SANDBOX_PUBLIC_URL": account.url, "SANDBOX_HOSTED_ZONES": "sandbox.test",
-        "SANDBOX_QUOTA_VCPUS": "8", "SANDBOX_CA_DIR": f"{STATE}/ca", "SANDBOX_CA_BUNDLE": f"{STATE}/ca/bundle.crt",
-        "SANDBOX_ACM_DIR": str(folder), "SANDBOX_KUBERNETES_NODES": f"{STATE}/aws/nodes.json",
-        "PYTHONPATH": f"{ROOT}/sandbox",
+        "AWS_ACCOUNT_ID": SECOND, "HOSTED_ZONES": "sandbox.test", "QUOTA_VCPUS": "8", "CA_BUNDLE": f"{ca}/bundle.crt",
+        "KUBERNETES_NODES": f"{STATE}/aws/nodes.json",
     }  # fmt: skip
-    command = [sys.executable, "-m", "iot_sandbox.aws", "--port", str(port)]
-    with (folder / "log").open("wb") as log, subprocess.Popen(
-        command, env=os.environ | settings, stdout=log, stderr=log
-    ) as server:  # fmt: skip
-
-        def ready() -> bool:
-            try:
-                return httpx.get(f"{account.url}/sandbox/health", trust_env=False).is_success
-            except httpx.TransportError:
-                return False
-
-        try:
-            until(ready, 60, f"the second account does not answer: {folder}/log", 0.2)
-            yield account
-        finally:
-            server.terminate()
+    with emulated_aws(folder, ca, settings) as url:
+        yield Account(url, folder)
 
 
 @pytest.fixture(scope="module", name="before")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +18,7 @@ import boto3
 from botocore.config import Config
 
 from tests.support.certificates import Authority
-from tests.support.paths import ROOT
-from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.emulated_aws import emulated_aws
 
 ACCOUNT, REGION = "123456789012", "us-east-2"
 KEY, SECRET = "AKIAOPERATOROFTEST00", "secret-of-the-operator"
@@ -36,7 +31,6 @@ class Emulator:
     url: str
     folder: Path
     authority: Authority
-    process: subprocess.Popen[bytes]
 
     def client(self, service: str, key: str = KEY, secret: str = SECRET, token: str | None = None) -> Any:
         """An ordinary client that gives up soon: one that retries would hide what tests look for."""
@@ -71,41 +65,14 @@ class Emulator:
 @contextmanager
 def running(folder: Path, authority: Authority, **variables: str) -> Iterator[Emulator]:
     """Run the emulator with these SANDBOX_ variables, named without that prefix."""
-    port = free_port()
     credentials = folder / "credentials"
     credentials.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SANDBOX_"))} | {
-        "PYTHONPATH": str(ROOT / "sandbox"),
-        "SANDBOX_CA_DIR": str(authority.folder),
-        "SANDBOX_CA_BUNDLE": str(authority.certificate),
-        "SANDBOX_ACM_DIR": str(folder / "acm"),
-        "SANDBOX_CREDENTIALS_FILE": str(credentials),
-        "SANDBOX_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "SANDBOX_HOSTED_ZONES": "sandbox.test",
-        "SANDBOX_IOT_DELETION_TIME": "0.5",
-        "SANDBOX_IOT_QUOTED_ARN": "false",
-        "SANDBOX_ROUTE53_SYNC_TIME": "0",
-        "SANDBOX_HEALTH_CHECK_INTERVAL": "0.2",
-        **{f"SANDBOX_{name}": value for name, value in variables.items()},
-    }
-    command = [sys.executable, "-m", "iot_sandbox.aws", "--port", str(port)]
-    with (folder / "aws.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        emulator = Emulator(f"http://127.0.0.1:{port}", folder, authority, process)
-        try:
-            until(lambda: _answers(emulator), 60)
-            yield emulator
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _answers(emulator: Emulator) -> bool:
-    assert emulator.process.poll() is None, (emulator.folder / "aws.log").read_text()
-    try:
-        return emulator.get("/sandbox/health")[0] == 200
-    except OSError:
-        return False
+    settings = {
+        "CREDENTIALS_FILE": str(credentials), "HOSTED_ZONES": "sandbox.test", "IOT_DELETION_TIME": "0.5",
+        "IOT_QUOTED_ARN": "false", "ROUTE53_SYNC_TIME": "0", "HEALTH_CHECK_INTERVAL": "0.2",
+    }  # fmt: skip
+    with emulated_aws(folder, authority.folder, settings | variables) as url:
+        yield Emulator(url, folder, authority)
 
 
 @dataclass

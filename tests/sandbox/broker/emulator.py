@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
 
 from tests.support.certificates import Authority
 from tests.support.paths import ROOT
-from tests.support.ports import free_port
 from tests.support.waiting import until
 
 ACCOUNT, REGION = "123456789012", "us-east-2"
 
 
 class Emulator:
-    """iot-sandbox-aws on a port of its own."""
+    """A running emulator, and the environment of its clients."""
 
-    def __init__(self, folder: Path, authority: Authority) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
+    def __init__(self, url: str, authority: Authority) -> None:
+        self.url = url
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SANDBOX_"))} | {
             "PYTHONPATH": str(ROOT / "sandbox"),
             "SANDBOX_CA_DIR": str(authority.folder),
@@ -37,23 +32,6 @@ class Emulator:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        command = [sys.executable, "-m", "iot_sandbox.aws", "--port", self.url.rsplit(":", 1)[-1]]
-        self._log = (folder / "aws.log").open("w")
-        self._process = subprocess.Popen(command, env=self.environment, stderr=self._log)
-        until(self._answers, 60, "the emulated AWS does not answer")
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, Path(self._log.name).read_text()
-        try:
-            with urllib.request.urlopen(f"{self.url}/sandbox/health", timeout=2) as response:  # noqa: S310
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-        self._log.close()
 
     def client(self, service: str) -> Any:
         return boto3.client(

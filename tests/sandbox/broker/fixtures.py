@@ -11,6 +11,7 @@ import pytest
 from tests.sandbox.broker.emulator import Emulator
 from tests.sandbox.broker.mosquitto import MOSQUITTO, PLUGIN, Broker
 from tests.support.certificates import Authority
+from tests.support.emulated_aws import emulated_aws
 
 __all__ = ["authority", "broker", "emulator", "plugin"]
 
@@ -39,6 +40,5 @@ def broker(tmp_path: Path, plugin: Path, authority: Authority) -> Iterator[Broke
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("aws"), authority)
-    yield running
-    running.stop()
+    with emulated_aws(tmp_path_factory.mktemp("aws"), authority.folder, {}) as url:
+        yield Emulator(url, authority)
