@@ -86,7 +86,7 @@ class Ingest:
             if unread.response.status == 503:
                 self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
-        waiting = waited(request.transport)
+        waiting = waited(request)
         deadline, late = asyncio.get_running_loop().time() + DEADLINE - waiting, waiting > admission.WAIT_SECONDS
         if late or self._app[keys.STORE].overloaded():  # before anything is spent on the body
             self._metrics.unavailable += 1

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from iot_receiver.logs import fault
 
@@ -35,7 +36,7 @@ def age(connection: socket.socket) -> float:
 class Listener:
     """Serves connections of a listening socket, one more in each turn of the loop."""
 
-    def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, listening: socket.socket, protocol: Callable[[socket.socket], asyncio.Protocol]) -> None:
         self.sockets = [listening]
         self.opening: set[asyncio.Task[None]] = set()  # connections that get their protocol
         self._listening, self._protocol = listening, protocol
@@ -94,6 +95,6 @@ class Listener:
 
     async def _connect(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
+            await self._loop.connect_accepted_socket(partial(self._protocol, connection), connection)
         except OSError:  # it was reset meanwhile
             connection.close()

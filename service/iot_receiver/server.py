@@ -6,7 +6,7 @@ import socket
 from functools import partial
 from http import HTTPStatus
 from logging import Logger
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
@@ -29,7 +29,11 @@ SOCKET_BYTES = 12_288  # what the kernel buffers
 class Protocol(web.RequestHandler):
     """aiohttp's protocol; its errors are answered as any other error, without the sender's bytes."""
 
-    __slots__ = ()
+    __slots__ = ("connection",)
+
+    def __init__(self, manager: web.Server, connection: socket.socket, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.connection = connection  # uvloop's own stand-in for it makes a new one for each call
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -77,9 +81,12 @@ async def listen(server: web.Server, host: str, port: int, keepalive: float) -> 
     return Listener(listening, connection)
 
 
-def waited(transport: asyncio.BaseTransport | None) -> float:
+def waited(request: web.BaseRequest) -> float:
     """Seconds since the last bytes of a request arrived; infinite when its sender has given up."""
-    return math.inf if transport is None else age(transport.get_extra_info("socket"))
+    if request.transport is None:
+        return math.inf
+    protocol = request.protocol
+    return age(protocol.connection if isinstance(protocol, Protocol) else request.transport.get_extra_info("socket"))
 
 
 async def expected(request: web.Request) -> web.Response | None:

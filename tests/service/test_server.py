@@ -125,7 +125,7 @@ def test_senders_that_have_given_up_are_recognised() -> None:
     handled = []
 
     async def handle(request: web.BaseRequest) -> web.Response:
-        handled.append(waited(request.transport))
+        handled.append(waited(request))
         return web.Response()
 
     async def serve() -> None:
@@ -250,7 +250,7 @@ def test_a_connection_that_can_not_be_accepted_is_accepted_later(monkeypatch: py
             listening_socket.bind(("127.0.0.1", 0))
             listening_socket.listen()
             listening_socket.setblocking(False)
-            listener = Listener(listening_socket, lambda: protocol)
+            listener = Listener(listening_socket, lambda _: protocol)
             with socket.create_connection(listening_socket.getsockname()):
                 await asyncio.wait_for(protocol.got.wait(), 10)
             assert not listening_socket.full
