@@ -28,8 +28,7 @@ from tests.support.paths import ROOT, STATE
 
 OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
-# Stages at a time on two cores: most of them wait more than they compute. A sandbox beside them leaves less room.
-WORKERS, WORKERS_WITHOUT_SANDBOX = 4, 4
+WORKERS = 4  # stages at a time on two cores: most of them wait more than they compute
 NICENESS = 5  # of stages that give way
 FEW = 5  # failures of a stage that may come from what ran beside it; more are its own
 running: set[subprocess.Popen[str]] = set()
@@ -203,12 +202,11 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
-    workers = WORKERS if whole else WORKERS_WITHOUT_SANDBOX
     counts: list[Count] = []
     for phase in phases(options.only, options.part):
         planned = frozenset(stage.name for lane in phase for stage in lane)
-        with ThreadPoolExecutor(workers) as pool:
-            for of_one in pool.map(carry_out_lanes, [phase] * workers, [planned] * workers):
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for of_one in pool.map(carry_out_lanes, [phase] * WORKERS, [planned] * WORKERS):
                 counts += of_one
         if whole:
             counts += try_again()
