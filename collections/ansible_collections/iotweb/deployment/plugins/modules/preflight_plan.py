@@ -120,18 +120,18 @@ QUOTAS = {
 }
 
 
-def resources(module: Values) -> Iterator[Values]:
-    """Every planned resource of a module and those below it."""
-    yield from (each for each in module.get("resources", []) if each.get("mode", "managed") == "managed")
+def resources(module: Values, mode: str = "managed") -> Iterator[Values]:
+    """Every resource of a module and those below it, `managed` or read as `data`."""
+    yield from (each for each in module.get("resources", []) if each.get("mode", "managed") == mode)
     for child in module.get("child_modules", []):
-        yield from resources(child)
+        yield from resources(child, mode)
 
 
-def name_servers(module: Values) -> list[str]:
-    """Name servers of the zone that the plan has read, in a module or those below it."""
-    zones = [each["values"] for each in module.get("resources", []) if each["type"] == "aws_route53_zone"]
-    below = [server for child in module.get("child_modules", []) for server in name_servers(child)]
-    return [server.rstrip(".").lower() for zone in zones for server in zone.get("name_servers") or []] + below
+def name_servers(plan: Values) -> list[str]:
+    """Name servers of the zone that the plan has read."""
+    read = resources(plan.get("prior_state", {}).get("values", {}).get("root_module", {}), "data")
+    zones = [each["values"] for each in read if each["type"] == "aws_route53_zone"]
+    return [server.rstrip(".").lower() for zone in zones for server in zone.get("name_servers") or []]
 
 
 def minor(version: str) -> int:
@@ -303,7 +303,7 @@ def main() -> None:
         faults=faults,
         notes=notes,
         costs=costs(plan, wanted["prices"], wanted["volume_gib"]),
-        zone_name_servers=name_servers(plan.get("prior_state", {}).get("values", {}).get("root_module", {})),
+        zone_name_servers=name_servers(plan),
         creates_cluster=bool(changes(plan, "aws_eks_cluster", "create")),
     )
 
