@@ -37,9 +37,9 @@ class Listener:
     """Serves connections of a listening socket, one more in each turn of the loop."""
 
     def __init__(self, listening: socket.socket, protocol: Callable[[socket.socket], asyncio.Protocol]) -> None:
-        self.sockets = [listening]
+        self.listening = listening
         self.opening: set[asyncio.Task[None]] = set()  # connections that get their protocol
-        self._listening, self._protocol = listening, protocol
+        self._protocol = protocol
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, socket.socket]] = deque()  # since when
         self._serving = False
@@ -50,23 +50,23 @@ class Listener:
         self._accept()
         while self._waiting:
             self._open(self._waiting.pop()[1])
-        self._loop.remove_reader(self._listening)
-        self._listening.close()
+        self._loop.remove_reader(self.listening)
+        self.listening.close()
 
     def _listen(self) -> None:
-        if self._listening.fileno() >= 0:
-            self._loop.add_reader(self._listening, self._accept)
+        if self.listening.fileno() >= 0:
+            self._loop.add_reader(self.listening, self._accept)
 
     def _accept(self) -> None:
         now = self._loop.time()
         while len(self._waiting) < WAITING_MOST:
             try:
-                connection, _ = self._listening.accept()
+                connection, _ = self.listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 break
             except OSError as error:
                 fault("not_accepted", "a connection could not be accepted", error=error)
-                self._loop.remove_reader(self._listening)
+                self._loop.remove_reader(self.listening)
                 self._loop.call_later(PAUSE_SECONDS, self._listen)
                 break
             self._waiting.append((now, connection))

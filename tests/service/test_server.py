@@ -30,7 +30,7 @@ async def port(receiver: Receiver) -> AsyncIterator[int]:
     assert isinstance(runner, web.AppRunner)
     assert runner.server is not None
     listener = await listen(runner.server, "127.0.0.1", 0, 75)
-    yield listener.sockets[0].getsockname()[1]
+    yield listener.listening.getsockname()[1]
     listener.close()
 
 
@@ -130,7 +130,7 @@ def test_senders_that_have_given_up_are_recognised() -> None:
 
     async def serve() -> None:
         listener = await listen(web.Server(handle), "127.0.0.1", 0, 75)
-        port = listener.sockets[0].getsockname()[1]
+        port = listener.listening.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as sender:
             sender.sendall(post())
         assert (await answer(port, post()))[0] == 200
@@ -156,13 +156,13 @@ async def listening() -> AsyncIterator[tuple[Listener, list[str]]]:
 
     listener = await listen(web.Server(handle), "127.0.0.1", 0, 75)
     yield listener, asked
-    if listener.sockets[0].fileno() >= 0:
+    if listener.listening.fileno() >= 0:
         listener.close()
 
 
 def waiting(listener: Listener, count: int) -> list[socket.socket]:
     """Connections with a request each, while the loop has no time."""
-    connections = [socket.create_connection(listener.sockets[0].getsockname(), timeout=10) for _ in range(count)]
+    connections = [socket.create_connection(listener.listening.getsockname(), timeout=10) for _ in range(count)]
     for number, connection in enumerate(connections):
         connection.sendall(post(path=b"/%d" % number))
     return connections
