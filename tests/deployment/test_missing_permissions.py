@@ -1,9 +1,10 @@
 """One action taken out of a role's policy: what runs under the role says which."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -11,23 +12,27 @@ import requests
 
 from tests.deployment.conftest import Kubectl, Recap
 from tests.deployment.test_ingest import reading
+from tests.deployment.test_used_permissions import allowed
 from tests.support.waiting import until
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]
+ROLES = ("iot-receiver-pod", "iot-receiver-readings", "iot-receiver-redrive", "iot-receiver-rule")
 EFFECT = 20  # seconds in which a changed policy holds for a pod's calls
 
 
 @contextmanager
-def without(aws: Aws, role: str, action: str) -> Iterator[None]:
-    """Take an action out of a role's policy until the block ends."""
+def without(aws: Aws, role: str, *actions: str) -> Iterator[None]:
+    """Take actions out of a role's policy until the block ends."""
     iam = aws("iam")
     [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
     whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    actions = [{**each, "Action": [one for one in listed(each["Action"]) if one != action]}
-               for each in whole["Statement"]]  # fmt: skip
-    rest = {**whole, "Statement": [each for each in actions if each["Action"]]}
-    assert rest != {**whole, "Statement": [{**each, "Action": listed(each["Action"])} for each in whole["Statement"]]}
+    left = [{**each, "Action": [one for one in listed(each["Action"]) if one not in actions]}
+            for each in whole["Statement"]]  # fmt: skip
+    # Which every caller may, whatever its policies say; a policy without a statement is none.
+    nothing = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
+    rest = {**whole, "Statement": [nothing, *(each for each in left if each["Action"])]}
+    assert set(actions) <= allowed(aws, role)
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(rest))
     try:
         yield
@@ -80,4 +85,18 @@ def test_the_redrive_names_the_call_that_it_may_not_make(aws: Aws, playbook: Pla
     assert refused.status != 0
     assert "The redrive ended early: AWS refuses sqs:ReceiveMessage: AccessDenied" in " ".join(refused.output.split())
     done = playbook("playbooks/redrive.yml")
+    assert done.status == 0, done.output[-4000:]
+
+
+def test_a_run_names_every_action_that_a_role_lacks(aws: Aws, playbook: Playbook) -> None:
+    """Also what nothing calls as long as all goes well: IAM's simulator is asked."""
+    rights = {role: allowed(aws, role) for role in ROLES}
+    with ExitStack() as stack:
+        for role, actions in rights.items():
+            stack.enter_context(without(aws, role, *actions))
+        refused = playbook("site.yml", "--tags", "preflight")
+    assert refused.status != 0
+    named = re.findall(r":role/([\w-]+) may not (\w+:\w+) on ", refused.output)
+    assert set(named) == {(role, action) for role, actions in rights.items() for action in actions}
+    done = playbook("site.yml", "--tags", "preflight")
     assert done.status == 0, done.output[-4000:]

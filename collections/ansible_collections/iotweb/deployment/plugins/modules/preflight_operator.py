@@ -8,9 +8,9 @@ DOCUMENTATION = r"""
 ---
 module: preflight_operator
 version_added: 2.0.0
-short_description: Find out whose AWS credentials these are, and what they may not do
+short_description: Find out whose AWS credentials these are, and what they or a role may not do
 description:
-  - Asks STS who the caller is and IAM (SimulatePrincipalPolicy) whether it may do what a deployment does.
+  - Asks STS who the caller is and IAM (SimulatePrincipalPolicy) whether it, or another principal, may do what is listed.
   - Changes nothing, and never fails for what it finds. Each fault is returned with its fix.
   - What could not be checked is a warning.
 author:
@@ -28,9 +28,14 @@ options:
     description: Region to ask in.
     type: str
     required: true
+  principal:
+    description: ARN of the role or user to ask about. Empty means the caller.
+    type: str
+    default: ""
+    version_added: 2.0.0
   permissions:
     description:
-      - What the caller must be allowed to do.
+      - What the caller, or O(principal), must be allowed to do.
       - In resources, C({partition}), C({account}) and C({region}) are filled in.
     type: list
     elements: dict
@@ -172,7 +177,7 @@ def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict
         ]
 
     # The simulator refuses some actions beside others, which its documentation does not name: each is asked for alone.
-    asked = [(action, permission) for permission in permissions for action in permission["actions"]]
+    asked = [(action, permission) for permission in permissions if permission["resources"] for action in permission["actions"]]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         return [what for found in pool.map(lambda each: ask(*each), asked) for what in found]
 
@@ -205,6 +210,7 @@ def main() -> None:
             "account": {"type": "str", "default": ""},
             "infrastructure_account": {"type": "str", "default": ""},
             "region": {"type": "str", "required": True},
+            "principal": {"type": "str", "default": ""},
             "permissions": {
                 "type": "list",
                 "elements": "dict",
@@ -266,7 +272,7 @@ def check(module: AnsibleModule, session: Any, answer: dict[str, Any]) -> None:
         )
     if answer["faults"]:
         return
-    source = principal(answer["arn"])
+    source = wanted["principal"] or principal(answer["arn"])
     if source is None or not wanted["permissions"]:
         return
     names = {
