@@ -3,45 +3,22 @@
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import requests
 
 from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.rights import allowed, without
 from tests.deployment.test_ingest import reading
-from tests.deployment.test_used_permissions import allowed
 from tests.support.waiting import until
 
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]
 ROLES = ("iot-receiver-pod", "iot-receiver-readings", "iot-receiver-redrive", "iot-receiver-rule")
 EFFECT = 20  # seconds in which a changed policy holds for a pod's calls
-
-
-@contextmanager
-def without(aws: Aws, role: str, *actions: str) -> Iterator[None]:
-    """Take actions out of a role's policy until the block ends."""
-    iam = aws("iam")
-    [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    left = [{**each, "Action": [one for one in listed(each["Action"]) if one not in actions]}
-            for each in whole["Statement"]]  # fmt: skip
-    # Which every caller may, whatever its policies say; a policy without a statement is none.
-    nothing = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
-    rest = {**whole, "Statement": [nothing, *(each for each in left if each["Action"])]}
-    assert set(actions) <= allowed(aws, role)
-    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(rest))
-    try:
-        yield
-    finally:
-        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(whole))
-
-
-def listed(actions: str | list[str]) -> list[str]:
-    return [actions] if isinstance(actions, str) else actions
 
 
 def names(kubectl: Kubectl, name: str, action: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from tests.deployment.colleague import Operator
 from tests.deployment.colleague import called as called_by
 from tests.deployment.conftest import ENDPOINT
+from tests.deployment.rights import allowed
 from tests.support.operator import allowed as allowed_by_documents
 from tests.support.operator import unseen
 
@@ -20,15 +21,6 @@ NEVER_CALLED = {"iot-receiver-rule": {"secretsmanager:DescribeSecret"}}
 def called(role: str) -> dict[str, set[str]]:
     """The resources of each action that a role called (none where DynamoDB counted itself)."""
     return called_by(ENDPOINT, ROLE + role)
-
-
-def allowed(aws: Aws, role: str) -> set[str]:
-    """The actions that a role's policy names."""
-    iam = aws("iam")
-    [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    actions = [statement["Action"] for statement in policy["Statement"]]
-    return {action for each in actions for action in ([each] if isinstance(each, str) else each)}
 
 
 def test_the_page_only_queries_and_lists(aws: Aws) -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.deployment.colleague import Operator, called, limited, policies
+from tests.deployment.rights import without
 from tests.support.ansible import environment
 from tests.support.operator import CALLS, allowed, unseen
 from tests.support.paths import ROOT
@@ -128,6 +129,24 @@ def test_with_a_dead_letter_left_it_refuses_and_says_how_many(teardown: Run) -> 
     assert found, output[-4000:]
     assert int(found[1]) == letters() >= 1
     assert held() == before
+
+
+CONTROLLER = "iot-receiver-load-balancer-controller"
+
+
+def test_a_rollout_says_what_the_controller_may_not_do(run: Run) -> None:
+    more = ("-e", "receiver_replicas=3", "-e", "receiver_rollout_timeout=40")
+    with without(aws, CONTROLLER, "elasticloadbalancing:RegisterTargets"):
+        status, output = run("site.yml", "--tags", "receiver", *more)
+    assert status != 0
+    assert "is not authorized to perform: elasticloadbalancing:RegisterTargets" in " ".join(output.split())
+
+
+def test_it_says_what_the_controller_may_not_delete(teardown: Run) -> None:
+    with without(aws, CONTROLLER, "ec2:DeleteSecurityGroup"):
+        status, output = teardown(*CONFIRMED, "-e", "dead_letters_dropped=true", "-e", "receiver_removal_timeout=40")
+    assert status != 0
+    assert "is not authorized to perform: ec2:DeleteSecurityGroup" in " ".join(output.split())
 
 
 def test_it_comes_to_its_end(teardown: Run) -> None:
