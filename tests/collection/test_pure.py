@@ -191,8 +191,25 @@ def test_a_destinations_url_is_one_of_https_with_a_host(url: str, faulty: bool) 
 
 def test_runs_at_once_agree_on_the_oldest_destination() -> None:
     held = [summary("b", "IN_PROGRESS", 2), summary("a", "ENABLED", 3), summary("c", "DELETING", 1)]
-    assert destination.oldest(held, "https://a/ingest") == "b"
-    assert destination.oldest([], "https://a/ingest") is None
+    assert destination.oldest(held) == "b"
+    assert destination.oldest([]) is None
+
+
+def test_a_destination_that_another_run_has_just_made_beside_an_older_one_is_passed_over() -> None:
+    """Else it is deleted after this run has returned it."""
+    now = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+
+    def held(*ages: int) -> list[dict[str, Any]]:
+        return [{**summary(str(age), "ENABLED", 0), "createdAt": now - dt.timedelta(seconds=age)} for age in ages]
+
+    def left(*ages: int) -> list[str]:
+        return [found["arn"] for found in destination.settled(held(*ages), now)]
+
+    assert left(2, 3, 90) == ["90"]
+    assert left(3, 2) == ["3"]
+    assert left(70, 90) == ["70", "90"]
+    assert left(2) == ["2"]
+    assert left() == []
 
 
 RULE: dict[str, Any] = {

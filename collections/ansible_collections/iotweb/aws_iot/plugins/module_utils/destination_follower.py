@@ -19,6 +19,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.topic_rule_destinat
     next_step,
     of_url,
     oldest,
+    settled,
 )
 
 GONE = (MISSING, "UnauthorizedException")  # AWS answers the latter for a destination that isn't there
@@ -66,7 +67,7 @@ class Follower:
             return listed
         if all(one["arn"] != self.ours for one in listed):
             return [] if self.made else listed
-        first = oldest(listed, self.params["confirmation_url"])
+        first = oldest(of_url(listed, self.params["confirmation_url"]))
         if first in (self.ours, None):
             return listed
         self.delete(self.ours)
@@ -80,9 +81,10 @@ class Follower:
             found = [one for one in listed if one["arn"] == self.params["arn"]]
         if not found:
             return None
-        self.made, self.updated = None, found[0].get("lastUpdatedAt")
-        self.others = [one["arn"] for one in found[1:] if one["status"] != "DELETING"]
-        return described(found[0])
+        first = settled(found, self.iot.now)[0]
+        self.made, self.updated = None, first.get("lastUpdatedAt")
+        self.others = [one["arn"] for one in found if one is not first and one["status"] != "DELETING"]
+        return described(first)
 
     def unlisted(self) -> Destination | None:
         """Return what this run made where the list does not show it yet."""

@@ -9,6 +9,7 @@ leads to which: DISABLED and ENABLED to each other, IN_PROGRESS and ERROR to IN_
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from ansible_collections.iotweb.aws_iot.plugins.module_utils.iot import instant
 
 Destination = dict[str, Any]
 Summaries = list[dict[str, Any]]
+GIVES_WAY = 60  # seconds within which a run deletes the destination that it made beside an older one
 FAILED_AFTER = 10  # seconds after which a challenge that failed is sent again
 # The most useful first.
 STATUSES = ("ENABLED", "IN_PROGRESS", "DISABLED", "ERROR", "DELETING")
@@ -48,10 +50,22 @@ def of_url(summaries: Summaries, url: str) -> Summaries:
     return sorted(same, key=lambda one: (STATUSES.index(one["status"]), instant(one.get("createdAt")), one["arn"]))
 
 
-def oldest(summaries: Summaries, url: str) -> str | None:
+def oldest(same: Summaries) -> str | None:
     """Return the ARN that all runs agree on when several made a destination of one URL at the same time."""
-    same = [one for one in of_url(summaries, url) if one["status"] != "DELETING"]
-    return min(((instant(one.get("createdAt")), one["arn"]) for one in same), default=("", None))[1]
+    there = [one for one in same if one["status"] != "DELETING"]
+    return min(((instant(one.get("createdAt")), one["arn"]) for one in there), default=("", None))[1]
+
+
+def settled(same: Summaries, now: datetime | None) -> Summaries:
+    """Return one URL's destinations without those that other runs have just made beside an older one, and delete."""
+    first = oldest(same)
+    if first is None or now is None:
+        return same
+    return [
+        one
+        for one in same
+        if one["arn"] == first or not one.get("createdAt") or (now - one["createdAt"]).total_seconds() > GIVES_WAY
+    ]
 
 
 def next_step(current: Destination | None, state: str, unanswered: float, resend_after: float) -> str:

@@ -10,7 +10,7 @@ module: preflight_operator
 version_added: 2.0.0
 short_description: Find out whose AWS credentials these are, and what they or a role may not do
 description:
-  - Asks STS who the caller is and IAM (SimulatePrincipalPolicy) whether it, or another principal, may do what is listed.
+  - Asks STS who the caller is, and IAM (SimulatePrincipalPolicy) whether it or another principal may do what is listed.
   - Changes nothing, and never fails for what it finds. Each fault is returned with its fix.
   - What could not be checked is a warning.
 author:
@@ -177,7 +177,8 @@ def denied(iam: Any, source: str, permissions: list[dict[str, Any]], names: dict
         ]
 
     # The simulator refuses some actions beside others, which its documentation does not name: each is asked for alone.
-    asked = [(action, permission) for permission in permissions if permission["resources"] for action in permission["actions"]]
+    about = [permission for permission in permissions if permission["resources"]]
+    asked = [(action, permission) for permission in about for action in permission["actions"]]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         return [what for found in pool.map(lambda each: ask(*each), asked) for what in found]
 
