@@ -57,15 +57,23 @@ def test_the_locked_go_is_new_enough() -> None:
 
 
 def test_settings_for_other_projects_stay_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in {"GOROOT": "/x", "GOFLAGS": "-mod=mod", "GOCACHE": "/home/me", "GOWORK": "/y"}.items():
+    foreign = {"GOROOT": "/x", "GOFLAGS": "-mod=mod", "GOCACHE": "/home/me", "GOWORK": "/y", "GOGC": "off"}
+    for name, value in foreign.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GOPROXY", "https://proxy.example")
     environment = toolchain.environment(Places(tmp_path, "d"))
     assert "GOROOT" not in environment
     assert environment["GOFLAGS"].startswith("-mod=readonly")
-    assert environment["GOWORK"] == "off"
+    assert (environment["GOWORK"], environment["GOGC"]) == ("off", "400")
     assert environment["GOPROXY"] == "https://proxy.example"
     assert {environment[name].startswith(str(tmp_path)) for name in ("GOCACHE", "GOMODCACHE", "GOTMPDIR")} == {True}
+
+
+def test_a_compiler_uses_half_of_its_share_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(2)))
+    for available, limit in ((500 << 20, 1 << 30), (8 << 30, 2 << 30), (64 << 30, 16 << 30)):
+        monkeypatch.setattr(toolchain, "available_memory", lambda available=available: available)
+        assert toolchain.environment(Places(tmp_path, "d"))["GOMEMLIMIT"] == f"{limit}B"
 
 
 def test_jobs_follow_memory(monkeypatch: pytest.MonkeyPatch) -> None:
