@@ -1,6 +1,7 @@
 """What playbooks/status.yml finds of the hops in AWS, by an emulated one."""
 
 import json
+import socket
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -74,6 +75,13 @@ def test_only_active_certificates_count(account: Account, aws: Aws, name: str) -
     hop = account.certificates([name], 50)
     assert hop.state == f"1 of 1 devices have one, the oldest 0 days old ({name})"
     assert hop.fix.startswith(f"certificates of {name} end within 14 days")  # the tests' authority ends tomorrow
+
+
+def test_no_resolver_is_asked_for_a_domain_without_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would keep the answer."""
+    monkeypatch.delattr(socket, "getaddrinfo")
+    [hop] = domain("localhost", "", "there is no record of localhost yet: ns-0 answers NXDOMAIN")
+    assert (hop.mark, hop.state) == (BROKEN, "there is no record of localhost yet: ns-0 answers NXDOMAIN")
 
 
 def test_a_domain_that_does_not_resolve_is_broken() -> None:

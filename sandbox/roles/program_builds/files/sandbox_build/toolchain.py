@@ -79,7 +79,7 @@ def environment(places: Places) -> dict[str, str]:
         "CGO_ENABLED": "0",
         "GOCACHE": str(places.go / "cache"),
         "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false -trimpath",
-        # A compiler that seldom collects its garbage takes a fifth less time; it collects more often as memory runs short.
+        # A compiler that seldom collects garbage takes a fifth less time; it collects more often as memory runs short.
         "GOGC": "400",
         "GOMEMLIMIT": f"{max(JOB_MEMORY, available_memory() // jobs() // 2)}B",
         "GOMODCACHE": str(places.go / "modules"),

@@ -46,7 +46,9 @@ options:
     type: dict
     required: true
   domain:
-    description: The receiver's domain, as C(name) and C(ca_file).
+    description:
+      - The receiver's domain, as C(name) and C(ca_file).
+      - C(missing) is what the domain's own name servers answer when they have no record of it; empty when they have one.
     type: dict
     required: true
   iot:
@@ -137,7 +139,7 @@ def looks(given: dict[str, Any]) -> list[tuple[str, Look]]:
         ("nodes", cluster.nodes),
         ("controller", lambda: cluster.controller(controller["name"], controller["namespace"], controller["version"])),
         ("receiver", lambda: cluster.receiver(receiver["name"], receiver["namespace"], receiver["image"])),
-        ("domain", lambda: hops_account.domain(given["domain"]["name"], given["domain"]["ca_file"])),
+        ("domain", lambda: hops_account.domain(**given["domain"])),
         ("destination", lambda: account.destination(iot["url"])),
         ("rule", lambda: account.rule(iot["rule"], iot["topic"])),
         ("policy", lambda: account.policy(iot["policy"])),
