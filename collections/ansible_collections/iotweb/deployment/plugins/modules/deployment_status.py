@@ -48,7 +48,7 @@ options:
   domain:
     description:
       - The receiver's domain, as C(name) and C(ca_file).
-      - C(missing) is what the domain's own name servers answer when they have no record of it; empty when they have one.
+      - C(missing) is what the domain's own name servers answer if they have no record of it, and empty otherwise.
     type: dict
     required: true
   iot:
