@@ -195,3 +195,15 @@ def test_every_missing_action_is_named(ask: Ask) -> None:
         "iot:CreateTopicRule",
         "iot:ReplaceTopicRule",
     ]
+
+
+def test_another_principal_is_asked_about(ask: Ask, aws: Aws) -> None:
+    """As a run asks about the roles of pods and rule. Where there is no queue, nothing is sent to it."""
+    iam, rights = aws("iam"), {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    role = iam.create_role(Path="/iot/", RoleName="asked-about", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+    iam.put_role_policy(RoleName="asked-about", PolicyName="rights", PolicyDocument=document)
+    wanted, unused = {"actions": ["sqs:SendMessage", "sqs:ReceiveMessage"]}, {"actions": ["sqs:DeleteMessage"]}
+    [fault] = ask(ALL, principal=role, permissions=[wanted, unused | {"resources": []}])["faults"]
+    assert fault.startswith(f"{role} may not sqs:ReceiveMessage on *.")
