@@ -57,7 +57,7 @@ def _look(port: int) -> Callable[[], dict[str, Any]]:
         with patch_module_args(arguments), redirect_stdout(printed), pytest.raises(SystemExit):
             domain_answer.main()
         result: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
-        return {key: result[key] for key in ("answered", "reachable", "reason", "delegated_to", "changed")}
+        return {key: result[key] for key in ("answered", "known", "reachable", "reason", "delegated_to", "changed")}
 
     return run
 
@@ -70,7 +70,8 @@ def test_a_record_is_found_down_the_delegations(
     serve("127.0.0.2", refers_to("127.0.0.3", "127.0.0.4"))
     serve("127.0.0.3", has(*record))
     serve("127.0.0.4", has(*record))
-    assert look() == {"answered": True, "reachable": True, "reason": "", "changed": False, "delegated_to": DELEGATED}
+    expected = {"answered": True, "known": True, "reachable": True, "reason": "", "delegated_to": DELEGATED}
+    assert look() == expected | {"changed": False}
 
 
 def test_a_record_that_one_server_lacks_is_not_there_yet(serve: Serve, look: Callable[[], dict[str, Any]]) -> None:
@@ -78,7 +79,7 @@ def test_a_record_that_one_server_lacks_is_not_there_yet(serve: Serve, look: Cal
     serve("127.0.0.3", has("A", "192.0.2.1"))
     serve("127.0.0.4", missing)
     found = look()
-    assert (found["answered"], found["reachable"]) == (False, True)
+    assert (found["answered"], found["known"], found["reachable"]) == (False, True, True)
     assert found["reason"] == (
         "there is no record of ingest.example.com yet: ns-1.elsewhere.test. (127.0.0.4) answers NXDOMAIN"
     )
@@ -89,6 +90,7 @@ def test_a_zone_that_is_not_delegated_is_named_by_who_lacks_it(
 ) -> None:
     serve("127.0.0.2", missing)
     found = look()
+    assert not found["known"]
     assert found["reason"].endswith("yet: 127.0.0.2 answers NXDOMAIN")
     assert found["delegated_to"] == []
 

@@ -71,7 +71,7 @@ def test_settings_for_other_projects_stay_out(monkeypatch: pytest.MonkeyPatch, t
 
 def test_a_compiler_uses_half_of_its_share_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(2)))
-    for available, limit in ((500 << 20, 1 << 30), (8 << 30, 2 << 30), (64 << 30, 16 << 30)):
+    for available, limit in ((500 << 20, 512 << 20), (3 << 30, 768 << 20), (64 << 30, 16 << 30)):
         monkeypatch.setattr(toolchain, "available_memory", lambda available=available: available)
         assert toolchain.environment(Places(tmp_path, "d"))["GOMEMLIMIT"] == f"{limit}B"
 

@@ -81,7 +81,7 @@ def environment(places: Places) -> dict[str, str]:
         "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false -trimpath",
         # A compiler that seldom collects garbage takes a fifth less time; it collects more often as memory runs short.
         "GOGC": "400",
-        "GOMEMLIMIT": f"{max(JOB_MEMORY, available_memory() // jobs() // 2)}B",
+        "GOMEMLIMIT": f"{max(JOB_MEMORY // 2, available_memory() // jobs() // 2)}B",
         "GOMODCACHE": str(places.go / "modules"),
         "GOPATH": str(places.go),
         "GOTMPDIR": str(places.scratch),

@@ -46,6 +46,10 @@ answered:
   description: Whether each server that could be asked has an A or a CNAME record of the name.
   type: bool
   returned: always
+known:
+  description: Whether any of them has one.
+  type: bool
+  returned: always
 reachable:
   description: Whether a server of the zone could be asked. Some networks let nobody but their own resolver ask.
   type: bool
@@ -105,6 +109,7 @@ class Found:
     reachable: bool
     reason: str = ""
     delegated_to: list[str] = field(default_factory=list)
+    known: bool = False
 
 
 def given(server: str) -> Server:
@@ -166,7 +171,8 @@ def look(name: str, servers: list[Server]) -> Found:
         if not referred:
             without = [(server, answer) for server, answer in answers if not answer.answer]
             reason = ", ".join(f"{server} answers {dns.rcode.to_text(answer.rcode())}" for server, answer in without)
-            return Found(not without, True, f"there is no record of {name} yet: {reason}" if without else "", names)
+            missing = f"there is no record of {name} yet: {reason}" if without else ""
+            return Found(not without, True, missing, names, len(without) < len(answers))
         names, servers = sorted(referred), list(dict.fromkeys(one for at in referred.values() for one in at))
     return Found(False, False, f"the delegations of {name} do not end", names)
 

@@ -283,13 +283,15 @@ def check(module: AnsibleModule, session: Any, answer: dict[str, Any]) -> None:
     }
     iam = session.client("iam", config=Config(**IMPATIENT | PACED))
     try:
-        missing = denied(iam, role_with_path(iam, source), wanted["permissions"], names)
+        real = wanted["principal"] or role_with_path(iam, source)
+        missing = denied(iam, real, wanted["permissions"], names)
     except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError) as error:
-        module.warn(f"Whether {source} may do all that a deployment does could not be checked: {error}")
+        module.warn(f"Whether {source} may do all that is needed could not be checked: {error}")
         return
     answer["faults"] += [
-        f"{source} may not {what}. Allow it in its IAM policies; if it works nevertheless, under conditions that IAM's"
-        " simulator cannot know, set preflight_permissions_checked: false."
+        f"{source} may not {what}. Allow it in its IAM policies, its permissions boundary and the organization's"
+        " policies; if it works nevertheless, under conditions that IAM's simulator cannot know, set"
+        " preflight_permissions_checked: false."
         for what in missing
     ]
 
