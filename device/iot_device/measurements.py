@@ -60,7 +60,7 @@ class Measurement:
             raise InvalidError(f"{self.name} {str(value)[:50]!r} must be a number")
         number = Decimal(str(value))
         digits = "".join(map(str, number.as_tuple().digits)).rstrip("0")
-        if not number.is_finite() or len(digits) > DIGITS or (number and number.adjusted() not in EXPONENTS):
+        if not number.is_finite() or len(digits) > DIGITS or number.adjusted() not in EXPONENTS:
             raise InvalidError(
                 f"{self.name} {str(value)[:50]} must be a number of at most {DIGITS} digits, 1E-130 to 9.9E+125"
             )
@@ -98,7 +98,11 @@ class Measurements(dict[str, Measurement]):
         """Return the values of a sensor's output: one number, or a JSON object of measurements. Raises InvalidError."""
         text = text.strip()
         if NUMBER.fullmatch(text):
-            return self.number(Decimal(text))
+            try:
+                number = Decimal(text)
+            except InvalidOperation as error:  # its exponent has more than 18 digits
+                raise InvalidError(f"{text[:50]} is beyond every number") from error
+            return self.number(number)
         try:
             values = json.loads(text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_once)
         except (ValueError, RecursionError, InvalidOperation) as error:

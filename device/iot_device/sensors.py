@@ -126,6 +126,8 @@ def _run(line: str, timeout: float, is_stopping: Callable[[], bool]) -> tuple[in
 
     It runs in a session of its own, and everything that it started is killed at the end.
     """
+    if "\0" in line:
+        raise OSError("a command cannot have the character NUL in it")
     until = time.monotonic() + timeout
     with (
         subprocess.Popen(

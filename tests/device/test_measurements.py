@@ -57,6 +57,8 @@ def test_what_a_sensor_prints_is_read_exactly(printed: str, values: dict[str, Va
         ('{"temp": 21, "state": "\\ud83d"}', "half of a surrogate pair"),
         ("-41", "below its minimum -40"),
         ('{"temp": 1e-200}', "38 digits"),
+        ("0e-999999", "38 digits"),
+        ("1e99999999999999999999", "beyond every number"),
         (f'{{"temp": 1.{"3" * 39}}}', "38 digits"),
         ('{"humidity": 40}', "temp is missing"),
         ('{"temp": 1, "humidity": 40.5}', "whole number"),
