@@ -28,6 +28,7 @@ ACK_TIMEOUT_S = 30
 RECONNECT_MIN_MS = 500
 STEADY_MS = 10_000  # a connection that lasts this long resets the back-off
 STOP_TIMEOUT_S = 5.0
+GIVE_UP_S = 0.2  # to stop connecting: nobody waits for its end
 CONNECT_TIMEOUT_S = 40.0  # the SDK takes up to 30 s to report a TLS mismatch
 REPEAT_S = 300.0  # a fault that lasts is logged this often
 Done = Callable[[Refusal | None], None]
@@ -119,7 +120,7 @@ class Connection:
 
     def wait_stopped(self) -> None:
         """Wait for the end of the connection."""
-        self._stopped.wait(STOP_TIMEOUT_S)
+        self._stopped.wait(STOP_TIMEOUT_S if self.connected else GIVE_UP_S)
 
     def wait_connected(self, timeout: float) -> None:
         """Wait up to `timeout` seconds, or until the refusal is final. Raises NotConnectedError with the reason."""
