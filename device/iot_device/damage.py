@@ -10,12 +10,13 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's message quotes damaged text
 PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
            sqlite3.SQLITE_BUSY)  # fmt: skip
 # The log beside a database belongs to it by its name. It moves first: left behind, SQLite would apply it to the next
@@ -23,6 +24,7 @@ PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, s
 PARTS = ("-wal", "-shm", "")
 POSITIONS = 1 << 53  # no position is beyond
 PAGE_ROWS = 40  # readings of the shortest kind in a page of 4 KiB
+NEAR, WALKED_TO = 8, 20_000  # positions from which a walk begins; missing ones that are worth it
 LOOKED_UP = 2_000_000  # positions looked up one by one, some seconds for each million
 GONE = ("acknowledged", "dropped_count", "dropped_age", "dropped_torn", "quarantined")
 WAL_HEADER, FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
@@ -59,6 +61,15 @@ class DamageError(sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Raise DamageError where Python cannot read SQLite's error, since it quotes damaged text."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DamageError(f"an error that quotes it cannot be read: {error}") from error
+
+
 def _kind(error: Exception) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # an extended code has its kind in the low byte
 
@@ -66,6 +77,11 @@ def _kind(error: Exception) -> int:
 def is_damage(error: Exception) -> bool:
     """Return whether an error says that the file itself is damaged."""
     return _kind(error) in DAMAGE or (isinstance(error, sqlite3.Error) and "decode to UTF-8" in str(error))
+
+
+def is_damage_at_start(error: Exception) -> bool:
+    """Return whether an error of the first statements says so: they are right, so the file is not."""
+    return is_damage(error) or _kind(error) == sqlite3.SQLITE_ERROR
 
 
 def may_pass(error: Exception) -> bool:
@@ -154,9 +170,35 @@ def rebuild(path: Path) -> None:
     log.unlink()
 
 
+# What is the same in the header of each spool, by position: https://www.sqlite.org/fileformat.html#the_database_header
+HEADER = {0: b"SQLite format 3\0\x10\0", 18: b"\2\2\0\x40\x20\x20", 44: b"\0\0\0\4", 52: bytes(4), 56: b"\0\0\0\1",
+          72: bytes(20)}  # fmt: skip
+
+
+def _header(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(100)
+    return b""
+
+
+def has_foreign_version(path: Path) -> bool:
+    """Return whether SQLite takes the file for one of a later release, which it reads and does not write."""
+    return not set(_header(path)[18:20]) <= {1, 2}
+
+
+def repair_header(path: Path) -> None:
+    """Write anew what never differs in a header, where there is one. Raises OSError."""
+    if len(_header(path)) == 100:
+        with path.open("r+b") as file:
+            for at, part in HEADER.items():
+                file.seek(at)
+                file.write(part)
+
+
 def repair_schema(path: Path, schema: Mapping[str, str]) -> None:
     """Write the text of the schema anew where it is damaged. Raises sqlite3.Error where it cannot be read."""
     database = sqlite3.connect(path, isolation_level=None)
+    database.text_factory = lambda data: data.decode(errors="replace")
     try:
         database.execute("PRAGMA writable_schema = ON")
         rows = dict(database.execute("SELECT rowid, name FROM sqlite_master ORDER BY rootpage").fetchall())
@@ -203,7 +245,7 @@ def copy_readings(old: sqlite3.Connection, new: sqlite3.Connection, last: int) -
 def copy_quarantine(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy the quarantined readings that can be read; before release 2.0 the table was called aside."""
     for table in ("quarantine", "aside"):
-        with suppress(sqlite3.Error):
+        with suppress(*FAILURES):
             for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608 - one of two words
                 new.execute("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?)", row)
 
@@ -230,11 +272,11 @@ def stored(row: Row) -> tuple[int, str, int, str, int, int]:
 def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
     highest = last or last_position(database, _number(database, "SELECT max(seq) FROM readings NOT INDEXED"))
     columns = FORMER_COLUMNS
-    with suppress(sqlite3.Error):
+    with suppress(*FAILURES):
         columns = COLUMNS if database.execute(f"SELECT {COLUMNS} FROM readings LIMIT 0") else columns  # noqa: S608 - a constant
     seen: set[int] = set()
     for order in ("ASC", "DESC"):
-        with suppress(sqlite3.Error):
+        with suppress(*FAILURES):
             for row in database.execute(f"SELECT {columns} FROM readings NOT INDEXED ORDER BY seq {order}"):  # noqa: S608 - our words
                 if _is_whole(row):  # the position of another may be a neighbour's
                     seen.add(row[0])
@@ -248,8 +290,35 @@ def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
         highest = max(seen, default=0) + _number(database, "PRAGMA page_count") * PAGE_ROWS
     for position in range(max(1, highest - LOOKED_UP), highest + 1):
         if position not in seen:
-            with suppress(sqlite3.Error):
-                yield from database.execute(query, (position,)).fetchall()
+            with suppress(*FAILURES):
+                for row in database.execute(query, (position,)):
+                    if _is_whole(row):
+                        seen.add(row[0])
+                    yield row
+    missing = [position for position in range(max(1, highest - LOOKED_UP), highest + 1) if position not in seen]
+    if len(missing) <= WALKED_TO:
+        yield from _neighbours(database, columns, missing, seen)
+
+
+def _neighbours(
+    database: sqlite3.Connection, columns: str, missing: list[int], seen: set[int]
+) -> Iterator[tuple[Any, ...]]:
+    """Walk to each position from those beside it: to look it up, SQLite may meet a damaged cell that a walk does not.
+
+    A limit ends the walk at the position, since Python's cursor steps ahead and loses the row before an error.
+    """
+    for sign, order, step in ((">=", "ASC", -1), ("<=", "DESC", 1)):
+        walk = f"SELECT {columns} FROM readings NOT INDEXED WHERE seq {sign} ? ORDER BY seq {order} LIMIT ?"  # noqa: S608 - our words
+        for position in missing:
+            for away in range(NEAR):
+                if position in seen:
+                    break
+                with suppress(*FAILURES):
+                    for row in database.execute(walk, (position + step * away, away + 1)):
+                        if row[0] not in seen:
+                            if _is_whole(row):
+                                seen.add(row[0])
+                            yield row
 
 
 def _expected(database: sqlite3.Connection) -> int | None:
@@ -260,7 +329,7 @@ def _expected(database: sqlite3.Connection) -> int | None:
 
 
 def _number(database: sqlite3.Connection, query: str) -> int:
-    with suppress(sqlite3.Error):
+    with suppress(*FAILURES):
         row = database.execute(query).fetchone()
         if row and isinstance(row[0], int) and 0 < row[0] < POSITIONS:
             return row[0]
@@ -305,7 +374,7 @@ def _repaired(row: Row, things: Counter[str]) -> Row:
 
 def counters(database: sqlite3.Connection) -> dict[str, int]:
     """Return the counters; none if they cannot be read."""
-    with suppress(sqlite3.Error):
+    with suppress(*FAILURES):
         found = database.execute("SELECT replace(name, 'set_aside', 'quarantined'), value FROM counters").fetchall()
         return {name: value for name, value in found if isinstance(value, int) and 0 <= value < POSITIONS}
     return {}

@@ -116,16 +116,17 @@ class Spool:
     def _open(self) -> sqlite3.Connection:
         database = None
         try:
-            if self._owner and damage.is_log_alone(self.path):
-                raise DamageError(f"{self.path.name} is missing or empty beside its log")
-            database = self._connect()
-            if self._owner:
-                self._check(database)
-            self._look(database)
+            with damage.readable_errors():
+                if self._owner and damage.is_log_alone(self.path):
+                    raise DamageError(f"{self.path.name} is missing or empty beside its log")
+                database = self._connect()
+                if self._owner:
+                    self._check(database)
+                self._look(database)
         except sqlite3.Error as error:
             if database:
                 database.close()
-            if not (self._owner and damage.is_damage(error)):
+            if not (self._owner and damage.is_damage_at_start(error)):
                 raise
             return self._start_anew(error)
         return database
@@ -133,8 +134,18 @@ class Spool:
     def _check(self, database: sqlite3.Connection) -> None:
         """Look for damage that later operations may miss. Raises sqlite3.Error.
 
-        It reads the whole file: 500,000 readings take a few seconds.
+        It reads the whole file as it was at one moment, while other processes may add to it: 500,000 readings take a
+        few seconds.
         """
+        database.execute("BEGIN")
+        try:
+            self._check_content(database)
+        finally:
+            database.rollback()
+
+    def _check_content(self, database: sqlite3.Connection) -> None:
+        if damage.has_foreign_version(self.path):
+            raise DamageError("its header has a version that no spool has")
         [problem] = database.execute("PRAGMA integrity_check(1)").fetchone()
         if problem != "ok":
             raise DamageError(problem)
@@ -170,7 +181,7 @@ class Spool:
             log.error("the spool is damaged (%s): moved it to %s and made a new one; the disk may fail", error, damaged)
             try:
                 self._salvage(damaged, database)
-            except (sqlite3.Error, OSError) as other:
+            except (*damage.FAILURES, OSError) as other:
                 log.error("saved no reading of it (%s): %s", other, damage.fix(other))  # noqa: TRY400 - no traceback: the disk failed
                 # so that no position is used twice
                 database.execute("INSERT INTO sqlite_sequence VALUES ('readings', ?)", (self.last,))
@@ -181,7 +192,8 @@ class Spool:
     def _salvage(self, damaged: Path, database: sqlite3.Connection) -> None:
         if damage.is_log_alone(damaged):
             damage.rebuild(damaged)
-        with contextlib.suppress(sqlite3.Error):
+        damage.repair_header(damaged)
+        with contextlib.suppress(*damage.FAILURES):
             damage.repair_schema(damaged, SCHEMA)
         saved, lost = self._save(damaged, database)
         log.error("saved %d readings of it; dropped %d that cannot be read", saved, lost)
@@ -190,6 +202,7 @@ class Spool:
         """Copy readings and counters to a new file. Returns how many readings were saved and lost."""
         with contextlib.closing(sqlite3.connect(damaged)) as old, database:
             old.text_factory = lambda data: data.decode(errors="replace")  # the digests find what that changes
+            old.execute("PRAGMA writable_schema = ON")  # one damaged entry of the schema would hide all tables
             database.execute("BEGIN IMMEDIATE")
             damage.copy_readings(old, database, self.last)
             damage.copy_quarantine(old, database)
@@ -198,9 +211,12 @@ class Spool:
             found = damage.counters(old)
             count = {name: found.get(name, 0) for name in COUNTERS} | {"taken": last}
             excess = saved + sum(count[name] for name in GONE) - last
-            if excess > 0 or "acknowledged" not in found:  # a damaged counter: the rest was acknowledged
-                largest = max(GONE, key=count.__getitem__) if excess > 0 else "acknowledged"
+            if excess > 0:  # a damaged counter
+                largest = max(GONE, key=count.__getitem__)
                 count[largest] = max(0, count[largest] - excess)
+            elif "acknowledged" not in found:  # what is missing before the oldest was, what is missing after it is lost
+                [oldest] = database.execute("SELECT coalesce(min(seq), 1) FROM readings").fetchone()
+                count["acknowledged"] = max(0, oldest - 1 - sum(count[name] for name in GONE))
             lost = max(0, last - saved - sum(count[name] for name in GONE))
             count["dropped_torn"] += lost
             count["torn"] += not is_upgrade
@@ -229,7 +245,7 @@ class Spool:
                     for statement in SCHEMA.values():
                         database.execute(statement)
                     database.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
-        except sqlite3.Error:
+        except damage.FAILURES:
             database.close()
             raise
         if fresh:
@@ -448,7 +464,8 @@ class Spool:
     def _guarded(self) -> Iterator[None]:
         with self._lock:
             try:
-                yield
+                with damage.readable_errors():
+                    yield
             except sqlite3.Error as error:
                 if self._owner and damage.is_damage(error):
                     self._replace(error)

@@ -79,7 +79,7 @@ def backlog(settings: Settings) -> list[Finding]:
     try:
         if not path.exists():
             return [Finding("backlog", "ok", "no reading was taken yet")]
-        with _database(path) as database:
+        with damage.readable_errors(), _database(path) as database:
             [waiting] = database.execute("SELECT count(*) FROM readings").fetchone()
             oldest = database.execute("SELECT taken FROM readings ORDER BY seq LIMIT 1").fetchone()
             count = dict(database.execute("SELECT name, value FROM counters").fetchall())

@@ -70,6 +70,12 @@ def flip(path: Path, rng: random.Random) -> None:
     path.write_bytes(data)
 
 
+def flip_one(path: Path, at: int, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(data)
+
+
 def overwrite(path: Path, rng: random.Random) -> None:
     """Fill one or two pages with nonsense."""
     data = bytearray(path.read_bytes())
@@ -203,14 +209,54 @@ def test_a_log_whose_database_is_missing_or_empty_is_not_deleted(
     assert "missing or empty beside its log" in caplog.text
 
 
-@pytest.mark.parametrize("text", [b"payload TEXT", b"CREATE TABLE counters", b"AUTOINCREMENT", b"tablereadings"])
-def test_damage_to_the_schema_costs_no_reading(text: bytes, lives: dict[str, Path], tmp_path: Path) -> None:
+SCHEMA = (b"payload TEXT", b"CREATE TABLE counters", b"AUTOINCREMENT", b"tablereadings", b"sqlite_sequence(name,seq)")
+
+
+@pytest.mark.parametrize("bit", [1, 1 << 7])  # with the latter, Python cannot read an error that quotes the text
+@pytest.mark.parametrize("text", SCHEMA)
+def test_damage_to_the_schema_costs_no_reading(text: bytes, bit: int, lives: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(lives["database"], tmp_path / "spool")
     path = tmp_path / "spool/spool.db"
-    data = path.read_bytes()
-    at = data.index(text) + 3
-    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    flip_one(path, path.read_bytes().index(text) + 3, bit)
     assert len(deliver(path)) == COUNT - ACKNOWLEDGED - 1
+
+
+BITS = [(0, 4), (16, 2), (18, 1), (18, 4), (19, 4), (21, 1), (47, 1), (59, 2), (104, 1), (106, 4)]
+
+
+@pytest.mark.parametrize(("at", "bit"), BITS)
+def test_one_bit_of_the_first_page_costs_no_reading(at: int, bit: int, lives: dict[str, Path], tmp_path: Path) -> None:
+    """https://www.sqlite.org/fileformat.html: the header, and from 100 on where the schema's entries are."""
+    shutil.copytree(lives["database"], tmp_path / "spool")
+    path = tmp_path / "spool/spool.db"
+    flip_one(path, at, bit)
+    assert len(deliver(path)) == COUNT - ACKNOWLEDGED - 1
+
+
+def test_what_another_process_adds_meanwhile_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher that starts looks at the whole spool while `iot-device publish` adds to it."""
+    path, added = tmp_path / "spool.db", [degrees("sensor-1", number, NOW + number) for number in range(10)]
+    first = Spool(path)
+    first.take("sensor-1", added)
+    first.close()
+    other, connect = Spool(path, owner=False), Spool._connect
+
+    def connected(self: Spool) -> sqlite3.Connection:
+        database = connect(self)
+
+        def begins(statement: str) -> None:
+            if other.waiting == len(added) and f"{damage.COLUMNS} FROM readings" in statement:
+                other.take("sensor-1", [degrees("sensor-1", 21, NOW)])
+
+        database.set_trace_callback(begins)
+        return database
+
+    monkeypatch.setattr(Spool, "_connect", connected)
+    spool = Spool(path)
+    assert (damage.moved(path), spool.waiting) == ([], len(added) + 1)
+    assert spool.counters()["torn"] == 0
+    spool.close()
+    other.close()
 
 
 @pytest.mark.parametrize("column", ["payload", "thing", "taken", "payload_digest", "row_digest"])
