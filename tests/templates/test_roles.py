@@ -1,4 +1,4 @@
-"""What is asked about the roles of pods and rule, and what is said of the load balancer controller."""
+"""Questions to IAM about the roles of pods and rule, and the load balancer controller's errors in a run's messages."""
 
 import json
 import re
