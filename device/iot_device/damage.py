@@ -295,8 +295,9 @@ def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
                     if _is_whole(row):
                         seen.add(row[0])
                     yield row
-    missing = [position for position in range(max(1, highest - LOOKED_UP), highest + 1) if position not in seen]
-    if len(missing) <= WALKED_TO:
+    first = max(1, min(seen, default=1) - PAGE_ROWS * NEAR)  # what was before has been acknowledged
+    if highest - first - len(seen) < WALKED_TO:
+        missing = [position for position in range(first, highest + 1) if position not in seen]
         yield from _neighbours(database, columns, missing, seen)
 
 
