@@ -42,6 +42,7 @@ def check(settings: Settings) -> Iterator[Finding]:
     """Check one thing after the other, in the order in which they are needed."""
     identity = key(settings)
     yield identity
+    yield authority(settings)
     yield status.validity(settings)
     yield status.time_of(settings)
     yield sensor(settings)
@@ -86,6 +87,16 @@ def key(settings: Settings) -> Finding:
     return Finding("key", "ok", "belongs to the certificate, and is private")
 
 
+def authority(settings: Settings) -> Finding:
+    """Check that the file of the broker's authority holds a certificate."""
+    try:
+        ssl.create_default_context(cafile=str(settings.ca))
+    except OSError as error:  # which an SSLError is
+        text = f"{settings.ca} holds no certificate in PEM: {error}"
+        return Finding("ca", "fault", text, "restore it as it was issued, with certificate and key")
+    return Finding("ca", "ok", "holds the broker's authority")
+
+
 def sensor(settings: Settings) -> Finding:
     """Take a reading, which is not published."""
     try:
@@ -107,6 +118,10 @@ def disk(settings: Settings) -> Finding:
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         fix = "find out why (dmesg), then mount -o remount,rw"
         return Finding("disk", "fault", f"{folder} is on a read-only file system", fix)
+    if not folder.is_dir():
+        return Finding("disk", "fault", f"{folder} is no folder", "remove it, or set state_dir to a folder")
+    if folder == settings.state_dir and not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("disk", "fault", f"{folder} cannot be written to", AS_OWNER)
     text = f"{usage.free >> 20:,} MiB free for {settings.state_dir}"
     if usage.free < DISK_BYTES:
         return Finding("disk", "fault", text, "make room, or set state_dir to a disk that has it")
@@ -157,6 +172,9 @@ def reach(settings: Settings) -> Iterator[Finding]:
         except ssl.SSLCertVerificationError as error:
             fix = f"is {settings.ca} this broker's authority, and the clock right?"
             yield Finding("broker", "fault", f"its certificate is not trusted: {error.verify_message}", fix)
+        except TimeoutError:
+            fix = "is this port the broker's, and does a proxy or firewall hold its answers back?"
+            yield Finding("broker", "fault", f"{where} does not answer the TLS handshake", fix)
         except OSError as error:
             text = f"it ended the TLS handshake: {error}"
             fix = f"the device's certificate may be revoked, inactive or of another account; {REISSUE}"

@@ -262,7 +262,7 @@ def expire(path: Path, authority_key: Path) -> None:
 
 @pytest.mark.parametrize(
     "fault", ["key mode", "foreign key", "encrypted key", "byte order mark", "expired", "unknown host", "closed port",
-              "sensor", "none"]
+              "silent port", "sensor", "none"]
 )
 def test_doctor_names_each_fault_with_its_fix(
     fault: str, scripted: ScriptedBroker, scripted_settings: MakeSettings, identities: Path, tmp_path: Path
@@ -275,7 +275,9 @@ def test_doctor_names_each_fault_with_its_fix(
                 "expired": ("certificate", "--tags device"),
                 "encrypted key": ("key", "openssl pkey"), "byte order mark": ("key", "sed -i"),
                 "unknown host": ("name", "endpoint"), "closed port": ("network", "firewall"),
+                "silent port": ("broker", "firewall"),
                 "sensor": ("sensor", "sensor_path"), "none": ("", "")}[fault]  # fmt: skip
+    silent = socket.create_server(("127.0.0.1", 0))
     if fault == "key mode":
         (tmp_path / "sensor-1.key").chmod(0o644)
     elif fault == "foreign key":
@@ -294,9 +296,12 @@ def test_doctor_names_each_fault_with_its_fix(
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             given["port"] = probe.getsockname()[1]
+    elif fault == "silent port":
+        given["port"] = silent.getsockname()[1]
     elif fault == "sensor":
         given |= {"sensor": "cpu", "sensor_path": tmp_path / "none"}
-    status, out = ask("doctor", *flags(scripted_settings(**given)), "--json")
+    with silent:
+        status, out = ask("doctor", *flags(scripted_settings(**given)), "--json")
     faults = [finding for finding in json.loads(out)["findings"] if finding["verdict"] == "fault"]
     if fault == "none":
         assert (status, faults) == (0, [])
@@ -304,6 +309,16 @@ def test_doctor_names_each_fault_with_its_fix(
     assert status == 1
     assert faults[0]["name"] == expected[0], faults
     assert expected[1] in faults[0]["fix"]
+
+
+@pytest.mark.parametrize(("setting", "name", "fix"), [("ca", "ca", "restore"), ("state_dir", "disk", "a folder")])
+def test_doctor_tells_a_file_that_is_something_else(
+    setting: str, name: str, fix: str, scripted_settings: MakeSettings, identities: Path
+) -> None:
+    _, out = ask("doctor", *flags(scripted_settings(**{setting: identities / "sensor-1.key"})), "--json")
+    [found] = [finding for finding in json.loads(out)["findings"] if finding["name"] == name]
+    assert found["verdict"] == "fault"
+    assert fix in found["fix"]
 
 
 def test_doctor_reports_invalid_settings() -> None:
