@@ -124,7 +124,7 @@ def command(
 def _run(line: str, timeout: float, is_stopping: Callable[[], bool]) -> tuple[int, str, str]:
     """Return status, output and errors of a shell command. Raises OSError if it takes too long or prints too much.
 
-    It runs in a session of its own, and everything that it started is killed at the end.
+    It runs in a session of its own, and all of that session is killed at the end.
     """
     if "\0" in line:
         raise OSError("a command cannot have the character NUL in it")
@@ -163,8 +163,11 @@ def _run(line: str, timeout: float, is_stopping: Callable[[], bool]) -> tuple[in
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        out, err = (text.decode(errors="replace") for text in printed.values())
-    return status, out, err
+        out, err = printed.values()
+    try:
+        return status, out.decode(errors="replace" if status else "strict"), err.decode(errors="replace")
+    except UnicodeDecodeError as error:
+        raise OSError(f"{line!r} printed what is no UTF-8: {error}") from error
 
 
 def make(settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> Sensor:

@@ -70,6 +70,10 @@ def test_a_commands_output_is_a_reading(line: str, value: float) -> None:
         ("echo broken >&2; exit 3", "broken"),
         ("echo 5; exit 1", "status 1"),
         ("true", "no number"),
+        ("echo 1e99999999999999999999", "beyond every number"),
+        (r"""printf '{"state": "\377"}'""", "no UTF-8"),
+        (r"printf '\377'; exit 4", "status 4"),
+        ("echo 21\0", "NUL"),
     ],
 )
 def test_a_command_that_gives_no_number_is_reported(line: str, reason: str) -> None:
