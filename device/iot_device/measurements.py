@@ -85,7 +85,10 @@ class Measurements(dict[str, Measurement]):
 
     def __init__(self, declared: str | Mapping[str, Any]) -> None:
         """Read a declaration, a mapping or JSON. Raises InvalidError."""
-        given = json.loads(declared, parse_float=Decimal) if isinstance(declared, str) else declared
+        try:
+            given = json.loads(declared, parse_float=Decimal) if isinstance(declared, str) else declared
+        except (RecursionError, InvalidOperation) as error:
+            raise InvalidError(f"they are nested too deep, or a limit is beyond every number ({error})") from error
         if not isinstance(given, Mapping) or not given:
             raise InvalidError('they must be a mapping such as {"temp": {"type": "number"}}')
         super().__init__({name: _measurement(name, one) for name, one in given.items()})

@@ -97,6 +97,12 @@ def test_an_invalid_declaration_is_named(declared: object, reason: str, scripted
         scripted_settings(measurements=json.dumps(declared))
 
 
+@pytest.mark.parametrize("declared", ['{"temp": {"maximum": 1e99999999999999999999}}', "[" * 100_000])
+def test_a_declaration_that_python_cannot_read_is_named(declared: str, scripted_settings: MakeSettings) -> None:
+    with pytest.raises(SettingsError, match="beyond every number"):
+        scripted_settings(measurements=declared)
+
+
 def test_a_settings_file_declares_measurements(scripted_settings: MakeSettings, tmp_path: Path) -> None:
     given = scripted_settings()
     names = ("endpoint", "thing", "certificate", "key")
