@@ -105,7 +105,7 @@ def test_a_key_that_is_not_readable_is_named(
     [
         ({"sensor": "cpu", "sensor_path": "/nonexistent"}, "/nonexistent"),
         ({"sensor": "command", "sensor_command": "exit 3"}, "status 3"),
-        ({"sensor": "command", "sensor_command": "printf '\\377'"}, "no number"),
+        ({"sensor": "command", "sensor_command": "printf '\\377'"}, "no UTF-8"),
     ],
 )
 def test_a_sensor_that_gives_no_reading_is_reported(
