@@ -9,7 +9,7 @@ import struct
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -195,12 +195,18 @@ def repair_header(path: Path) -> None:
                 file.write(part)
 
 
-def repair_schema(path: Path, schema: Mapping[str, str]) -> None:
-    """Write the text of the schema anew where it is damaged. Raises sqlite3.Error where it cannot be read."""
+def opened(path: Path) -> sqlite3.Connection:
+    """Open a damaged database, so that damaged text is no error: the digests find what that changes."""
     database = sqlite3.connect(path, isolation_level=None)
     database.text_factory = lambda data: data.decode(errors="replace")
+    database.execute("PRAGMA writable_schema = ON")  # one damaged entry of the schema would hide all tables
+    return database
+
+
+def repair_schema(path: Path, schema: Mapping[str, str]) -> None:
+    """Write the text of the schema anew where it is damaged. Raises sqlite3.Error where it cannot be read."""
+    database = opened(path)
     try:
-        database.execute("PRAGMA writable_schema = ON")
         rows = dict(database.execute("SELECT rowid, name FROM sqlite_master ORDER BY rootpage").fetchall())
         order = ["readings", "sqlite_sequence", *schema]  # in which the tables are made
         missing = [name for name in dict.fromkeys(order) if name not in rows.values()]
@@ -277,10 +283,8 @@ def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
     seen: set[int] = set()
     for order in ("ASC", "DESC"):
         with suppress(*FAILURES):
-            for row in database.execute(f"SELECT {columns} FROM readings NOT INDEXED ORDER BY seq {order}"):  # noqa: S608 - our words
-                if _is_whole(row):  # the position of another may be a neighbour's
-                    seen.add(row[0])
-                yield row
+            walk = f"SELECT {columns} FROM readings NOT INDEXED ORDER BY seq {order}"  # noqa: S608 - our words
+            yield from _noted(database.execute(walk), seen)
             if len(seen) == _expected(database):
                 return
     # A damaged page can hide others from a query of many, without an error. Each position is looked up by itself, since
@@ -291,14 +295,19 @@ def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
     for position in range(max(1, highest - LOOKED_UP), highest + 1):
         if position not in seen:
             with suppress(*FAILURES):
-                for row in database.execute(query, (position,)):
-                    if _is_whole(row):
-                        seen.add(row[0])
-                    yield row
+                yield from _noted(database.execute(query, (position,)), seen)
     first = max(1, min(seen, default=1) - PAGE_ROWS * NEAR)  # what was before has been acknowledged
     if highest - first - len(seen) < WALKED_TO:
         missing = [position for position in range(first, highest + 1) if position not in seen]
         yield from _neighbours(database, columns, missing, seen)
+
+
+def _noted(rows: Iterable[tuple[Any, ...]], seen: set[int]) -> Iterator[tuple[Any, ...]]:
+    """Yield rows, and note the positions of whole ones: that of another may be a neighbour's."""
+    for row in rows:
+        if _is_whole(row):
+            seen.add(row[0])
+        yield row
 
 
 def _neighbours(
@@ -315,11 +324,8 @@ def _neighbours(
                 if position in seen:
                     break
                 with suppress(*FAILURES):
-                    for row in database.execute(walk, (position + step * away, away + 1)):
-                        if row[0] not in seen:
-                            if _is_whole(row):
-                                seen.add(row[0])
-                            yield row
+                    found = database.execute(walk, (position + step * away, away + 1))
+                    yield from _noted((row for row in found if row[0] not in seen), seen)
 
 
 def _expected(database: sqlite3.Connection) -> int | None:

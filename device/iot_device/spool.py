@@ -200,9 +200,7 @@ class Spool:
 
     def _save(self, damaged: Path, database: sqlite3.Connection, is_upgrade: bool = False) -> tuple[int, int]:
         """Copy readings and counters to a new file. Returns how many readings were saved and lost."""
-        with contextlib.closing(sqlite3.connect(damaged)) as old, database:
-            old.text_factory = lambda data: data.decode(errors="replace")  # the digests find what that changes
-            old.execute("PRAGMA writable_schema = ON")  # one damaged entry of the schema would hide all tables
+        with contextlib.closing(damage.opened(damaged)) as old, database:
             database.execute("BEGIN IMMEDIATE")
             damage.copy_readings(old, database, self.last)
             damage.copy_quarantine(old, database)
