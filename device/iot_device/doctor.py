@@ -40,9 +40,9 @@ def doctor(config: Path | None, flags: Mapping[str, Any], as_json: bool) -> int:
 
 def check(settings: Settings) -> Iterator[Finding]:
     """Check one thing after the other, in the order in which they are needed."""
-    identity = key(settings)
+    identity, trusted = key(settings), authority(settings)
     yield identity
-    yield authority(settings)
+    yield trusted
     yield status.validity(settings)
     yield status.time_of(settings)
     yield sensor(settings)
@@ -56,7 +56,7 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield from network
     if running:
         yield status.connection(settings)
-    elif network[-1].verdict == identity.verdict == "ok":
+    elif network[-1].verdict == identity.verdict == trusted.verdict == "ok":
         yield connect(settings)
 
 
@@ -165,6 +165,9 @@ def reach(settings: Settings) -> Iterator[Finding]:
         yield Finding("network", "ok", f"{where} answers")
         try:
             context = ssl.create_default_context(cafile=str(settings.ca))
+        except OSError:  # reported by authority
+            return
+        try:
             with contextlib.suppress(ssl.SSLError):  # reported with the key; a password, so that nothing prompts for it
                 context.load_cert_chain(settings.certificate, settings.key, password="")
             with context.wrap_socket(link, server_hostname=settings.endpoint) as secured:

@@ -323,6 +323,7 @@ def test_doctor_tells_a_file_that_is_something_else(
     [found] = [finding for finding in json.loads(out)["findings"] if finding["name"] == name]
     assert found["verdict"] == "fault"
     assert fix in found["fix"]
+    assert "device_reissue" not in out, "the device's own certificate is not blamed"
 
 
 def test_doctor_reports_invalid_settings() -> None:
