@@ -29,6 +29,7 @@ locals {
       redrive                  = "${var.namespace}:${var.service_account}-redrive"
       readings                 = "${var.namespace}:${var.service_account}-readings"
       load_balancer_controller = var.load_balancer_controller_service_account
+      karpenter                = "kube-system:karpenter"
       ebs_csi_driver           = "kube-system:ebs-csi-controller-sa" # the add-on's own
       } : role => jsonencode({
         Version = "2012-10-17"

@@ -1,4 +1,4 @@
-# The nodes: one managed group over all zones.
+# The nodes that are always there: one managed group over all zones. autoscaler.tf has what adds others under load.
 
 locals {
   node_ami_type       = coalesce(var.node_ami_type, var.architecture == "arm64" ? "AL2023_ARM_64_STANDARD" : "AL2023_x86_64_STANDARD")
@@ -95,7 +95,7 @@ resource "aws_eks_node_group" "this" {
   lifecycle {
     create_before_destroy = true
 
-    ignore_changes = [scaling_config[0].desired_size] # an autoscaler's
+    ignore_changes = [scaling_config[0].desired_size] # the operator's, once it stands
   }
 
   depends_on = [aws_iam_role_policy_attachment.node]

@@ -20,6 +20,11 @@ output "vpc_id" {
   value       = aws_vpc.this.id
 }
 
+output "private_subnet_ids" {
+  description = "Subnets of the nodes, one in each zone."
+  value       = aws_subnet.private[*].id
+}
+
 output "cluster_name" {
   description = "EKS cluster."
   value       = aws_eks_cluster.this.name
@@ -33,6 +38,16 @@ output "cluster_endpoint" {
 output "cluster_certificate_authority" {
   description = "CA of the cluster's API, PEM in base64."
   value       = aws_eks_cluster.this.certificate_authority[0].data
+}
+
+output "cluster_security_group_id" {
+  description = "EKS's own security group, whose members the nodes are."
+  value       = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+}
+
+output "node_instance_profile" {
+  description = "Instance profile of nodes that Karpenter adds."
+  value       = aws_iam_instance_profile.node.name
 }
 
 output "oidc_provider_arn" {
@@ -124,6 +139,11 @@ output "readings_role_arn" {
 output "load_balancer_controller_role_arn" {
   description = "Role of the load balancer controller."
   value       = aws_iam_role.load_balancer_controller.arn
+}
+
+output "karpenter_role_arn" {
+  description = "Role of Karpenter, which adds nodes."
+  value       = aws_iam_role.karpenter.arn
 }
 
 output "rule_role_arn" {

@@ -183,7 +183,7 @@ variable "node_ami_type" {
 }
 
 variable "node_count" {
-  description = "Nodes: at least, at most, and at first. What an autoscaler sets later is left alone."
+  description = "Nodes of the managed group: at least, at most, and at first. What is set later by other means is left alone; those that Karpenter adds are not among them."
   type        = object({ min = number, max = number, desired = number })
   default     = { min = 2, max = 6, desired = 3 }
 

@@ -231,6 +231,93 @@ run "readings" {
   }
 }
 
+run "karpenter" {
+  # The deployment's nodes alone: every right to change something names the cluster's tag, its subnets or its security group.
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.karpenter.policy).Statement : statement.Sid => flatten([statement.Action]) } == {
+      LaunchFrom             = ["ec2:CreateFleet", "ec2:RunInstances"]
+      LaunchFromItsTemplates = ["ec2:CreateFleet", "ec2:RunInstances"]
+      Launch                 = ["ec2:CreateFleet", "ec2:CreateLaunchTemplate", "ec2:RunInstances"]
+      TagWhatItLaunches      = ["ec2:CreateTags"]
+      NameItsInstances       = ["ec2:CreateTags"]
+      Remove                 = ["ec2:DeleteLaunchTemplate", "ec2:TerminateInstances"]
+      Read = [
+        "ec2:DescribeCapacityReservations", "ec2:DescribeImages", "ec2:DescribeInstanceStatus",
+        "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeInstanceTypes", "ec2:DescribeInstances",
+        "ec2:DescribeLaunchTemplates", "ec2:DescribePlacementGroups", "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSpotPriceHistory", "ec2:DescribeSubnets",
+      ]
+      Prices      = ["pricing:GetProducts"]
+      Images      = ["ssm:GetParameter"]
+      Cluster     = ["eks:DescribeCluster"]
+      NodeRole    = ["iam:PassRole"]
+      ItsProfiles = ["iam:GetInstanceProfile"]
+      Profiles    = ["iam:ListInstanceProfiles"]
+    }
+    error_message = "Karpenter may launch, name and end instances, and read what that needs, nothing else."
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.karpenter.policy).Statement : statement.Sid => statement.Condition if can(statement.Condition) } == {
+      LaunchFromItsTemplates = {
+        StringEquals = { "aws:ResourceTag/kubernetes.io/cluster/iot-receiver" = "owned" }
+        StringLike   = { "aws:ResourceTag/karpenter.sh/nodepool" = "*" }
+      }
+      Launch = {
+        StringEquals = { "aws:RequestTag/kubernetes.io/cluster/iot-receiver" = "owned" }
+        StringLike   = { "aws:RequestTag/karpenter.sh/nodepool" = "*" }
+      }
+      TagWhatItLaunches = {
+        StringEquals = {
+          "aws:RequestTag/kubernetes.io/cluster/iot-receiver" = "owned"
+          "ec2:CreateAction"                                  = ["CreateFleet", "CreateLaunchTemplate", "RunInstances"]
+        }
+        StringLike = { "aws:RequestTag/karpenter.sh/nodepool" = "*" }
+      }
+      NameItsInstances = {
+        StringEquals                = { "aws:ResourceTag/kubernetes.io/cluster/iot-receiver" = "owned" }
+        StringLike                  = { "aws:ResourceTag/karpenter.sh/nodepool" = "*" }
+        "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name", "eks:eks-cluster-name", "karpenter.sh/nodeclaim"] }
+      }
+      Remove = {
+        StringEquals = { "aws:ResourceTag/kubernetes.io/cluster/iot-receiver" = "owned" }
+        StringLike   = { "aws:ResourceTag/karpenter.sh/nodepool" = "*" }
+      }
+      Read     = { StringEquals = { "aws:RequestedRegion" = "us-east-2" } }
+      NodeRole = { StringEquals = { "iam:PassedToService" = "ec2.amazonaws.com" } }
+    }
+    error_message = "Karpenter may change what it launched for this cluster, and no other instance of the account."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.karpenter.policy).Statement[0].Resource == concat(
+      ["arn:aws:ec2:us-east-2::image/*", "arn:aws:ec2:us-east-2::snapshot/*"],
+      aws_subnet.private[*].arn,
+      ["arn:aws:ec2:us-east-2:123456789012:security-group/sg-00000000000000000"],
+    )
+    error_message = "Nodes may be launched in the private subnets and the cluster's security group only."
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.karpenter.policy).Statement : statement.Sid => statement.Resource if startswith(flatten([statement.Action])[0], "iam:") } == {
+      NodeRole    = aws_iam_role.node.arn
+      ItsProfiles = "arn:aws:iam::123456789012:instance-profile/iot-receiver_*"
+      Profiles    = "*"
+    }
+    error_message = "Karpenter may pass the nodes' role, and no other."
+  }
+
+  assert {
+    condition     = aws_iam_instance_profile.node.name == "iot-receiver-node" && aws_iam_instance_profile.node.role == aws_iam_role.node.name
+    error_message = "Nodes that Karpenter adds must have the role of the others."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.karpenter.assume_role_policy).Statement[0].Condition.StringEquals["oidc.eks.us-east-2.amazonaws.com/id/EXAMPLE:sub"] == "system:serviceaccount:kube-system:karpenter"
+    error_message = "Only the service account kube-system/karpenter may take Karpenter's role."
+  }
+}
+
 run "other_service_accounts" {
   variables {
     namespace                                = "telemetry"

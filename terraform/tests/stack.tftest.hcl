@@ -172,7 +172,8 @@ run "defaults" {
       output.rule_dead_letter_queue_url, output.rule_dead_letter_queue_arn,
       output.receiver_dead_letter_queue_url, output.receiver_dead_letter_queue_arn,
       output.receiver_role_arn, output.redrive_role_arn, output.readings_role_arn,
-      output.load_balancer_controller_role_arn, output.rule_role_arn,
+      output.load_balancer_controller_role_arn, output.karpenter_role_arn, output.rule_role_arn,
+      output.private_subnet_ids, output.cluster_security_group_id, output.node_instance_profile,
     ] : length(value) > 0])
     error_message = "Every output must have a value."
   }
