@@ -20,10 +20,12 @@ SHARED = "deployment_defaults"
 # Facts of a deployment and results of tasks, without which expressions have no value.
 PLACE: dict[str, Any] = {
     **{f"infrastructure_{name}": f"the-{name}" for name in (
-        "account_id", "certificate_arn", "cluster_name", "kubeconfig", "load_balancer_controller_role_arn", "partition",
+        "account_id", "certificate_arn", "cluster_name", "cluster_security_group_id", "karpenter_role_arn",
+        "kubeconfig", "load_balancer_controller_role_arn", "node_instance_profile", "partition",
         "receiver_dead_letter_queue_url", "receiver_role_arn", "redrive_role_arn", "region",
         "rule_dead_letter_queue_url", "rule_role_arn", "secret_arn", "secret_name", "table_name", "table_schema",
         "vpc_id", "zone_id")},
+    "infrastructure_private_subnet_ids": ["subnet-1"], "karpenter_deployments": {"resources": []},
     "aws_account_id": "123456789012", "aws_region": "us-east-2", "aws_environment": {},
     "receiver_domain": "d.example.com",
     "receiver_image_reference": "registry/image:tag", "inventory_hostname": "edge-1", "ansible_check_mode": False,

@@ -75,12 +75,16 @@ def test_the_volume_that_costs_is_the_one_that_will_be_made(variables: dict[str,
     assert float(variable("preflight", "__preflight_volume_gib", **variables)) == gib
 
 
-def test_it_is_said_that_nodes_are_not_added() -> None:
-    given = {"terraform_variables": {}, "terraform_enabled": True, "__preflight_version_note": ""}
-    [note] = variable(
-        "preflight", "__preflight_notes", receiver_autoscaling=True, receiver_autoscaling_max_replicas=7, **given
-    )
-    assert note.startswith("receiver_autoscaling adds receivers, at most 7, but no nodes")
+@pytest.mark.parametrize(
+    ("terraform_enabled", "role", "noted"), [(False, "", True), (False, "the-role", False), (True, "", False)]
+)
+def test_it_is_said_when_nodes_are_not_added(terraform_enabled: bool, role: str, noted: bool) -> None:
+    note = variable(
+        "preflight", "__preflight_autoscaling_note", receiver_autoscaling=True, receiver_autoscaling_max_replicas=7,
+        terraform_enabled=terraform_enabled, infrastructure_karpenter_role_arn=role,
+    )  # fmt: skip
+    assert note.startswith("receiver_autoscaling adds receivers, at most 7, but no nodes") is noted
+    assert bool(note) is noted
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,14 @@ def test_an_inventory_may_have_neither_queue_nor_roles_for_redrive_and_readings(
     assert "readings" in asked(infrastructure_readings_role_arn=f"{ROLE}readings")
 
 
+def test_karpenter_is_asked_for_where_it_adds_nodes() -> None:
+    role = {"infrastructure_karpenter_role_arn": f"{ROLE}karpenter"}
+    assert "karpenter" not in asked(**role)
+    found = asked(**role, receiver_autoscaling=True)["karpenter"]
+    granted = set(re.findall(r'"([a-z0-9]+:\w+)"', (ROOT / "terraform/autoscaler.tf").read_text()))
+    assert set(found) <= granted
+
+
 def test_iot_cores_logs_are_written_with_what_terraform_gives() -> None:
     variables = {"iot_log_level": "ERROR"}
     found = asked(terraform_enabled=True, terraform_variables=variables)["iot-receiver-iot-logging"]
