@@ -65,6 +65,7 @@ class Account:
     def __init__(self, quota: int, running: tuple[str, ...] = (), addresses: int = 0, denied: str = "") -> None:
         self.quota, self.running, self.addresses, self.denied = quota, running, addresses, denied
         self.name = ""
+        self.added: list[Values] = []
 
     def client(self, _service: str, **_: Any) -> "Account":
         return self
@@ -79,7 +80,8 @@ class Account:
                 {"InstanceType": name, "VCpuInfo": {"DefaultVCpus": VCPUS[name]}} for name in wanted["InstanceTypes"]
             ]}]  # fmt: skip
         spot = {"InstanceType": "m6i.xlarge", "InstanceLifecycle": "spot"}
-        return [{"Reservations": [{"Instances": [*({"InstanceType": name} for name in self.running), spot]}]}]
+        found = [*({"InstanceType": name} for name in self.running), *self.added, spot]
+        return [{"Reservations": [{"Instances": found}]}]
 
     def describe_addresses(self) -> Values:
         return {"Addresses": [{}] * self.addresses}
@@ -142,6 +144,19 @@ def test_nodes_that_replace_others_need_room_beside_them(ask: Ask) -> None:
 def test_the_largest_type_of_a_group_counts(ask: Ask) -> None:
     [fault] = ask(plan(group(["m6i.large", "m6i.xlarge"], 2), gateways=0), Account(quota=7))["faults"]
     assert "needs 8 vCPU" in fault
+
+
+def test_what_karpenter_may_add_needs_room_and_counts_once(ask: Ask) -> None:
+    wanted: Values = {"added_nodes": 4, "added_types": ["m6i.large", "m6i.xlarge"], "node_pool": "ours"}
+    account = Account(quota=21)
+    [fault] = ask(plan(group(["m6i.large"], 3), gateways=0), account, **wanted)["faults"]
+    assert fault.startswith("The plan needs 22 vCPU with the 4 nodes that Karpenter may add, 0 are in use")
+    assert "karpenter_max_nodes" in fault
+    nothing = plan(group(["m6i.large"], 3), gateways=0, actions=("update",))
+    account.added = [{"InstanceType": "m6i.xlarge", "Tags": [{"Key": "karpenter.sh/nodepool", "Value": "ours"}]}] * 2
+    assert ask(nothing, account, **wanted)["faults"] == []
+    [fault] = ask(nothing, account, **wanted | {"node_pool": "theirs"})["faults"]
+    assert "needs 16 vCPU with the 4 nodes that Karpenter may add, 8 are in use" in fault
 
 
 def test_families_of_another_quota_are_left_out(ask: Ask) -> None:

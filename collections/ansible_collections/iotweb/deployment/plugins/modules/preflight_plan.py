@@ -45,6 +45,19 @@ options:
     description: Size of the volume that Prometheus asks the cluster for.
     type: float
     default: 0
+  added_nodes:
+    description: The most nodes that Karpenter adds, those that run included.
+    type: int
+    default: 0
+  added_types:
+    description: Instance types that it may choose from.
+    type: list
+    elements: str
+    default: []
+  node_pool:
+    description: Its NodePool, with which the nodes that run are tagged.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - iotweb.aws_iot.attributes.info
 """
@@ -115,7 +128,7 @@ CPUS = "L-1216C47A"
 ADDRESSES = "L-0263D0A3"
 # What each counts, and what to do instead of asking for more.
 QUOTAS = {
-    CPUS: ("vCPU", "lower node_count, or choose smaller node_instance_types"),
+    CPUS: ("vCPU", "lower node_count or karpenter_max_nodes, or choose smaller node_instance_types"),
     ADDRESSES: ("elastic addresses", "set nat_gateways: single in stack_differences"),
 }
 
@@ -185,12 +198,12 @@ def vcpus(ec2: Any, types: set[str]) -> dict[str, int]:
     return {each["InstanceType"]: each["VCpuInfo"]["DefaultVCpus"] for page in pages for each in page["InstanceTypes"]}
 
 
-def running(ec2: Any) -> list[str]:
-    """Types of the on-demand instances that count against the quota of the standard families."""
+def running(ec2: Any) -> list[Values]:
+    """The on-demand instances that count against the quota of the standard families."""
     filters = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
     return [
-        instance["InstanceType"]
+        instance
         for page in pages
         for reservation in page["Reservations"]
         for instance in reservation["Instances"]
@@ -204,39 +217,41 @@ def quota(session: Any, code: str) -> int:
     return int(client.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
 
 
-def short(code: str, allowed: int, used: int, needed: int, region: str) -> Iterator[str]:
+def short(code: str, allowed: int, used: int, needed: int, region: str, *, more: str = "") -> Iterator[str]:
     """What is wrong with a quota, and the fix; nothing if it suffices."""
     what, instead = QUOTAS[code]
     if used + needed > allowed:
         yield (
-            f"The plan needs {needed} {what}, {used} are in use, and the account may have {allowed} in {region} (quota"
-            f" {code}). Ask for more: aws service-quotas request-service-quota-increase --service-code ec2 --quota-code"
-            f" {code} --desired-value {used + needed} --region {region}. Or {instead}."
+            f"The plan needs {needed} {what}{more}, {used} are in use, and the account may have {allowed} in {region}"
+            f" (quota {code}). Ask for more: aws service-quotas request-service-quota-increase --service-code ec2"
+            f" --quota-code {code} --desired-value {used + needed} --region {region}. Or {instead}."
         )
 
 
-def address_faults(plan: Values, session: Any, region: str) -> Iterator[str]:
+def address_faults(plan: Values, session: Any, wanted: Values) -> Iterator[str]:
     """Elastic addresses, one for each NAT gateway."""
     if needed := len(changes(plan, "aws_eip", "create")):
         used = len(session.client("ec2", config=Config(**IMPATIENT)).describe_addresses()["Addresses"])
-        yield from short(ADDRESSES, quota(session, ADDRESSES), used, needed, region)
+        yield from short(ADDRESSES, quota(session, ADDRESSES), used, needed, wanted["region"])
 
 
-def cpu_faults(plan: Values, session: Any, region: str) -> Iterator[str]:
-    """vCPU of the node groups that are made; EC2 may take any of a group's types, so its largest counts."""
+def cpu_faults(plan: Values, session: Any, wanted: Values) -> Iterator[str]:
+    """vCPU of the node groups that are made and of what Karpenter may add; of several types, the largest counts."""
     groups = [change["after"] for change in changes(plan, "aws_eks_node_group", "create")]
-    types = {name for group in groups for name in group["instance_types"] if STANDARD.match(name)}
+    sets = [(group["scaling_config"][0]["desired_size"], group["instance_types"]) for group in groups]
+    added = wanted["added_nodes"]
+    sets += [(added, wanted["added_types"])] if added else []
+    types = {name for _, names in sets for name in names if STANDARD.match(name)}
     if not types:
         return
     ec2 = session.client("ec2", config=Config(**IMPATIENT))
     present = running(ec2)
-    sizes = vcpus(ec2, types | set(present))
-    needed = sum(
-        group["scaling_config"][0]["desired_size"] * max(sizes.get(name, 0) for name in group["instance_types"])
-        for group in groups
-    )
-    used = sum(sizes[name] for name in present)
-    yield from short(CPUS, quota(session, CPUS), used, needed, region)
+    sizes = vcpus(ec2, types | {each["InstanceType"] for each in present})
+    needed = sum(count * max(sizes.get(name, 0) for name in names) for count, names in sets)
+    tag = {"Key": "karpenter.sh/nodepool", "Value": wanted["node_pool"]}
+    used = sum(sizes[each["InstanceType"]] for each in present if not added or tag not in each.get("Tags", []))
+    more = f" with the {added} nodes that Karpenter may add" if added else ""
+    yield from short(CPUS, quota(session, CPUS), used, needed, wanted["region"], more=more)
 
 
 def costs(plan: Values, prices: Values, volume_gib: float) -> list[str]:
@@ -285,6 +300,9 @@ def main() -> None:
             **PLAN_OPTIONS,
             "prices": {"type": "dict", "required": True},
             "volume_gib": {"type": "float", "default": 0},
+            "added_nodes": {"type": "int", "default": 0},
+            "added_types": {"type": "list", "elements": "str", "default": []},
+            "node_pool": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -295,7 +313,7 @@ def main() -> None:
     session = boto3.session.Session(region_name=wanted["region"])
     for code, check in ((CPUS, cpu_faults), (ADDRESSES, address_faults)):
         try:
-            faults += check(plan, session, wanted["region"])
+            faults += check(plan, session, wanted)
         except (BotoCoreError, ClientError) as error:
             notes.append(f"Whether the account may have so many {QUOTAS[code][0]} could not be checked: {error}")
     module.exit_json(
