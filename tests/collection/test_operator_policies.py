@@ -38,6 +38,13 @@ def test_permissions_are_split_at_the_limit_and_none_is_lost(count: int) -> None
     assert policies[0]["Statement"][0]["Resource"] == ["arn:aws:0"]
 
 
+def test_what_a_large_statement_leaves_is_filled() -> None:
+    large, small = ({"actions": ["iot:Publish"], "resources": [letter * 4000]} for letter in "ab"), {"actions": ["iot:X"]}
+    first, second = operator_policies([*large, small], NAMES)
+    assert len(first["Statement"]) == 2
+    assert len(second["Statement"]) == 1
+
+
 def test_a_role_is_passed_to_its_service_alone() -> None:
     [policy] = operator_policies([{"actions": ["iam:PassRole"], "passed_to": "iot.amazonaws.com"}], NAMES)
     [statement] = policy["Statement"]

@@ -32,16 +32,19 @@ def size(document: Document) -> int:
 
 
 def operator_policies(permissions: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[Document]:
-    """Policies with a statement for each permission, in their order; another one where IAM's limit of size is reached.
+    """Policies with a statement for each permission, in the first that has room for it below IAM's limit of size.
 
     :param permissions: as the module preflight_operator takes them.
     :param names: partition, account and region.
     """
-    policies: list[Document] = [{"Version": "2012-10-17", "Statement": []}]
+    policies: list[Document] = []
     for each in (statement(permission, names) for permission in permissions):
-        if size(policies[-1] | {"Statement": [*policies[-1]["Statement"], each]}) > LARGEST:
-            policies.append({"Version": "2012-10-17", "Statement": []})
-        policies[-1]["Statement"].append(each)
+        for policy in policies:
+            if size(policy | {"Statement": [*policy["Statement"], each]}) <= LARGEST:
+                policy["Statement"].append(each)
+                break
+        else:
+            policies.append({"Version": "2012-10-17", "Statement": [each]})
     return policies
 
 
