@@ -1,4 +1,4 @@
-"""What Karpenter is told to launch, and whose it is."""
+"""What Karpenter may launch, whose it is, and the messages of its role."""
 
 import re
 from typing import Any
