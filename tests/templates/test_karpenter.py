@@ -91,6 +91,14 @@ def test_its_chart_gets_role_and_cluster() -> None:
     assert f'"kube-system:{values["serviceAccount"]["name"]}"' in account
 
 
+@pytest.mark.parametrize("role", ["", "arn:aws:iam::123456789012:role/k"])
+def test_an_inventory_with_a_role_for_it_names_the_rest(role: str) -> None:
+    wanted = set(variable("deployment_facts", "__deployment_facts_wanted", infrastructure_karpenter_role_arn=role))
+    names = {name.removeprefix("infrastructure_") for name in INFRASTRUCTURE}
+    always = set(variable("deployment_facts", "__deployment_facts_names"))
+    assert wanted - always == (names - always - {"karpenter_role_arn"} if role else set())
+
+
 @pytest.mark.parametrize(
     ("owners", "ours"), [([], True), (["staging"], True), (["prod"], False), ([""], False)], ids=str
 )

@@ -45,6 +45,20 @@ def test_autoscaling_needs_metrics(addons: dict[str, Any], refused: bool) -> Non
 
 
 @pytest.mark.parametrize(
+    ("architecture", "types", "refused"),
+    [
+        ("x86_64", ["m6i.large", "g5.xlarge", "mac1.metal"], False),
+        ("x86_64", ["m6i.large", "m7g.large"], True),
+        ("arm64", ["c6gn.large", "a1.large", "im4gn.large"], False),
+        ("arm64", ["m7g.large", "m6i.large"], True),
+    ],
+)
+def test_karpenter_adds_nodes_of_the_architecture(architecture: str, types: list[str], refused: bool) -> None:
+    given: dict[str, Any] = {"architecture": architecture, "karpenter_instance_types": types}
+    assert bool(faults("karpenter_instance_types", {}, **given)) is refused
+
+
+@pytest.mark.parametrize(
     ("variables", "noted"),
     [
         ({}, []),  # a sandbox's inventory
