@@ -252,20 +252,23 @@ def test_what_terraform_would_take_over(aws: Aws, owner: str | None) -> None:
     aws("cloudwatch").put_metric_alarm(
         AlarmName="held-alarm", ComparisonOperator="LessThanThreshold", EvaluationPeriods=1, Threshold=1,
         MetricName="m", Namespace="n", Period=60, Statistic="Sum", Tags=listed)  # fmt: skip
+    aws("iam").create_instance_profile(InstanceProfileName="held-node", Tags=listed)
     ids = {
         "aws_sqs_queue": ("held-queue", url),
         "aws_cloudwatch_log_group": ("/aws/eks/held/cluster", "/aws/eks/held/cluster"),
         "aws_secretsmanager_secret": ("held/secret", secret),
         "aws_cloudwatch_metric_alarm": ("held-alarm", "held-alarm"),
+        "aws_iam_instance_profile": ("held-node", "held-node"),
     }
-    free = planned("aws_sqs_queue", "free-queue")
-    plan = {"resource_changes": [*(planned(kind, name) for kind, (name, _) in ids.items()), free]}
+    free = [planned("aws_sqs_queue", "free-queue"), planned("aws_iam_instance_profile", "free-node")]
+    plan = {"resource_changes": [*(planned(kind, name) for kind, (name, _) in ids.items()), *free]}
     imports, foreign = terraform.existing(plan, terraform.Account(Session(aws), "staging"))
     adopted, refused_still = terraform.existing(plan, terraform.Account(Session(aws), "staging", adopt=True))
     aws("sqs").delete_queue(QueueUrl=url)
     aws("logs").delete_log_group(logGroupName="/aws/eks/held/cluster")
     aws("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
     aws("cloudwatch").delete_alarms(AlarmNames=["held-alarm"])
+    aws("iam").delete_instance_profile(InstanceProfileName="held-node")
 
     whole = [{"to": f"module.stack.{kind}.x", "id": identifier} for kind, (_, identifier) in ids.items()]
     says = f"belongs to deployment {owner}" if owner else "has no tag Deployment"

@@ -201,6 +201,10 @@ class Account:
         role = self._client("iam").get_role(RoleName=values["name"])["Role"]
         return self._mine(role["RoleName"], role.get("Tags"))
 
+    def _aws_iam_instance_profile(self, values: Values) -> str | None:
+        profile = self._client("iam").get_instance_profile(InstanceProfileName=values["name"])["InstanceProfile"]
+        return self._mine(profile["InstanceProfileName"], profile.get("Tags"))
+
     def _aws_iam_openid_connect_provider(self, values: Values) -> str | None:
         iam, host = self._client("iam"), values.get("url", "").removeprefix("https://")
         for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
