@@ -232,6 +232,10 @@ run "readings" {
 }
 
 run "karpenter" {
+  variables {
+    zone_count = 6
+  }
+
   # The deployment's nodes alone: every right to change something names the cluster's tag, its subnets or its security group.
   assert {
     condition = { for statement in jsondecode(aws_iam_role_policy.karpenter.policy).Statement : statement.Sid => flatten([statement.Action]) } == {
@@ -305,6 +309,11 @@ run "karpenter" {
       Profiles    = "*"
     }
     error_message = "Karpenter may pass the nodes' role, and no other."
+  }
+
+  assert {
+    condition     = length(aws_iam_role_policy.karpenter.policy) <= 10240
+    error_message = "Karpenter's policy is too long to be inline."
   }
 
   assert {

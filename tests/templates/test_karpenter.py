@@ -23,7 +23,7 @@ def karpenter(template: str, **variables: Any) -> dict[str, Any]:
 
 
 def test_its_nodes_are_like_the_managed_groups() -> None:
-    stack = {"node_disk_gib": 80, "tags": {"Team": "a", "Deployment": "b"}}
+    stack = {"node_disk_gib": 80, "tags": {"Team": 42, "Deployment": "b"}}
     spec = karpenter("ec2_node_class", terraform_variables=stack)["spec"]
     assert spec["instanceProfile"] == "iot-receiver-node"
     assert spec["subnetSelectorTerms"] == [{"id": "subnet-1"}, {"id": "subnet-2"}]
@@ -34,7 +34,7 @@ def test_its_nodes_are_like_the_managed_groups() -> None:
     assert spec["metadataOptions"] == {
         "httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1,
     }  # fmt: skip
-    assert spec["tags"] == {"Team": "a", "Deployment": "staging", "ManagedBy": "karpenter", "Project": "iot-receiver"}
+    assert spec["tags"] == {"Team": "42", "Deployment": "staging", "ManagedBy": "karpenter", "Project": "iot-receiver"}
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def version_faults(plan: Values) -> Iterator[str]:
 
 
 def size_faults(plan: Values, region: str) -> Iterator[str]:
-    """Limits of a node group that exclude the number of nodes that it has: Terraform leaves that to an autoscaler.
+    """Limits of a node group that exclude the number of nodes that it has, which Terraform leaves alone.
 
     https://github.com/terraform-aws-modules/terraform-aws-eks/issues/3306
     """
