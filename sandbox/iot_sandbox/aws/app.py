@@ -24,6 +24,7 @@ from iot_sandbox.aws import (
     eks,
     elbv2,
     errors,
+    fleets,
     iam,
     identities,
     logs,
@@ -32,6 +33,7 @@ from iot_sandbox.aws import (
     seed,
     servicequotas,
     sqs,
+    ssm,
     sts,
     token_review,
 )
@@ -62,7 +64,8 @@ class Application:
     """WSGI application; made once per process."""
 
     def __init__(self, config: Settings) -> None:
-        for service in (iot, ec2, eks, acm, elbv2, ecr, iam, logs, route53, secretsmanager, servicequotas, sqs, sts):
+        for service in (iot, ec2, fleets, eks, acm, elbv2, ecr, iam, logs, route53, secretsmanager, servicequotas, sqs,
+                        ssm, sts):  # fmt: skip
             service.install()
         seed.hosted_zones(config.account_id, config.hosted_zones)
         self._config = config

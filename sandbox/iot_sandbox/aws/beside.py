@@ -44,6 +44,8 @@ USING = {
     "eks:CreateCluster": ("encryptionConfig", "kms:CreateGrant"),
     "eks:CreateNodegroup": ("launchTemplate", "ec2:RunInstances"),
 }
+# EC2 user guide, "Set up permissions for EC2 Fleet"; the role is that of the template's instance profile.
+FLEET = ("ec2:RunInstances", "iam:PassRole")
 
 
 def asked(action: str, environ: Mapping[str, Any], body: bytes) -> Iterator[tuple[str, str]]:
@@ -58,6 +60,8 @@ def asked(action: str, environ: Mapping[str, Any], body: bytes) -> Iterator[tupl
     tagging = OF_IAM.get(operation, "") if service == "iam" else TAGGING.get(service, "")
     if tagging and tagging != operation and (_tagged(parameters) or environ.get("HTTP_X_AMZ_TAGGING")):
         yield f"{service}:{tagging}", ""
+    if action == "ec2:CreateFleet":
+        yield from ((each, "") for each in FLEET)
     if action in USING and USING[action][0] in parameters:
         yield USING[action][1], ""
     if action in HANDING_OVER:

@@ -15,10 +15,10 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.elastic_ip_addresses import ElasticAddress
 from moto.ec2.models.instance_types import INSTANCE_TYPES
-from moto.ec2.models.instances import Reservation
+from moto.ec2.models.instances import Instance, InstanceState, Reservation
 from moto.ec2.models.launch_templates import LaunchTemplate
 
-from iot_sandbox.aws import settings
+from iot_sandbox.aws import settings, spare_nodes
 
 
 class AddressLimitExceededError(EC2ClientError):
@@ -87,6 +87,13 @@ class SandboxEC2Backend(EC2Backend):
         if kwargs.get("instance_market_options") != "spot":
             self.check_vcpus(named if named and kwargs["is_instance_type_default"] else kwargs["instance_type"], count)
         return super().run_instances(image_id, count, user_data, security_group_names, **kwargs)
+
+    def terminate_instances(self, instance_ids: list[str]) -> list[tuple[Instance, InstanceState]]:
+        """TerminateInstances: a node that an autoscaler launched ends."""
+        result = super().terminate_instances(instance_ids)
+        for each in instance_ids:
+            spare_nodes.current().end(each)
+        return result
 
     def create_launch_template(
         self, name: str, description: str, template_data: dict[str, Any], tag_spec: dict[str, dict[str, str]]

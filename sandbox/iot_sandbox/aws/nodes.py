@@ -65,15 +65,20 @@ def run_instance(
     security_group_ids: Sequence[str],
     instance_type: str,
     tags: dict[str, str],
+    image_id: str = "",
+    identity: str = "",
 ) -> NodeInstance:
-    """Run the node's instance in the subnet that holds its pod range; its interface gets those addresses."""
+    """Run the node's instance in the subnet that holds its pod range; its interface gets those addresses.
+
+    Without image or identity, the instance has Amazon's first image and the id that the node always has.
+    """
     subnet = _subnet_for(node, subnets)
-    identity = instance_id(cluster_name, node.name)
+    identity = identity or instance_id(cluster_name, node.name)
     _forget_instance(ec2, identity)
     _forced.instance_id = identity
     try:
         reservation = ec2.run_instances(
-            ec2.describe_images(owners=["amazon"])[0].id,
+            image_id or ec2.describe_images(owners=["amazon"])[0].id,
             1,
             None,
             [],
@@ -83,7 +88,7 @@ def run_instance(
             subnet_id=subnet.id,
             region_name=ec2.region_name,
             placement=subnet.availability_zone,
-            private_ip=str(_host_address(node, IPv4Network(subnet.cidr_block))),
+            private_ip=_host_address(node, subnet),
             tags={"instance": {**tags, "Name": node.name}},
         )
     finally:
@@ -108,11 +113,13 @@ def _subnet_for(node: KubernetesNode, subnets: Sequence[Subnet]) -> Subnet:
     return (holding or same_zone or list(subnets))[0]
 
 
-def _host_address(node: KubernetesNode, subnet: IPv4Network) -> Any:
-    """An address for the instance itself that no pod can have: the highest outside the pod range."""
-    highest = int(subnet.broadcast_address) - 1
-    address = next(a for a in range(highest, 0, -1) if subnet[a - int(subnet.network_address)] not in node.pod_range)
-    return subnet[address - int(subnet.network_address)]
+def _host_address(node: KubernetesNode, subnet: Subnet) -> str:
+    """An address for the instance itself that no pod can have: the highest one free outside the pod range."""
+    network = IPv4Network(subnet.cidr_block)
+    taken = vars(subnet)["_subnet_ips"]
+    number = next(n for n in range(-2, -network.num_addresses, -1)
+                  if network[n] not in node.pod_range and str(network[n]) not in taken)  # fmt: skip
+    return str(network[number])
 
 
 class ProviderIds:

@@ -17,11 +17,15 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class KubernetesNode:
-    """A node of the real cluster that stands for an EC2 instance."""
+    """A node of the real cluster that stands for an EC2 instance.
+
+    `folder` is that of a spare node, with its program `boot`.
+    """
 
     name: str
     zone: str
     pod_range: IPv4Network
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Settings:
     kubernetes_issuer: str = ""
     kubeconfig: Path | None = None
     kubernetes_nodes: tuple[KubernetesNode, ...] = field(default=())
+    spare_nodes: tuple[KubernetesNode, ...] = field(default=())
     registry_url: str = ""
     registry_token_file: Path | None = None
     health_check_interval: float = 1.0
@@ -86,17 +91,17 @@ def _endpoint(environment: Mapping[str, str], name: str) -> tuple[str, int] | No
     return None
 
 
-def parse_nodes(text: str) -> tuple[KubernetesNode, ...]:
-    """Read `[{name, zone, pod_range}, …]`, given as JSON or as the path of a JSON file."""
+def parse_nodes(text: str, name: str = "SANDBOX_KUBERNETES_NODES") -> tuple[KubernetesNode, ...]:
+    """Read `[{name, zone, pod_range, folder}, …]`, given as JSON or as the path of a JSON file."""
     if not text:
         return ()
     try:
         items = json.loads(text if text.lstrip().startswith("[") else Path(text).read_text(encoding="utf-8"))
-        return tuple(KubernetesNode(i["name"], i["zone"], IPv4Network(i["pod_range"])) for i in items)
+        return tuple(
+            KubernetesNode(i["name"], i["zone"], IPv4Network(i["pod_range"]), _path(i, "folder")) for i in items
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(
-            f"SANDBOX_KUBERNETES_NODES={text!r}: give [{{name, zone, pod_range}}], or a file of it: {error!r}"
-        ) from error
+        raise SettingsError(f"{name}={text!r}: give [{{name, zone, pod_range}}], or a file of it: {error!r}") from error
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -131,6 +136,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         kubernetes_issuer=environment.get("SANDBOX_KUBERNETES_ISSUER", "").rstrip("/"),
         kubeconfig=_path(environment, "SANDBOX_KUBECONFIG"),
         kubernetes_nodes=parse_nodes(environment.get("SANDBOX_KUBERNETES_NODES", "")),
+        spare_nodes=parse_nodes(environment.get("SANDBOX_SPARE_NODES", ""), "SANDBOX_SPARE_NODES"),
         registry_url=environment.get("SANDBOX_REGISTRY_URL", "").rstrip("/"),
         registry_token_file=_path(environment, "SANDBOX_REGISTRY_TOKEN_FILE"),
         health_check_interval=_seconds(environment, "SANDBOX_HEALTH_CHECK_INTERVAL", default.health_check_interval),
