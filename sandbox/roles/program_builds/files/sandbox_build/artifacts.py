@@ -33,6 +33,8 @@ def copy_chart(places: Places, chart: Chart, module: Path) -> None:
         return
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(source, fresh)
+    if chart.crds:
+        shutil.copytree(module / chart.crds, fresh / "crds")
     fresh.replace(target)
 
 

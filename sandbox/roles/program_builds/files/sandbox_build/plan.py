@@ -37,13 +37,17 @@ class Image:
 
 @dataclass(frozen=True)
 class Chart:
-    """The Helm chart of a program, which lies in a Go module's folder `path`; `version` is its appVersion."""
+    """The Helm chart of a program, which lies in a Go module's folder `path`; `version` is its appVersion.
+
+    `crds` is the module's folder of CRDs, where the chart itself has none.
+    """
 
     name: str
     program: str
     module: str
     path: str
     version: str
+    crds: str = ""
 
 
 @dataclass(frozen=True)
