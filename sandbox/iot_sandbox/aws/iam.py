@@ -1,4 +1,4 @@
-"""IAM with the policy simulator, which moto lacks.
+"""IAM with the policy simulator, which moto lacks, and instance profiles listed by path.
 
 https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
 """
@@ -58,6 +58,12 @@ class SandboxIamResponse(IamResponse):
     def simulate_custom_policy(self) -> ActionResult:
         """SimulateCustomPolicy."""
         return self._simulate(self._get_param("PolicyInputList", []))
+
+    def list_instance_profiles(self) -> ActionResult:
+        """ListInstanceProfiles: those below a path alone, as Karpenter deletes what it finds."""
+        prefix = self._get_param("PathPrefix", "/")
+        found = [each for each in self.backend.get_instance_profiles() if each.path.startswith(prefix)]
+        return ActionResult({"InstanceProfiles": found, "IsTruncated": False})
 
     def _documents(self, arn: str) -> list[str]:
         holders: Mapping[str, Role | User] = {**self._by_arn("roles"), **self._by_arn("users")}

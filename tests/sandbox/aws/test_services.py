@@ -99,3 +99,17 @@ def test_a_record_that_was_deleted_can_be_made_again(aws: Emulator) -> None:
     assert names() == {"_validation.a.again.test."}
     change("CREATE", "a.again.test")
     assert names() == {"_validation.a.again.test.", "a.again.test."}
+
+
+def test_instance_profiles_are_listed_by_path(aws: Emulator) -> None:
+    """Karpenter deletes the profiles that it finds below its own path."""
+    iam = aws.client("iam")
+    iam.create_instance_profile(InstanceProfileName="nodes")
+    iam.create_instance_profile(InstanceProfileName="made", Path="/karpenter/us-east-2/scaled/")
+
+    def names(**which: str) -> set[str]:
+        found = iam.list_instance_profiles(**which)["InstanceProfiles"]
+        return {each["InstanceProfileName"] for each in found}
+
+    assert names(PathPrefix="/karpenter/us-east-2/scaled/") == {"made"}
+    assert names() >= {"nodes", "made"}
