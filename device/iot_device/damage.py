@@ -1,11 +1,10 @@
 """A spool that a failing disk has damaged: recognised, moved away, and salvaged reading by reading.
 
-https://www.sqlite.org/rescode.html; https://www.sqlite.org/howtocorrupt.html; https://www.sqlite.org/walformat.html
+https://www.sqlite.org/rescode.html; https://www.sqlite.org/howtocorrupt.html
 """
 
 import json
 import sqlite3
-import struct
 import time
 import zlib
 from collections import Counter
@@ -27,8 +26,6 @@ PAGE_ROWS = 40  # readings of the shortest kind in a page of 4 KiB
 NEAR, WALKED_TO = 8, 20_000  # positions from which a walk begins; missing ones that are worth it
 LOOKED_UP = 2_000_000  # positions looked up one by one, some seconds for each million
 GONE = ("acknowledged", "dropped_count", "dropped_age", "dropped_torn", "quarantined")
-WAL_HEADER, FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
-WAL_MAGIC = 0x377F0682
 
 
 # The last position, and the last one before it that is free: where a reading goes whose own position is damaged.
@@ -138,41 +135,10 @@ def moved(path: Path) -> list[Path]:
     return sorted(one for one in path.parent.glob(f"{path.name}.spoilt-*") if not one.name.endswith(PARTS[:2]))
 
 
-def is_log_alone(path: Path) -> bool:
-    """Return whether a log is left whose database is missing or empty: SQLite would delete it."""
-    log = path.with_name(f"{path.name}-wal")
-    return not (path.exists() and path.stat().st_size) and log.exists() and log.stat().st_size > WAL_HEADER.size
-
-
-def rebuild(path: Path) -> None:
-    """Write a database anew from the pages in its log, up to the last commit. Raises OSError, DamageError."""
-    log = path.with_name(f"{path.name}-wal")
-    data = log.read_bytes()
-    magic, _, size, _, *salts = WAL_HEADER.unpack_from(data)[:6]
-    if magic & ~1 != WAL_MAGIC or size < 512:
-        raise DamageError("the log has no header")
-    pages: dict[int, bytes] = {}
-    pending: dict[int, bytes] = {}
-    at = WAL_HEADER.size
-    while at + FRAME_HEADER.size + size <= len(data):
-        number, pages_after_commit, *found = FRAME_HEADER.unpack_from(data, at)[:4]
-        if found != salts:  # of an earlier round of the log
-            break
-        pending[number] = data[at + FRAME_HEADER.size : at + FRAME_HEADER.size + size]
-        if pages_after_commit:
-            pages |= pending
-            pending = {}
-        at += FRAME_HEADER.size + size
-    with path.open("wb") as file:
-        for number, page in pages.items():
-            file.seek((number - 1) * size)
-            file.write(page)
-    log.unlink()
-
-
-# What is the same in the header of each spool, by position: https://www.sqlite.org/fileformat.html#the_database_header
-HEADER = {0: b"SQLite format 3\0\x10\0", 18: b"\2\2\0\x40\x20\x20", 44: b"\0\0\0\4", 52: bytes(4), 56: b"\0\0\0\1",
-          72: bytes(20)}  # fmt: skip
+# What is the same in the header of each spool, by position; and no size, for which SQLite then takes the file's:
+# https://www.sqlite.org/fileformat.html#the_database_header
+HEADER = {0: b"SQLite format 3\0\x10\0", 18: b"\2\2\0\x40\x20\x20", 28: bytes(4), 44: b"\0\0\0\4", 52: bytes(4),
+          56: b"\0\0\0\1", 72: bytes(20)}  # fmt: skip
 
 
 def _header(path: Path) -> bytes:
@@ -285,7 +251,7 @@ def _all(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
         with suppress(*FAILURES):
             walk = f"SELECT {columns} FROM readings NOT INDEXED ORDER BY seq {order}"  # noqa: S608 - our words
             yield from _noted(database.execute(walk), seen)
-            if len(seen) == _expected(database):
+            if len(seen) == expected(database):
                 return
     # A damaged page can hide others from a query of many, without an error. Each position is looked up by itself, since
     # a range also looks at the next reading, which may be the damaged one.
@@ -328,7 +294,7 @@ def _neighbours(
                     yield from _noted((row for row in found if row[0] not in seen), seen)
 
 
-def _expected(database: sqlite3.Connection) -> int | None:
+def expected(database: sqlite3.Connection) -> int | None:
     """Return how many readings wait by the counters; None if they cannot be read."""
     found = counters(database)
     taken = found.pop("taken", None)

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from iot_device import damage
+from iot_device import damage, wal
 from iot_device.damage import GONE, DamageError, Row
 from iot_device.reading import Reading, timestamp
 from iot_device.settings import Settings, SettingsError
+from iot_device.state import is_running
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,10 @@ class SpoolError(OSError):
 
 class _FormerSchemaError(DamageError):
     """The file was made by a release before 2.0."""
+
+
+class _UnreadLogError(DamageError):
+    """SQLite would not read all of the log."""
 
 
 class Waiting(NamedTuple):
@@ -117,8 +122,8 @@ class Spool:
         database = None
         try:
             with damage.readable_errors():
-                if self._owner and damage.is_log_alone(self.path):
-                    raise DamageError(f"{self.path.name} is missing or empty beside its log")
+                if self._owner or not is_running(self.path.parent):
+                    self._check_log()
                 database = self._connect()
                 if self._owner:
                     self._check(database)
@@ -130,6 +135,13 @@ class Spool:
                 raise
             return self._start_anew(error)
         return database
+
+    def _check_log(self) -> None:
+        """Look, before SQLite does, for a log that it would delete without reading all. Raises DamageError."""
+        if wal.is_log_alone(self.path):
+            raise _UnreadLogError(f"{self.path.name} is missing or empty beside its log")
+        if wal.is_log_cut(self.path) and wal.is_log_cut(self.path):  # another process may have begun it anew meanwhile
+            raise _UnreadLogError("its log is damaged before its last commit")
 
     def _check(self, database: sqlite3.Connection) -> None:
         """Look for damage that later operations may miss. Raises sqlite3.Error.
@@ -169,7 +181,7 @@ class Spool:
         try:
             database = self._connect()
             if is_upgrade:
-                self._save(damaged, database, is_upgrade=True)
+                self._save([damaged], database, is_upgrade=True)
         except (sqlite3.Error, OSError):
             if database:
                 database.close()
@@ -180,7 +192,7 @@ class Spool:
         else:
             log.error("the spool is damaged (%s): moved it to %s and made a new one; the disk may fail", error, damaged)
             try:
-                self._salvage(damaged, database)
+                self._salvage(wal.apply(damaged) if isinstance(error, _UnreadLogError) else [damaged], database)
             except (*damage.FAILURES, OSError) as other:
                 log.error("saved no reading of it (%s): %s", other, damage.fix(other))  # noqa: TRY400 - no traceback: the disk failed
                 # so that no position is used twice
@@ -189,24 +201,36 @@ class Spool:
         self._look(database)
         return database
 
-    def _salvage(self, damaged: Path, database: sqlite3.Connection) -> None:
-        if damage.is_log_alone(damaged):
-            damage.rebuild(damaged)
-        damage.repair_header(damaged)
-        with contextlib.suppress(*damage.FAILURES):
-            damage.repair_schema(damaged, SCHEMA)
-        saved, lost = self._save(damaged, database)
+    def _salvage(self, versions: Sequence[Path], database: sqlite3.Connection) -> None:
+        for damaged in versions:
+            damage.repair_header(damaged)
+            with contextlib.suppress(*damage.FAILURES):
+                damage.repair_schema(damaged, SCHEMA)
+        saved, lost = self._save(versions, database)
+        for before in versions[1:]:
+            damage.remove(before)
         log.error("saved %d readings of it; dropped %d that cannot be read", saved, lost)
 
-    def _save(self, damaged: Path, database: sqlite3.Connection, is_upgrade: bool = False) -> tuple[int, int]:
-        """Copy readings and counters to a new file. Returns how many readings were saved and lost."""
-        with contextlib.closing(damage.opened(damaged)) as old, database:
+    def _save(
+        self, versions: Sequence[Path], database: sqlite3.Connection, is_upgrade: bool = False
+    ) -> tuple[int, int]:
+        """Copy readings and counters to a new file; from further versions only readings, if the first one lacks some.
+
+        Those may include acknowledged ones, which are then sent once more, under the same message ids. Returns how many
+        readings were saved and lost.
+        """
+        with contextlib.ExitStack() as stack, database:
+            olds = [stack.enter_context(contextlib.closing(damage.opened(one))) for one in versions]
+            old = olds[0]
             database.execute("BEGIN IMMEDIATE")
-            damage.copy_readings(old, database, self.last)
+            for one in olds:
+                [copied] = database.execute("SELECT count(*) FROM readings").fetchone()
+                if one is old or copied != damage.expected(old):
+                    damage.copy_readings(one, database, self.last)
             damage.copy_quarantine(old, database)
             saved, highest = database.execute("SELECT count(*), coalesce(max(seq), 0) FROM readings").fetchone()
-            last = max(highest, self.last or damage.last_position(old, highest))
-            found = damage.counters(old)
+            last = max(highest, self.last or max(damage.last_position(one, highest) for one in olds))
+            found = next(filter(None, map(damage.counters, olds)), {})
             count = {name: found.get(name, 0) for name in COUNTERS} | {"taken": last}
             excess = saved + sum(count[name] for name in GONE) - last
             if excess > 0:  # a damaged counter
