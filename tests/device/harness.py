@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -113,10 +113,10 @@ def flags(settings: Settings) -> list[str]:
     ]
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
+def start(*arguments: str, program: Sequence[str] = ("-m", "iot_device")) -> "subprocess.Popen[str]":
     """Start iot-device as a shell would."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "device"), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "iot_device", *arguments]
+    command = [sys.executable, *program, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 

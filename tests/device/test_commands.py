@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -32,7 +33,7 @@ from iot_device.spool import Spool, state_folder
 from iot_device.state import Lock
 
 from tests.device.a_scripted_broker import Cut, ScriptedBroker
-from tests.device.harness import ask, degrees, flags, running
+from tests.device.harness import ask, degrees, flags, running, start
 from tests.support.waiting import until
 
 MakeSettings = Callable[..., Settings]
@@ -105,6 +106,17 @@ def test_everything_that_a_hanging_command_started_is_killed(line: str) -> None:
 def test_a_command_that_leaves_something_running_gives_its_reading_at_once() -> None:
     mark = f"1{time.monotonic_ns() % 10**7}.5"
     assert sensors.command(f"sleep {mark} & echo 21", 20, TEMP)() == {"temp": 21}
+    until(lambda: not running_in(mark))
+
+
+def test_an_interrupt_ends_publish_and_its_sensors_command(scripted_settings: MakeSettings, tmp_path: Path) -> None:
+    mark = f"1{time.monotonic_ns() % 10**7}.75"
+    given = scripted_settings(sensor="command", sensor_command=f"touch {tmp_path / 'begun'}; sleep {mark}")
+    process = start("publish", *flags(given))
+    until((tmp_path / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == -signal.SIGINT
     until(lambda: not running_in(mark))
 
 

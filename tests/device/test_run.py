@@ -209,6 +209,34 @@ def test_signals_at_any_instant_end_it_and_nothing_else(
     left.close()
 
 
+BEGINS = """
+import signal, sys
+from iot_device.__main__ import main
+set_handler = signal.signal
+signal.signal = lambda *given: (set_handler(*given), print(flush=True))[0]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_instant_of_its_start_ends_it_quietly(
+    number: signal.Signals, scripted: ScriptedBroker, scripted_settings: MakeSettings
+) -> None:
+    """From its first own instant on; before that, an interrupt is Python's."""
+    given, ends = flags(scripted_settings(interval=600)), set()
+    for step in range(16):
+        process = start("run", *given, program=("-c", BEGINS))
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(step * 0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        assert process.returncode in (0, -number), err
+        ends.add(process.returncode)
+    assert -number in ends, "in time"
+
+
 @pytest.mark.parametrize("answer", [0, None])
 def test_a_large_backlog_and_a_silent_broker_do_not_hold_up_the_end(
     answer: int | None, scripted: ScriptedBroker, scripted_settings: MakeSettings
