@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.charts.conftest import Cluster
+from tests.support import playbook
 from tests.support.ansible import environment
-from tests.support.paths import PROGRAMS, ROOT
+from tests.support.paths import PROGRAMS
 from tests.support.waiting import until
 
 OLD, OURS, NEW = "1.13.0", "3.2.2", "3.5.0"
@@ -29,9 +30,8 @@ class Play:
         """Run it; return the number of changes and the output. `status` is the expected one."""
         given = {"chart": str(chart), "kubeconfig": str(self.cluster.kubeconfig), "helm": str(PROGRAMS / "helm"),
                  "load_balancer_controller_replicas": 0}
-        command = ["ansible-playbook", "-i", "localhost,", "tests/charts/play.yml",
-                   "-e", json.dumps(given | variables), *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment(), text=True, capture_output=True, check=False)
+        done = playbook.run("-i", "localhost,", "tests/charts/play.yml", "-e", json.dumps(given | variables),
+                            *arguments, env=environment(), capture_output=True)
         output = done.stdout + done.stderr
         assert done.returncode == status, output
         [changed] = re.findall(r"changed=(\d+)", output)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,16 +17,16 @@ from iot_device.measurements import Measurements
 from iot_device.spool import Spool
 
 from tests.device.harness import degrees
+from tests.support import playbook as program
 from tests.support.paths import ROOT
 
-PLAYBOOK = shutil.which("ansible-playbook", path=f"{ROOT / '.venv/bin'}:{os.environ.get('PATH', '')}") or ""
-ansible = pytest.mark.skipif(not PLAYBOOK, reason="ansible-playbook is not installed: make setup")
+ansible = pytest.mark.skipif(not program.PYTHON.exists(), reason="ansible-playbook is not installed: make setup")
 # Runs share the archives of Ansible's modules, which take most of a run's processor time to build.
 CONFIGURATION = """\
 [defaults]
 roles_path = {root}/roles
 collections_path = {stand_ins}:{root}/collections
-callbacks_enabled = iotweb.deployment.kept_modules
+callbacks_enabled = iotweb.deployment.kept_modules, iotweb.deployment.module_server
 local_tmp = {folder}/tmp
 pipelining = true
 """
@@ -111,10 +110,8 @@ class Controller:
             "ANSIBLE_HOME": str(self.stand_ins / "home"), "STAND_INS": str(self.folder),
             "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', '')}",
         }  # fmt: skip
-        done = subprocess.run(
-            [PLAYBOOK, "-i", str(self.folder / "hosts.json"), str(playbook), *options],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
+        done = program.run("-i", str(self.folder / "hosts.json"), str(playbook), *options, env=environment,
+                           capture_output=True, timeout=180)  # fmt: skip
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     def play(self, hosts: str, variables: dict[str, Any], *tasks: dict[str, Any]) -> tuple[int, str]:
@@ -126,7 +123,7 @@ class Controller:
 def loaded(path: str) -> Any:
     """A file in YAML, read by Ansible's Python: this one may lack the library."""
     script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))"
-    done = subprocess.run([Path(PLAYBOOK).with_name("python"), "-c", script], input=(ROOT / path).read_text(),
+    done = subprocess.run([program.PYTHON, "-c", script], input=(ROOT / path).read_text(),
                           text=True, capture_output=True, check=True)  # fmt: skip
     return json.loads(done.stdout)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tests.support import playbook as program
 from tests.support.paths import ROOT
 
 SETTINGS: dict[str, str] = {}  # of Ansible, over ansible.cfg
@@ -113,22 +113,29 @@ class Done:
     output: str
 
 
+def arguments(playbook: str, options: tuple[str, ...], variables: dict[str, Any] | None) -> list[str]:
+    """A run's arguments: the example inventory's prod.yml, and variables over it."""
+    return ["-i", "inventory/example/prod.yml", playbook, "-e", json.dumps(variables or {}), *options]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A run's environment.
+
+    :param folder: for what the run leaves behind.
+    """
+    others = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
+    return others | SETTINGS | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), "ANSIBLE_NOCOLOR": "1",
+                                "ANSIBLE_HOME": str(ROOT / "build/test/ansible")}  # fmt: skip
+
+
 @contextmanager
 def started(
     folder: Path, playbook: str, *options: str, variables: dict[str, Any] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a playbook with the example inventory's prod.yml, and variables over it; at the end it is killed.
-
-    :param folder: for what the run leaves behind.
-    """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
-    program = shutil.which("ansible-playbook", path=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}")
-    assert program, "ansible-playbook is not installed: make setup"
+    """Start a playbook; at the end it is killed."""
     running = subprocess.Popen(
-        [program, "-i", "inventory/example/prod.yml", playbook, "-e", json.dumps(variables or {}), *options],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
-        env=environment | SETTINGS | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(folder), "ANSIBLE_NOCOLOR": "1",
-                                      "ANSIBLE_HOME": str(ROOT / "build/test/ansible")},
+        [ROOT / ".venv/bin/ansible-playbook", *arguments(playbook, options, variables)], cwd=ROOT, text=True,
+        env=environment(folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     with running:
         try:
@@ -138,10 +145,10 @@ def started(
 
 
 def run(folder: Path, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Done:
-    """Run a playbook as `started` does, to its end."""
-    with started(folder, playbook, *options, variables=variables) as running:
-        output, _ = running.communicate(timeout=600)
-        return Done(running.returncode, " ".join(output.split()))
+    """Run a playbook to its end."""
+    done = program.run(*arguments(playbook, options, variables), env=environment(folder), timeout=600,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    return Done(done.returncode, " ".join(done.stdout.split()))
 
 
 def filled(aws: Aws, account: str, folder: Path) -> dict[str, Any]:

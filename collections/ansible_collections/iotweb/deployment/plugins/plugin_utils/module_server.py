@@ -76,9 +76,9 @@ def run(folder: str, mask: int, variables: dict[str, str]) -> int:
 class Server:
     """Accepts requests, forks for each, and reports how the forks end."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, useful: Sequence[str] = USEFUL) -> None:
         self.listener = listener
-        self.useful = iter(USEFUL)
+        self.useful = iter(useful)
         self.selector = selectors.DefaultSelector()
         self.selector.register(0, selectors.EVENT_READ)
         self.selector.register(listener, selectors.EVENT_READ)
