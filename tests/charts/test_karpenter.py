@@ -2,17 +2,17 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.charts.conftest import Cluster
+from tests.support import playbook
 from tests.support.ansible import environment
-from tests.support.paths import CACHE, PROGRAMS, ROOT
+from tests.support.paths import CACHE, PROGRAMS
 
-CHART = CACHE / "charts" / "current" / "karpenter"
+CHART = CACHE / "charts/karpenter/karpenter"
 NAME = "iot-receiver"
 KINDS = ("ec2nodeclass", "nodepool")
 
@@ -27,9 +27,8 @@ class Role:
         """Run it; return the number of changes and the output, line breaks left out. `status` is the expected one."""
         given = {"karpenter_chart": str(CHART), "karpenter_helm": str(PROGRAMS / "helm"),
                  "infrastructure_kubeconfig": str(self.cluster.kubeconfig)}
-        command = ["ansible-playbook", "-i", "localhost,", "tests/charts/karpenter.yml",
-                   "-e", json.dumps(given | variables), *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment(), text=True, capture_output=True, check=False)
+        done = playbook.run("-i", "localhost,", "tests/charts/karpenter.yml", "-e", json.dumps(given | variables),
+                            *arguments, env=environment(), capture_output=True)
         output = done.stdout + done.stderr
         assert done.returncode == status, output
         [changed] = re.findall(r"changed=(\d+)", output)
@@ -58,7 +57,7 @@ class Role:
 def _role(cluster: Cluster) -> Role:
     """One for all tests, which build on each other."""
     if not CHART.exists():
-        pytest.skip("Karpenter's chart is not on this machine: `make sandbox` fetches it")
+        pytest.skip("Karpenter was not compiled on this machine yet: make molecule ROLE=karpenter")
     return Role(cluster)
 
 
