@@ -241,7 +241,7 @@ def cpu_faults(plan: Values, session: Any, wanted: Values) -> Iterator[str]:
     sets = [(group["scaling_config"][0]["desired_size"], group["instance_types"]) for group in groups]
     added = wanted["added_nodes"]
     sets += [(added, wanted["added_types"])] if added else []
-    types = {name for _, names in sets for name in names if STANDARD.match(name)}
+    types = {name for count, names in sets for name in names if STANDARD.match(name)}
     if not types:
         return
     ec2 = session.client("ec2", config=Config(**IMPATIENT))
