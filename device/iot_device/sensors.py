@@ -1,6 +1,7 @@
 """Where readings come from."""
 
 import contextlib
+import ctypes
 import itertools
 import os
 import random
@@ -107,6 +108,7 @@ def command(
 
     It prints one number, or a JSON object of measurements.
     """
+    _adopt_orphans()
 
     def read() -> dict[str, Value]:
         status, out, err = _run(line, timeout, is_stopping)
@@ -124,12 +126,13 @@ def command(
 def _run(line: str, timeout: float, is_stopping: Callable[[], bool]) -> tuple[int, str, str]:
     """Return status, output and errors of a shell command. Raises OSError if it takes too long or prints too much.
 
-    It runs in a session of its own, and all of that session is killed at the end.
+    It runs in a session of its own. All of that session is killed at the end; on Linux also what it started in others.
     """
     if "\0" in line:
         raise OSError("a command cannot have the character NUL in it")
     until = time.monotonic() + timeout
     with (
+        _adopted_are_killed(),
         subprocess.Popen(
             ["/bin/sh", "-c", line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True, bufsize=0,
@@ -168,6 +171,48 @@ def _run(line: str, timeout: float, is_stopping: Callable[[], bool]) -> tuple[in
         return status, out.decode(errors="replace" if status else "strict"), err.decode(errors="replace")
     except UnicodeDecodeError as error:
         raise OSError(f"{line!r} printed what is no UTF-8: {error}") from error
+
+
+PR_SET_CHILD_SUBREAPER = 36
+CHILDREN = Path("/proc/self/task")  # of each thread; Linux has them
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what a command leaves running, instead of process 1 (prctl(2)), to find it."""
+    if (CHILDREN / str(os.getpid()) / "children").exists():
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def _adopted_are_killed() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        spared: set[int] = set()
+        while adopted := _adopted() - spared:  # killed ones leave their own children behind
+            for process in adopted:
+                try:
+                    os.kill(process, signal.SIGKILL)
+                    os.waitpid(process, 0)
+                except PermissionError:  # it runs as somebody else
+                    spared.add(process)
+                except (ProcessLookupError, ChildProcessError):
+                    pass
+
+
+def _adopted() -> set[int]:
+    """Return the children that are in another session than this process: no command can leave one for this."""
+    found = set()
+    for file in CHILDREN.glob("*/children"):
+        with contextlib.suppress(OSError):
+            found |= set(map(int, file.read_text().split()))
+    return {process for process in found if _session(process) != os.getsid(0)}
+
+
+def _session(process: int) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(process)
+    return os.getsid(0)
 
 
 def make(settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> Sensor:

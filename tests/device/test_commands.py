@@ -95,7 +95,8 @@ def running_in(session: str) -> list[str]:
     return [process for process in found if process != str(os.getpid())]
 
 
-@pytest.mark.parametrize("line", ["sleep {0} | cat; true", "sleep {0} & sleep {0} & wait", "(sleep {0} & sleep {0})"])
+@pytest.mark.parametrize("line", ["sleep {0} | cat; true", "sleep {0} & sleep {0} & wait", "(sleep {0} & sleep {0})",
+                                  "setsid sleep {0}", "setsid sh -c 'sleep {0} & sleep {0}'; true"])  # fmt: skip
 def test_everything_that_a_hanging_command_started_is_killed(line: str) -> None:
     mark = f"1{time.monotonic_ns() % 10**7}.25"  # a time that no other test sleeps
     with pytest.raises(OSError, match="within"):
@@ -103,10 +104,23 @@ def test_everything_that_a_hanging_command_started_is_killed(line: str) -> None:
     until(lambda: not running_in(mark))
 
 
-def test_a_command_that_leaves_something_running_gives_its_reading_at_once() -> None:
+@pytest.mark.parametrize(
+    "line",
+    ["sleep {0} &", "setsid sleep {0} &", "setsid sh -c 'setsid sleep {0} & exec sleep {0}' & ", "(setsid sleep {0} &)",
+     "setsid true &", "for _ in 1 2 3 4 5 6 7 8 9; do setsid sh -c 'sleep {0} & sleep {0} & sleep {0}' & done"],
+)  # fmt: skip
+def test_a_command_that_leaves_something_running_gives_its_reading_at_once(line: str) -> None:
     mark = f"1{time.monotonic_ns() % 10**7}.5"
-    assert sensors.command(f"sleep {mark} & echo 21", 20, TEMP)() == {"temp": 21}
+    assert sensors.command(f"{line.format(mark)}\necho 21", 20, TEMP)() == {"temp": 21}
     until(lambda: not running_in(mark))
+    assert not sensors._adopted(), "not even as zombies"
+
+
+def test_other_children_of_the_process_are_left_alone() -> None:
+    with subprocess.Popen(["/bin/sleep", "60"]) as other:
+        assert sensors.command("setsid sleep 60 & echo 21", 20, TEMP)() == {"temp": 21}
+        assert other.poll() is None
+        other.kill()
 
 
 def test_an_interrupt_ends_publish_and_its_sensors_command(scripted_settings: MakeSettings, tmp_path: Path) -> None:
