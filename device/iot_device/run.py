@@ -14,7 +14,7 @@ from iot_device.reading import Reading
 from iot_device.sensors import Sensor
 from iot_device.settings import Settings, SettingsError
 from iot_device.signals import ignore_further, stop_on_signal
-from iot_device.spool import open_spool, state_folder
+from iot_device.spool import ESTIMATED, open_spool, state_folder
 from iot_device.state import AlreadyRunningError, Lock, State, write_metrics
 from iot_device.synchronisation import Hold
 from iot_device.wiring import wire
@@ -132,13 +132,14 @@ class Device:
             log.warning("state and metrics could not be written: %s", error)
 
     def _write_metrics(self, state: State) -> None:
-        oldest = self.spool.oldest()
+        oldest, count = self.spool.oldest(), self.spool.counters()
         write_metrics(
             self.settings.metrics_file or self.settings.state_dir / "metrics.prom",
-            self.spool.counters() | {"dropped_disk": self.lost},
+            count | {"dropped_disk": self.lost},
             {
                 "readings_waiting": self.spool.waiting - len(self.spool.settled),
                 "oldest_waiting_seconds": time.time() - oldest / 1000 if oldest else 0.0,
+                "totals_estimated": float(count.get(ESTIMATED, 0)),
                 "connected": float(state.connected),
                 "publish_rate_limit": state.rate,
                 "certificate_expiry_timestamp_seconds": self._expiry,

@@ -35,6 +35,7 @@ FORMER = """CREATE TABLE readings (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, thing TEXT NOT NULL, taken INTEGER NOT NULL, payload TEXT NOT NULL)"""
 DROPPED_UPTO = "dropped_upto"  # the highest position that was dropped, for whoever added a reading and waits for it
 COUNTERS = ("taken", *GONE, "torn", DROPPED_UPTO)
+ESTIMATED = "estimated"  # beside those, 1 once damage has left the totals to be guessed
 PLAUSIBLE_MS = 1_735_689_600_000  # 2025: earlier times come from a clock that was never set, and give no age
 DROP_SHARE = 100  # a full spool drops a hundredth at once, so that not every further reading logs a line
 QUARANTINE_LIMIT = 1000
@@ -170,7 +171,7 @@ class Spool:
         for row in database.execute(f"SELECT {damage.COLUMNS} FROM readings"):  # noqa: S608 - a constant
             _verified(row)
             waiting += 1
-        if count.keys() != set(COUNTERS) or count["taken"] != waiting + sum(count[name] for name in GONE):
+        if not count.keys() >= set(COUNTERS) or count["taken"] != waiting + sum(count[name] for name in GONE):
             raise DamageError("its counters do not add up")
 
     def _start_anew(self, error: sqlite3.Error) -> sqlite3.Connection:
@@ -198,6 +199,7 @@ class Spool:
                 # so that no position is used twice
                 database.execute("INSERT INTO sqlite_sequence VALUES ('readings', ?)", (self.last,))
                 database.execute("UPDATE counters SET value = 1 WHERE name = 'torn'")
+                database.execute("INSERT INTO counters VALUES (?, 1)", (ESTIMATED,))
         self._look(database)
         return database
 
@@ -244,6 +246,9 @@ class Spool:
             count["torn"] += not is_upgrade
             rows = [(count[name], name) for name in COUNTERS]
             database.executemany("UPDATE counters SET value = ? WHERE name = ?", rows)
+            if found.get(ESTIMATED) or not (is_upgrade or damage.counters(old).keys() >= set(COUNTERS)):
+                log.error("its counters cannot be read: from now on the totals are estimates")
+                database.execute("INSERT INTO counters VALUES (?, 1)", (ESTIMATED,))
             database.execute("DELETE FROM sqlite_sequence")
             database.execute("INSERT INTO sqlite_sequence VALUES ('readings', ?)", (last,))
         return saved, lost
@@ -451,7 +456,7 @@ class Spool:
     def counters(self) -> dict[str, int]:
         """Return the totals since the spool was made: taken = waiting + acknowledged + dropped_* + quarantined.
 
-        `torn` counts the damaged files that were replaced.
+        `torn` counts the damaged files that were replaced; `estimated` is there once the totals are guesses.
         """
         with self._guarded():
             count = Counter(dict(self._database.execute("SELECT name, value FROM counters").fetchall()))

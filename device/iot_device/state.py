@@ -129,6 +129,7 @@ def write_metrics(path: Path, counters: Mapping[str, int], gauges: Mapping[str, 
 GAUGES = {
     "readings_waiting": "Readings that wait for the broker's acknowledgement.",
     "oldest_waiting_seconds": "Age of the oldest waiting reading.",
+    "totals_estimated": "Whether damage to the spool has left the totals to be guessed.",
     "connected": "Whether there is a connection to the broker.",
     "publish_rate_limit": "Most publishes a second at the moment.",
     "certificate_expiry_timestamp_seconds": "When the device's certificate ends, in seconds since 1970.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from iot_device import certificate, clock, damage
 from iot_device.findings import Finding, show, span
 from iot_device.settings import AS_OWNER, Settings
+from iot_device.spool import ESTIMATED
 from iot_device.state import STALE_S, State, is_running
 
 SKEW_FAULT_S = 60.0
@@ -101,6 +102,7 @@ def backlog(settings: Settings) -> list[Finding]:
     if damaged:
         lost = count.get("dropped_torn", 0)
         text = f"{len(damaged)} damaged spools were moved away; {lost:,} readings could not be saved"
+        text += "; the counters neither, so that all totals are estimates" if count.get(ESTIMATED) else ""
         fix = f"check the disk (dmesg); then delete them: rm {' '.join(f'{one}*' for one in damaged)}"
         findings.append(Finding("torn", "note", text, fix))
     if last:

@@ -256,6 +256,7 @@ def test_status_and_doctor_of_a_device_that_runs(device: Device) -> None:
     metrics = (device.settings.state_dir / "metrics.prom").read_text()
     assert "iot_device_connected 1" in metrics
     assert 'iot_device_readings_dropped_total{reason="count"} 0' in metrics
+    assert "iot_device_totals_estimated 0" in metrics
 
 
 def test_publish_hands_its_reading_to_the_publisher_that_runs(device: Device, scripted: ScriptedBroker) -> None:

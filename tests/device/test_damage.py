@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 from iot_device import damage
 from iot_device.damage import GONE
-from iot_device.spool import Spool
+from iot_device.spool import ESTIMATED, Spool
 
 from tests.device.harness import degrees
 
@@ -350,3 +350,23 @@ def test_a_read_only_file_is_named_with_its_fix(tmp_path: Path) -> None:
     error = sqlite3.OperationalError("attempt to write a readonly database")
     error.sqlite_errorcode = sqlite3.SQLITE_READONLY
     assert "remount" in damage.fix(error)
+
+
+def test_totals_are_called_estimates_once_the_counters_cannot_be_read(
+    lives: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(lives["database"], tmp_path / "spool")
+    path = tmp_path / "spool/spool.db"
+    with closing(sqlite3.connect(path)) as database:
+        [page] = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'counters'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+    assert len(deliver(path)) == COUNT - ACKNOWLEDGED - 1
+    assert "estimates" in caplog.text
+    with path.open("r+b") as file:  # once more, to the file that has the mark
+        file.seek(47)
+        file.write(b"\5")
+    spool = Spool(path)
+    assert (spool.counters()["torn"], spool.counters()[ESTIMATED]) == (2, 1)
+    spool.close()
