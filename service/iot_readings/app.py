@@ -1,7 +1,7 @@
 """The application: which parts there are, how they are opened and closed, and which path leads where."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from importlib.metadata import distribution
 from pathlib import Path
@@ -47,13 +47,9 @@ HEADERS = {
 }
 
 
-def init_app(settings: Settings, new_session: Callable[[], AioSession] = get_session) -> web.Application:
-    """Make the application; it opens nothing before it is started.
-
-    Args:
-        new_session: where AWS's clients and credentials come from; by default the process's environment.
-    """
-    session = new_session()
+def init_app(settings: Settings) -> web.Application:
+    """Make the application; it opens nothing before it is started."""
+    session = get_session()
     app = web.Application(middlewares=[problems])
     app[SESSION] = session
     app[keys.SETTINGS] = settings

@@ -5,17 +5,15 @@ from typing import Any
 
 import botocore.session
 import pytest
-from aiobotocore.session import AioSession, get_session
-from botocore.loaders import Loader
 from iot_readings.app import init_app
 from iot_readings.settings import Settings
 
 from tests.readings.harness import TEMPERATURE, Make, Readings
 from tests.service.conftest import (  # noqa: F401 - fixtures
+    api_read_once,
     aws,
     dynamodb_url,
     make_receiver,
-    models,
     moto_url,
     secrets_dir,
     table,
@@ -42,19 +40,14 @@ def register(aws: None, moto_url: str) -> Iterator[Callable[..., None]]:  # noqa
 
 @pytest.fixture
 async def make_readings(
-    aiohttp_client: Any, aws: None, table: Table, models: Loader, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    aiohttp_client: Any, aws: None, table: Table, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> Make:
     """Makes the service with given settings; tests put devices into its fleet while the registry is empty."""
     monkeypatch.setattr("iot_readings.registry.EMPTY_SECONDS", 3_600)
 
-    def new_session() -> AioSession:
-        session = get_session()
-        session.register_component("data_loader", models)
-        return session
-
     async def make(**settings: Any) -> Readings:
         known: dict[str, Any] = {"aws_region": REGION, "table_name": table.name, "measurements": (TEMPERATURE,)}
-        app = init_app(Settings(**(known | settings)), new_session)
+        app = init_app(Settings(**(known | settings)))
         return Readings(app, await aiohttp_client(app))
 
     return make

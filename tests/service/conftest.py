@@ -4,13 +4,12 @@ import gc
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 import pytest
-from aiobotocore.session import AioSession, get_session
-from botocore.loaders import Loader
 from iot_receiver import admission, dead_letters, dynamodb, ingest
 from iot_receiver import store as store_module
 from iot_receiver.app import init_app
@@ -31,10 +30,10 @@ def dynamodb_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
-def models() -> Loader:
-    """botocore's models, read once for all applications of the tests."""
-    return Loader()
+@pytest.fixture(autouse=True, scope="session")
+def api_read_once() -> None:
+    """Descriptions of AWS's APIs are read once for all clients of the tests, not by each for itself."""
+    botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 @pytest.fixture(scope="session")
@@ -127,13 +126,8 @@ def garbage() -> Iterator[None]:
 
 
 @pytest.fixture
-async def make_receiver(aiohttp_client: Any, aws: None, table: Table, secrets_dir: Path, models: Loader) -> Make:
+async def make_receiver(aiohttp_client: Any, aws: None, table: Table, secrets_dir: Path) -> Make:
     """Makes a receiver with given settings."""
-
-    def new_session() -> AioSession:
-        session = get_session()
-        session.register_component("data_loader", models)
-        return session
 
     async def make(**settings: Any) -> Receiver:
         known: dict[str, Any] = {
@@ -142,7 +136,7 @@ async def make_receiver(aiohttp_client: Any, aws: None, table: Table, secrets_di
             "table_name": table.name,
             "secrets_dir": secrets_dir,
         }
-        app = init_app(Settings(**(known | settings)), new_session)
+        app = init_app(Settings(**(known | settings)))
         client = await aiohttp_client(app, server_kwargs={"auto_decompress": False})
         return Receiver(app, client)
 

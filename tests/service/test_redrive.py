@@ -13,7 +13,6 @@ import botocore.session
 import pytest
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
-from botocore.loaders import Loader
 from iot_receiver import __main__
 from iot_receiver import queues as sqs
 from iot_receiver.environment import SettingsError
@@ -75,7 +74,6 @@ class Queues:
     rule: str
     receiver: str
     table: str
-    models: Loader
 
     def put(self, *letters: Any, queue: str = "rule") -> None:
         for letter in letters:
@@ -99,8 +97,6 @@ class Queues:
         drops: run.Kind | None = None,
         **settings: Any,
     ) -> "Result":
-        session = get_session()
-        session.register_component("data_loader", self.models)
         known: dict[str, Any] = {
             "aws_region": REGION,
             "table_name": self.table,
@@ -110,7 +106,7 @@ class Queues:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(command, "event", lambda name, _message, **fields: said.append({"event": name, **fields}))
             status = await command.redrive(
-                RedriveSettings(**(known | settings)), session, stopping or asyncio.Event(), action, drops
+                RedriveSettings(**(known | settings)), get_session(), stopping or asyncio.Event(), action, drops
             )
         [finished] = said
         assert (
@@ -139,10 +135,10 @@ class Result:
 
 
 @pytest.fixture
-def queues(table: Table, models: Loader) -> Iterator[Queues]:
+def queues(table: Table) -> Iterator[Queues]:
     client: Any = botocore.session.get_session().create_client("sqs", region_name=REGION)
     urls: list[str] = [client.create_queue(QueueName=f"{name}-{uuid.uuid4()}")["QueueUrl"] for name in "ab"]
-    yield Queues(client, urls[0], urls[1], table.name, models)
+    yield Queues(client, urls[0], urls[1], table.name)
     for url in urls:
         client.delete_queue(QueueUrl=url)
     client.close()
