@@ -15,6 +15,8 @@ from tests.support.paths import CACHE, ROOT
 from tests.support.ports import free_port
 
 POM = ROOT / "sandbox/roles/emulated_aws/files/dynamodb-local/pom.xml"
+JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC")
+SHORT_LIVED = (*JAVA, "-XX:TieredStopAtLevel=1")  # ends before the optimising compiler has paid off
 
 
 def jars() -> Path:
@@ -50,9 +52,7 @@ def dynamodb_local(data: Path | None = None) -> Iterator[str]:
     """Run DynamoDB Local on a free port, its tables in memory or in a file of the folder `data`; gives its URL."""
     folder, port = jars(), free_port()
     command = [
-        "java",
-        "-Xmx256m",
-        "-XX:+UseSerialGC",
+        *(SHORT_LIVED if data is None else JAVA),
         f"-Djava.library.path={folder}",
         "-cp",
         f"{folder}/*",

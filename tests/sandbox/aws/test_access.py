@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from tests.sandbox.aws.emulator import ACCOUNT, REGION, Emulator, running
 from tests.sandbox.aws.test_calls import START
 from tests.support.certificates import Authority
-from tests.support.dynamodb import jars
+from tests.support.dynamodb import SHORT_LIVED, jars
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -35,7 +35,7 @@ def _emulator(tmp_path_factory: pytest.TempPathFactory, aws_authority: Authority
     """The emulator, and DynamoDB Local as the sandbox starts it."""
     folder, libraries = tmp_path_factory.mktemp("access"), jars()
     with running(folder, aws_authority, DYNAMODB_URL=local) as emulator:
-        command = ["java", "-Xmx256m", f"-Djava.library.path={libraries}", "-cp", f"{libraries}/*", "bsh.Interpreter",
+        command = [*SHORT_LIVED, f"-Djava.library.path={libraries}", "-cp", f"{libraries}/*", "bsh.Interpreter",
                    str(START), "127.0.0.1", str(folder / "calls"), emulator.url, "-inMemory", "-sharedDb",
                    "-disableTelemetry", "-port", local.rpartition(":")[2]]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

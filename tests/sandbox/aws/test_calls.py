@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests.sandbox.aws.emulator import ACCOUNT, KEY, REGION, SECRET, Emulator, running
 from tests.support.certificates import Authority
-from tests.support.dynamodb import jars
+from tests.support.dynamodb import SHORT_LIVED, jars
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -37,7 +37,7 @@ class Local:
 def _local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     port, libraries = free_port(), jars()
     local = Local(f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("local") / "dynamodb-calls")
-    command = ["java", "-Xmx256m", f"-Djava.library.path={libraries}", "-cp", f"{libraries}/*", "bsh.Interpreter",
+    command = [*SHORT_LIVED, f"-Djava.library.path={libraries}", "-cp", f"{libraries}/*", "bsh.Interpreter",
                str(START), "127.0.0.1", str(local.counts), "http://127.0.0.1:1", "-inMemory", "-sharedDb",
                "-disableTelemetry", "-port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
