@@ -58,18 +58,16 @@ def is_log_cut(path: Path) -> bool:
 def apply(path: Path) -> list[Path]:
     """Write the latest pages in the log into its database, up to the last commit, and delete it. Raises OSError.
 
-    Returns the database; where a latest page is damaged, also a copy that has the one before it, which may hold
-    readings that are lost with the latest.
+    Returns the database, and two copies that may hold readings which are lost with its damaged pages: one that has the
+    intact pages before them, and one with the log, as SQLite reads it.
     """
-    latest, intact = _latest(frames(path)), _latest(frame for frame in frames(path) if frame.is_intact)
     path.touch()
-    versions = {path: latest}
-    if latest != intact:
-        versions[shutil.copyfile(path, path.with_name(f"{path.name}-before"))] = intact
-    for one, pages in versions.items():
-        _write(log_of(path), pages, one)
+    before, read = (shutil.copyfile(path, path.with_name(f"{path.name}-{name}")) for name in ("before", "read"))
+    shutil.copyfile(log_of(path), log_of(read))
+    _write(log_of(path), _latest(frames(path)), path)
+    _write(log_of(path), _latest(frame for frame in frames(path) if frame.is_intact), before)
     log_of(path).unlink()
-    return list(versions)
+    return [path, before, read]
 
 
 def _latest(found: Iterable[Frame]) -> dict[int, int]:
