@@ -63,6 +63,7 @@ def test_a_bug_ends_it_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(run, "stop_on_signal", threading.Event)
+    monkeypatch.setattr(run, "ignore_further", lambda: None)  # what later tests start would inherit it
     monkeypatch.setattr(Delivery, "pump", lambda self, now: 1 / 0)
     began = time.monotonic()
     assert run.run(scripted_settings(interval=600), None) == 1
