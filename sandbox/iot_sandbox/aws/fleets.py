@@ -43,18 +43,22 @@ def launch(ec2: Any, template: Mapping[str, Any], choice: Mapping[str, Any], tag
     node = spare_nodes.current().take(subnet.availability_zone, identity)
     if node is None:
         raise InsufficientInstanceCapacityError(instance_type, subnet.availability_zone)
-    instance = nodes.run_instance(
-        ec2,
-        config.get("spec", {}).get("cluster", {}).get("name", ""),
-        node,
-        subnets=[subnet],
-        security_group_ids=[group for each in template["NetworkInterfaces"] for group in each.get("Groups", [])],
-        instance_type=instance_type,
-        tags=tags,
-        image_id=choice.get("ImageId") or template["ImageId"],
-        identity=identity,
-    )
-    spare_nodes.current().boot(node, instance, config)
+    try:
+        instance = nodes.run_instance(
+            ec2,
+            config.get("spec", {}).get("cluster", {}).get("name", ""),
+            node,
+            subnets=[subnet],
+            security_group_ids=[group for each in template["NetworkInterfaces"] for group in each.get("Groups", [])],
+            instance_type=instance_type,
+            tags=tags,
+            image_id=choice.get("ImageId") or template["ImageId"],
+            identity=identity,
+        )
+        spare_nodes.current().boot(node, instance, config)
+    except Exception:
+        spare_nodes.current().end(identity)
+        raise
     return ec2.get_instance(identity)
 
 

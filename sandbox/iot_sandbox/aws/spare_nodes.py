@@ -95,6 +95,8 @@ class SpareNodes:
         if program:
             program.terminate()
             Thread(target=self._await_end, args=(program, instance_id), name=f"end-{instance_id}", daemon=True).start()
+        else:
+            self._release(instance_id)
 
     def _await_end(self, program: subprocess.Popen[bytes], instance_id: str) -> None:
         try:
@@ -102,6 +104,9 @@ class SpareNodes:
         except subprocess.TimeoutExpired:
             log.warning("instance %s does not end: killed", instance_id)
             program.kill()
+        self._release(instance_id)
+
+    def _release(self, instance_id: str) -> None:
         with self._lock:
             self._taken = {name: taken for name, taken in self._taken.items() if taken != instance_id}
 

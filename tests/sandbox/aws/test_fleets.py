@@ -140,6 +140,15 @@ def test_a_zone_without_room_is_told_and_the_next_choice_taken(account: Account)
     assert account.launch("us-east-2a")["Instances"] == []
 
 
+def test_a_node_whose_launch_failed_is_spare_again(account: Account) -> None:
+    boot = account.node / "boot"
+    boot.rename(account.node / "boot.away")
+    with pytest.raises(ClientError, match="InternalFailure"):
+        account.launch("us-east-2a")
+    (account.node / "boot.away").rename(boot)
+    assert len(account.launch("us-east-2a")["Instances"]) == 1
+
+
 def test_a_dry_run_launches_nothing(account: Account) -> None:
     with pytest.raises(ClientError, match="DryRunOperation"):
         account.launch("us-east-2a", DryRun=True)
