@@ -68,7 +68,7 @@ def test_nothing_is_done_without_its_role_or_before_it_was_installed(role: Role)
     assert role(part="remove")[0] == 0
 
 
-def test_a_node_pool_that_karpenter_does_not_accept_is_said(role: Role) -> None:
+def test_a_node_pool_that_karpenter_does_not_accept_ends_the_run(role: Role) -> None:
     _, output = role(status=2)
     assert "describe ec2nodeclass,nodepool iot-receiver" in output
     role.judge("False", "not authorized to call ec2:RunInstances")
@@ -129,6 +129,23 @@ def test_it_stays_until_its_nodes_are_gone_and_then_goes(role: Role, tmp_path: P
     drained = '--patch={"metadata": {"finalizers": null}}'
     role.cluster.run("kubectl", "patch", "nodeclaim", "held", "--type=merge", drained)
     role.cluster.run("kubectl", "delete", "nodeclaim", "held", "--ignore-not-found")
+    other = json.loads((tmp_path / "claim.json").read_text())
+    other["metadata"] = {"name": "other", "labels": {"karpenter.sh/nodepool": "theirs"}}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    role.cluster.run("kubectl", "apply", "-f", str(tmp_path / "other.json"))
+    changed, output = role(part="remove")
+    assert changed > 0
+    assert "Karpenter stays" in output
+    assert "NodeClaims other" in output
+    assert role.left().split() == ["nodeclaim.karpenter.sh/other", "karpenter"]
+    role.cluster.run("kubectl", "delete", "nodeclaim", "other")
     assert role(part="remove")[0] > 0
     assert role.left() == ""
     assert role(part="remove")[0] == 0
+
+
+def test_node_pools_of_eks_auto_mode_are_left_alone(role: Role) -> None:
+    """It serves karpenter.sh/v1 without EC2NodeClass: https://docs.aws.amazon.com/eks/latest/userguide/create-node-pool.html"""
+    role.cluster.run("kubectl", "delete", "crd", "ec2nodeclasses.karpenter.k8s.aws")
+    assert role(part="remove")[0] == 0
+    assert "nodepools.karpenter.sh" in role.cluster.run("kubectl", "get", "crd", "-o", "name")

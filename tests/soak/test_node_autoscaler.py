@@ -27,11 +27,11 @@ COMPILES = 1800  # seconds: the first run on a machine compiles Karpenter
 JOINS, LEAVES = 120, 900
 
 
-def eventually(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+def eventually(kubectl: Kubectl, condition: Callable[[], Any], seconds: float) -> Any:
     """Wait for what is not empty, and return it."""
     give_up = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < give_up, what
+        assert time.monotonic() < give_up, kubectl.text("describe", "nodepools,nodeclaims")
         time.sleep(2)
     return found
 
@@ -55,11 +55,12 @@ def _base(kubectl: Kubectl, playbook: Playbook) -> Iterator[list[str]]:
     """The nodes that are always there, with node autoscaling on; afterwards it is off, and they are alone again."""
     names = list(nodes(kubectl))
     on = playbook(*AUTOSCALED, limit=COMPILES)
-    assert on.status == 0, on.output[-4000:]
-    yield names
+    if on.status == 0:
+        yield names
     for name in names:
         kubectl.text("uncordon", name)
     off = playbook(*SITE, limit=1200)
+    assert on.status == 0, on.output[-4000:]
     assert off.status == 0, off.output[-4000:]
     assert sorted(nodes(kubectl)) == sorted(names)
     assert playbook(*SITE).changed == 0
@@ -75,15 +76,15 @@ def test_a_node_joins_for_a_receiver_and_leaves_without_an_error_to_clients(
         for name in base:
             kubectl.text("cordon", name)
         kubectl.text("delete", "pod", moved, "-n", "apps", "--wait=false")
-        [added] = eventually(lambda: set(nodes(kubectl)) - set(base), JOINS, kubectl.text("get", "nodeclaims"))
-        eventually(lambda: added in on_nodes(kubectl), JOINS, f"no receiver on {added}")
+        [added] = eventually(kubectl, lambda: set(nodes(kubectl)) - set(base), JOINS)
+        eventually(kubectl, lambda: added in on_nodes(kubectl), JOINS)
         labels = nodes(kubectl)[added]
         [instance] = running(aws("ec2"))
         for name in base:
             kubectl.text("uncordon", name)
-        eventually(lambda: not set(nodes(kubectl)) - set(base), LEAVES, f"{added} stays")
-        eventually(lambda: len(kubectl.ready_receivers()) == 2, JOINS, "a receiver is missing")
-        eventually(lambda: not running(aws("ec2")), JOINS, "its instance runs on")
+        eventually(kubectl, lambda: not set(nodes(kubectl)) - set(base), LEAVES)
+        eventually(kubectl, lambda: len(kubectl.ready_receivers()) == 2, JOINS)
+        eventually(kubectl, lambda: not running(aws("ec2")), JOINS)
     assert labels["karpenter.sh/capacity-type"] == "on-demand"
     assert labels["node.kubernetes.io/instance-type"] == instance["InstanceType"]
     assert {"Key": "Deployment", "Value": "iot-receiver"} in instance["Tags"]

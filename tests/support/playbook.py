@@ -1,5 +1,6 @@
 """Runs ansible-playbook in forks of a process that has imported it: importing it takes half of a short run's time.
 
+Where plugins are looked for is fixed when the server starts: `env` may not set ANSIBLE_LIBRARY or other paths of them.
 The server is the one that modules have: see plugin_utils/module_server.py of collection iotweb.deployment. Without it,
 or where it cannot be reached, the same program runs in a Python of its own.
 """

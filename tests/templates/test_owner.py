@@ -114,11 +114,11 @@ def test_others_alone_keep_the_controller() -> None:
 @pytest.mark.parametrize(
     ("network", "held_up"), [("vpc-own", ["shop/shop"]), ("vpc-other", []), ("", [])], ids=["own", "other", "account"]
 )
-def test_only_a_load_balancer_in_the_own_network_holds_up_the_end(network: str, held_up: list[str]) -> None:
+def test_only_nodes_and_a_load_balancer_in_the_own_network_hold_up_the_end(network: str, held_up: list[str]) -> None:
     address = "k8s-shop-1.us-east-2.elb.amazonaws.com"
     ingress = {"metadata": {"namespace": "shop", "name": "shop"},
                "status": {"loadBalancer": {"ingress": [{"hostname": address}]}}}  # fmt: skip
-    found = [[], [], [ingress]]  # volume claims, Services, Ingresses
+    found = [[], [], [ingress], [{"metadata": {"name": "theirs"}}]]  # volume claims, Services, Ingresses, NodeClaims
     balancers = [{"dns_name": address, "vpc_id": network}] if network else []
     value = variable(
         "deployment_facts",
@@ -127,4 +127,4 @@ def test_only_a_load_balancer_in_the_own_network_holds_up_the_end(network: str, 
         deployment_facts_holdings={"results": [{"resources": each} for each in found]},
         deployment_facts_load_balancers={"load_balancers": balancers},
     )
-    assert value == held_up
+    assert value == [*held_up, "NodeClaim theirs"]

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/troubleshooting-launch.html 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -17,6 +17,7 @@ from moto.ec2.utils import convert_tag_spec, random_fleet_id, random_instance_id
 
 from iot_sandbox.aws import nodes, spare_nodes
 
+Choice = tuple[Mapping[str, str], dict[str, Any], Mapping[str, Any]]  # launch template, its data, override
 NO_CAPACITY = (
     "We currently do not have sufficient {type} capacity in the Availability Zone you requested ({zone}). Our system "
     "will be working on provisioning additional capacity."
@@ -57,6 +58,8 @@ def launch(ec2: Any, template: Mapping[str, Any], choice: Mapping[str, Any], tag
         )
         spare_nodes.current().boot(node, instance, config)
     except Exception:
+        if identity in {each.id for each in ec2.all_running_instances()}:
+            ec2.terminate_instances([identity])
         spare_nodes.current().end(identity)
         raise
     return ec2.get_instance(identity)
@@ -72,8 +75,15 @@ class FleetResponse(EC2Response):
         if self._get_param("Type") != "instant" or not starts_nodes:
             return super().create_fleet()
         self.error_on_dryrun()
-        tags = convert_tag_spec(self._get_param("TagSpecifications", [])).get("instance", {})
         answer: dict[str, Any] = {"FleetId": random_fleet_id(), "Instances": [], "Errors": []}
+        wanted = int(self._get_param("TargetCapacitySpecification", {}).get("TotalTargetCapacity", 1))
+        while wanted and self._launch_one(choices, answer):
+            wanted -= 1
+        return ActionResult(answer)
+
+    def _launch_one(self, choices: Sequence[Choice], answer: dict[str, Any]) -> bool:
+        """Launch the first choice that there is room for, and add to the answer what came of it."""
+        tags = convert_tag_spec(self._get_param("TagSpecifications", [])).get("instance", {})
         for named, template, choice in choices:
             described = {"LaunchTemplateSpecification": named, "Overrides": dict(choice)}
             common = {"LaunchTemplateAndOverrides": described, "Lifecycle": "on-demand"}
@@ -81,14 +91,14 @@ class FleetResponse(EC2Response):
                 instance = launch(self.ec2_backend, template, choice, {**_instance_tags(template), **tags})
             except EC2ClientError as error:
                 answer["Errors"].append({"ErrorCode": error.code, "ErrorMessage": error.message, **common})
-                continue
-            started = {"InstanceIds": [instance.id], "InstanceType": instance.instance_type}
-            answer["Instances"].append({**started, **common})
-            break
-        return ActionResult(answer)
+            else:
+                started = {"InstanceIds": [instance.id], "InstanceType": instance.instance_type}
+                answer["Instances"].append({**started, **common})
+                return True
+        return False
 
-    def _choices(self) -> Iterator[tuple[Mapping[str, str], dict[str, Any], Mapping[str, Any]]]:
-        """Launch template, its data and an override each, by the caller's priority."""
+    def _choices(self) -> Iterator[Choice]:
+        """What a node may be, by the caller's priority."""
         found = [
             (config["LaunchTemplateSpecification"], self._template(config["LaunchTemplateSpecification"]), choice)
             for config in self._get_param("LaunchTemplateConfigs", [])

@@ -10,8 +10,11 @@ import base64
 import email
 import json
 import logging
+import os
+import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock, Thread
@@ -91,7 +94,7 @@ class SpareNodes:
     def end(self, instance_id: str) -> None:
         """End the node that an instance is, in the background; nothing for another instance."""
         with self._lock:
-            program = self._running.pop(instance_id, None)
+            program = self._running.get(instance_id)
         if program:
             program.terminate()
             Thread(target=self._await_end, args=(program, instance_id), name=f"end-{instance_id}", daemon=True).start()
@@ -103,11 +106,14 @@ class SpareNodes:
             program.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             log.warning("instance %s does not end: killed", instance_id)
-            program.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)  # what the program has left running
+        program.wait()
         self._release(instance_id)
 
     def _release(self, instance_id: str) -> None:
         with self._lock:
+            self._running.pop(instance_id, None)
             self._taken = {name: taken for name, taken in self._taken.items() if taken != instance_id}
 
 

@@ -35,6 +35,7 @@ spec:
     flags: ['--node-labels="karpenter.sh/nodepool=scaled,karpenter.sh/capacity-type=on-demand"']
 --//--
 """
+RUNNING = [{"Name": "instance-state-name", "Values": ["running"]}]
 BOOT = """#!/bin/sh
 trap 'rm "{folder}/running"; exit' TERM
 touch "{folder}/running"
@@ -50,8 +51,8 @@ class Account:
     node: Path
     subnets: dict[str, str]
 
-    def launch(self, *zones: str, **more: Any) -> dict[str, Any]:
-        """CreateFleet with a choice of zones, in this order."""
+    def launch(self, *zones: str, count: int = 1, **more: Any) -> dict[str, Any]:
+        """CreateFleet of so many instances with a choice of zones, in this order."""
         choices = [
             {"SubnetId": self.subnets[zone], "InstanceType": "m6i.large", "Priority": number}
             for number, zone in enumerate(zones)
@@ -62,7 +63,7 @@ class Account:
                 {"LaunchTemplateSpecification": {"LaunchTemplateName": "scaled", "Version": "$Latest"},
                  "Overrides": choices}
             ],
-            TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+            TargetCapacitySpecification={"TotalTargetCapacity": count, "DefaultTargetCapacityType": "on-demand"},
             TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "karpenter.sh/nodepool", "Value": "x"}]}],
             **more,
         )  # fmt: skip
@@ -101,8 +102,7 @@ def _account(tmp_path: Path, aws_authority: Authority) -> Iterator[Account]:
             },
         )
         yield Account(aws, node, subnets)
-        running_ones = [{"Name": "instance-state-name", "Values": ["running"]}]
-        found = ec2.describe_instances(Filters=running_ones)["Reservations"]
+        found = ec2.describe_instances(Filters=RUNNING)["Reservations"]
         if found:
             ec2.terminate_instances(InstanceIds=[i["InstanceId"] for each in found for i in each["Instances"]])
         eventually(lambda: not (node / "running").exists())
@@ -130,7 +130,7 @@ def test_a_launched_instance_is_a_spare_node_until_it_is_terminated(account: Acc
     eventually(lambda: bool(account.launch("us-east-2a")["Instances"]))  # the node is spare again
 
 
-def test_a_zone_without_room_is_told_and_the_next_choice_taken(account: Account) -> None:
+def test_a_zone_without_room_is_an_error_and_the_next_choice_is_taken(account: Account) -> None:
     answer = account.launch("us-east-2b", "us-east-2a")
     [error] = answer["Errors"]
     assert error["ErrorCode"] == "InsufficientInstanceCapacity"
@@ -147,6 +147,31 @@ def test_a_node_whose_launch_failed_is_spare_again(account: Account) -> None:
         account.launch("us-east-2a")
     (account.node / "boot.away").rename(boot)
     assert len(account.launch("us-east-2a")["Instances"]) == 1
+
+
+def test_a_fleet_launches_as_many_as_there_is_room_for(account: Account) -> None:
+    answer = account.launch("us-east-2a", count=2)
+    assert len(answer["Instances"]) == 1
+    assert [each["ErrorCode"] for each in answer["Errors"]] == ["InsufficientInstanceCapacity"]
+
+
+def test_what_a_node_leaves_running_is_killed(account: Account) -> None:
+    stubborn = f'#!/bin/sh\ntrap "" TERM\n(while :; do touch "{account.node}/alive"; sleep 0.1; done) &\nexit\n'
+    (account.node / "boot").write_text(stubborn)
+    [launched] = account.launch("us-east-2a")["Instances"]
+    eventually((account.node / "alive").exists)
+    for _ in range(2):
+        account.aws.client("ec2").terminate_instances(InstanceIds=launched["InstanceIds"])
+    eventually(lambda: bool(account.launch("us-east-2a")["Instances"]))
+
+    def is_dead() -> bool:
+        (account.node / "alive").unlink(missing_ok=True)
+        time.sleep(0.3)
+        return not (account.node / "alive").exists()
+
+    [again] = account.aws.client("ec2").describe_instances(Filters=RUNNING)["Reservations"]
+    account.aws.client("ec2").terminate_instances(InstanceIds=[again["Instances"][0]["InstanceId"]])
+    eventually(is_dead)
 
 
 def test_a_dry_run_launches_nothing(account: Account) -> None:
