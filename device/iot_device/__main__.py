@@ -5,7 +5,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit status; SIGINT before `run` heeds it ends the process without a traceback."""
+    """Run a command. Returns the exit status; SIGINT before `run` handles it ends the process without a traceback."""
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:  # not where a shell has its background jobs ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)

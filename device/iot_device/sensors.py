@@ -175,6 +175,7 @@ def _run(line: str, timeout: float, is_stopping: Callable[[], bool]) -> tuple[in
 
 PR_SET_CHILD_SUBREAPER = 36
 CHILDREN = Path("/proc/self/task")  # of each thread; Linux has them
+REAP_S = 1.0  # a process in an uninterruptible sleep ends later, and is reaped after a later command
 
 
 def _adopt_orphans() -> None:
@@ -188,16 +189,25 @@ def _adopted_are_killed() -> Iterator[None]:
     try:
         yield
     finally:
+        until = time.monotonic() + REAP_S
         spared: set[int] = set()
         while adopted := _adopted() - spared:  # killed ones leave their own children behind
             for process in adopted:
-                try:
-                    os.kill(process, signal.SIGKILL)
-                    os.waitpid(process, 0)
-                except PermissionError:  # it runs as somebody else
-                    spared.add(process)
-                except (ProcessLookupError, ChildProcessError):
-                    pass
+                if not _is_reaped(process):
+                    try:
+                        os.kill(process, signal.SIGKILL)
+                    except PermissionError:  # it runs as somebody else
+                        spared.add(process)
+            if time.monotonic() > until:
+                break
+            time.sleep(0.01)
+
+
+def _is_reaped(process: int) -> bool:
+    try:
+        return os.waitpid(process, os.WNOHANG)[0] == process
+    except ChildProcessError:
+        return True
 
 
 def _adopted() -> set[int]:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
@@ -114,6 +115,20 @@ def test_a_command_that_leaves_something_running_gives_its_reading_at_once(line:
     assert sensors.command(f"{line.format(mark)}\necho 21", 20, TEMP)() == {"temp": 21}
     until(lambda: not running_in(mark))
     assert not sensors._adopted(), "not even as zombies"
+
+
+@pytest.mark.parametrize("error", [None, PermissionError], ids=["cannot end", "is somebody else's"])
+def test_what_cannot_be_killed_holds_up_no_reading_and_is_reaped_later(
+    error: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill = os.kill
+    monkeypatch.setattr(os, "kill", Mock(side_effect=error))
+    line = "echo $(setsid sh -c 'echo 21; exec sleep 60 >/dev/null' &)"
+    assert sensors.command(line, 20, TEMP)() == {"temp": 21}
+    [left] = sensors._adopted()
+    kill(left, signal.SIGKILL)
+    later = sensors.command("echo 21", 20, TEMP)
+    until(lambda: later() and not sensors._adopted())
 
 
 def test_other_children_of_the_process_are_left_alone() -> None:
