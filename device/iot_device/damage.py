@@ -8,8 +8,8 @@ import sqlite3
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +18,8 @@ DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's message quotes damaged text
 PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
            sqlite3.SQLITE_BUSY)  # fmt: skip
-# The log beside a database belongs to it by its name. It moves first: left behind, SQLite would apply it to the next
-# database of that name.
+# The log beside a database belongs to it by its name. It moves away first, and back last: left behind, SQLite would
+# apply it to the next database of that name.
 PARTS = ("-wal", "-shm", "")
 POSITIONS = 1 << 53  # no position is beyond
 PAGE_ROWS = 40  # readings of the shortest kind in a page of 4 KiB
@@ -105,17 +105,53 @@ def fix(error: Exception, otherwise: str = FOLDER) -> str:
     return FIXES.get(_kind(error), otherwise)
 
 
+def unsaved(path: Path) -> Path:
+    """Return where a damaged database is until its readings are saved in a new one."""
+    return path.with_name(f"{path.name}.unsaved")
+
+
 def move_away(path: Path) -> Path:
-    """Move a database and its log out of the way. Returns its new path. Raises OSError."""
-    away = path.with_name(f"{path.name}.spoilt-{time.time_ns()}")
-    _move(path, away)
-    return away
+    """Move a database and its log there. Returns its new path. Raises OSError."""
+    _move(path, unsaved(path))
+    unsaved(path).touch()  # there may be a log alone
+    return unsaved(path)
 
 
-def move_back(away: Path, path: Path) -> None:
-    """Undo that, replacing any new database. Raises OSError."""
-    remove(path)
-    _move(away, path)
+def move_back(path: Path) -> None:
+    """Undo that, also where it was interrupted, replacing any new database. Raises OSError."""
+    if unsaved(path).exists():
+        remove(path)
+    _move(unsaved(path), path, PARTS[::-1])
+
+
+def keep(path: Path) -> Path:
+    """Give a database whose readings are saved the name that it keeps, and return that. Raises OSError."""
+    kept = path.with_name(f"{path.name}.spoilt-{time.time_ns()}")
+    _move(unsaved(path), kept)
+    return kept
+
+
+def is_replaced(path: Path) -> bool:
+    """Return whether the readings of a damaged database are being saved, or were when the publisher was killed."""
+    return any(unsaved(path).with_name(unsaved(path).name + part).exists() for part in PARTS)
+
+
+def end_replacement(path: Path) -> None:
+    """End what a kill interrupted: undo it, unless the readings are saved. Raises sqlite3.Error and OSError."""
+    if unsaved(path).exists() and _has_schema(path):
+        keep(path)
+    elif is_replaced(path):
+        move_back(path)
+
+
+def _has_schema(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            return database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    except sqlite3.Error as error:
+        if is_damage(error):
+            return False
+        raise
 
 
 def remove(path: Path) -> None:
@@ -124,8 +160,8 @@ def remove(path: Path) -> None:
         path.with_name(path.name + part).unlink(missing_ok=True)
 
 
-def _move(path: Path, to: Path) -> None:
-    for part in PARTS:
+def _move(path: Path, to: Path, parts: Sequence[str] = PARTS) -> None:
+    for part in parts:
         with suppress(FileNotFoundError):
             path.with_name(path.name + part).rename(to.with_name(to.name + part))
 

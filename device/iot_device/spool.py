@@ -8,6 +8,7 @@ commit; after a crash before that they are sent again, under the same message id
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 from collections import Counter
@@ -123,9 +124,16 @@ class Spool:
         database = None
         try:
             with damage.readable_errors():
+                if self._owner:
+                    self._end_replacement()
+                elif damage.is_replaced(self.path):
+                    raise DamageError("the readings of a damaged one are not saved yet")
                 if self._owner or not is_running(self.path.parent):
                     self._check_log()
                 database = self._connect()
+                with database:
+                    database.execute("BEGIN IMMEDIATE")
+                    _make_tables(database)
                 if self._owner:
                     self._check(database)
                 self._look(database)
@@ -175,7 +183,11 @@ class Spool:
             raise DamageError("its counters do not add up")
 
     def _start_anew(self, error: sqlite3.Error) -> sqlite3.Connection:
-        """Move the damaged file away, and return a new one with what can be read of it."""
+        """Move the damaged file away, and return a new one with what can be read of it.
+
+        Tables are made in the commit that saves the readings: where they are missing after a kill, it all begins again.
+        """
+        self._end_replacement()
         damaged = damage.move_away(self.path)
         is_upgrade = isinstance(error, _FormerSchemaError)
         database = None
@@ -183,34 +195,50 @@ class Spool:
             database = self._connect()
             if is_upgrade:
                 self._save([damaged], database, is_upgrade=True)
-        except (sqlite3.Error, OSError):
+            else:
+                log.error("the spool is damaged (%s): saving what can be read in a new one; the disk may fail", error)
+                self._salvage(damaged, database, is_log_unread=isinstance(error, _UnreadLogError))
+        except (*damage.FAILURES, OSError):
             if database:
                 database.close()
-            damage.move_back(damaged, self.path)
+            damage.move_back(self.path)
             raise
-        if is_upgrade:
-            damage.remove(damaged)
-        else:
-            log.error("the spool is damaged (%s): moved it to %s and made a new one; the disk may fail", error, damaged)
-            try:
-                self._salvage(wal.apply(damaged) if isinstance(error, _UnreadLogError) else [damaged], database)
-            except (*damage.FAILURES, OSError) as other:
-                log.error("saved no reading of it (%s): %s", other, damage.fix(other))  # noqa: TRY400 - no traceback: the disk failed
+        with contextlib.suppress(OSError):  # the next start tries again
+            if is_upgrade:
+                damage.remove(damaged)
+            else:
+                log.error("moved the damaged spool to %s", damage.keep(self.path))
+        self._look(database)
+        return database
+
+    def _end_replacement(self) -> None:
+        shutil.rmtree(wal.copies(damage.unsaved(self.path)), ignore_errors=True)
+        damage.end_replacement(self.path)
+
+    def _salvage(self, damaged: Path, database: sqlite3.Connection, is_log_unread: bool) -> None:
+        try:
+            if is_log_unread:
+                with contextlib.suppress(*damage.FAILURES, OSError), wal.versions(damaged) as versions:
+                    self._salvage_from(versions, database)
+                    return
+                wal.apply(damaged)  # such as where the disk has no room for copies
+            self._salvage_from([damaged], database)
+        except (*damage.FAILURES, OSError) as other:
+            log.error("saved no reading of it (%s): %s", other, damage.fix(other))  # noqa: TRY400 - no traceback: the disk failed
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                _make_tables(database)
                 # so that no position is used twice
                 database.execute("INSERT INTO sqlite_sequence VALUES ('readings', ?)", (self.last,))
                 database.execute("UPDATE counters SET value = 1 WHERE name = 'torn'")
                 database.execute("INSERT INTO counters VALUES (?, 1)", (ESTIMATED,))
-        self._look(database)
-        return database
 
-    def _salvage(self, versions: Sequence[Path], database: sqlite3.Connection) -> None:
+    def _salvage_from(self, versions: Sequence[Path], database: sqlite3.Connection) -> None:
         for damaged in versions:
             damage.repair_header(damaged)
             with contextlib.suppress(*damage.FAILURES):
                 damage.repair_schema(damaged, SCHEMA)
         saved, lost = self._save(versions, database)
-        for before in versions[1:]:
-            damage.remove(before)
         log.error("saved %d readings of it; dropped %d that cannot be read", saved, lost)
 
     def _save(
@@ -225,6 +253,7 @@ class Spool:
             olds = [stack.enter_context(contextlib.closing(damage.opened(one))) for one in versions]
             old = olds[0]
             database.execute("BEGIN IMMEDIATE")
+            _make_tables(database)
             for one in olds:
                 [copied] = database.execute("SELECT count(*) FROM readings").fetchone()
                 if one is old or copied != damage.expected(old):
@@ -254,7 +283,7 @@ class Spool:
         return saved, lost
 
     def _connect(self) -> sqlite3.Connection:
-        """Open the file, or make it."""
+        """Open the file, or make it without tables."""
         fresh = not self.path.exists()
         if fresh and os.geteuid() == 0:  # the service must be able to open it later, with the log beside it
             self.path.touch()
@@ -266,12 +295,6 @@ class Spool:
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA cache_size = -1024")
             database.execute(f"PRAGMA journal_size_limit = {4 << 20}")
-            with database:
-                database.execute("BEGIN IMMEDIATE")
-                if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
-                    for statement in SCHEMA.values():
-                        database.execute(statement)
-                    database.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
         except damage.FAILURES:
             database.close()
             raise
@@ -565,6 +588,14 @@ class Spool:
 
     def _count(self, name: str, number: int) -> None:
         self._database.execute("UPDATE counters SET value = value + ? WHERE name = ?", (number, name))
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    """Make the tables of a new file, in the transaction that is open."""
+    if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+        for statement in SCHEMA.values():
+            database.execute(statement)
+        database.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in COUNTERS])
 
 
 def sync_folder(path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -55,29 +56,46 @@ def is_log_cut(path: Path) -> bool:
     return False
 
 
-def apply(path: Path) -> list[Path]:
-    """Write the latest pages in the log into its database, up to the last commit, and delete it. Raises OSError.
+def copies(path: Path) -> Path:
+    """Return the folder for copies of a database while it is salvaged."""
+    return path.with_name(f"{path.name}-copies")
 
-    Returns the database, and two copies that may hold readings which are lost with its damaged pages: one that has the
-    intact pages before them, and one with the log, as SQLite reads it.
+
+@contextmanager
+def versions(path: Path) -> Iterator[list[Path]]:
+    """Yield copies of a database whose log is damaged, and delete them. Raises OSError, such as for a full disk.
+
+    The first has the latest pages in the log, up to the last intact commit. Two more may hold readings that are lost
+    with its damaged pages: one that has the intact pages before them, and one with the log, as SQLite reads it.
     """
-    path.touch()
-    before, read = (shutil.copyfile(path, path.with_name(f"{path.name}-{name}")) for name in ("before", "read"))
-    shutil.copyfile(log_of(path), log_of(read))
+    folder = copies(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir()
+        latest, before, read = (shutil.copyfile(path, folder / name) for name in ("latest", "before", "read"))
+        shutil.copyfile(log_of(path), log_of(read))
+        found = list(frames(path))
+        _write(log_of(path), _latest(found), latest)
+        _write(log_of(path), _latest(frame for frame in found if frame.is_intact), before)
+        yield [latest, before, read]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def apply(path: Path) -> None:
+    """Write the latest pages in the log, up to the last intact commit, into its database; delete it. Raises OSError."""
     _write(log_of(path), _latest(frames(path)), path)
-    _write(log_of(path), _latest(frame for frame in frames(path) if frame.is_intact), before)
     log_of(path).unlink()
-    return [path, before, read]
 
 
 def _latest(found: Iterable[Frame]) -> dict[int, int]:
-    """Return where the latest version of each page is in the log, up to the last commit."""
+    """Return where the latest version of each page is in the log, up to the last intact commit."""
     latest: dict[int, int] = {}
     pending: dict[int, int] = {}
     for frame in found:
         if frame.page:
             pending[frame.page] = frame.at
-        if frame.is_commit:
+        if frame.is_commit and frame.is_intact:  # behind the last one is what a power cut left
             latest |= pending
             pending = {}
     return latest
@@ -89,10 +107,12 @@ def _write(log: Path, pages: dict[int, int], to: Path) -> None:
             source.seek(at)
             file.seek((page - 1) * PAGE)
             file.write(source.read(PAGE))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def frames(path: Path) -> Iterator[Frame]:
-    """Yield the frames of the log's latest round, also damaged ones.
+    """Yield the frames of the log's latest round, those since it was last reset, also damaged ones.
 
     Each checksum continues the one before. Behind a damaged frame it continues what is stored there, or what should be.
     """

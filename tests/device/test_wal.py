@@ -108,6 +108,14 @@ def test_what_a_power_cut_leaves_of_the_last_commit_is_no_damage(spool: Path, tm
         opened.close()
 
 
+def test_what_a_power_cut_leaves_behind_damage_is_not_applied(spool: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(spool, tmp_path / "spool") / "spool.db"
+    found = list(wal.frames(path))
+    for frame in (early(found), len(found) - 1):
+        flip_one(wal.log_of(path), wal.HEADER.size + FRAME * frame + 1000, 4)
+    assert sorted(deliver(path)) == sorted(PAYLOADS[ACKNOWLEDGED:-1])
+
+
 def test_frames_of_an_earlier_round_or_a_transaction_that_failed_are_no_damage(tmp_path: Path) -> None:
     spool, rows = Spool(tmp_path / "spool.db"), [("sensor-1", NOW, payload) for payload in PAYLOADS]
     spool.take_rows(rows)
