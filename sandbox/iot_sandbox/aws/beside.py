@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 LARGEST = 1_000_000  # bytes of a body that is looked into
 TAGGING = {
@@ -27,14 +27,15 @@ TAGGING = {
     "sqs": "TagQueue",
     "ssm": "AddTagsToResource",
 }
-OF_IAM = {"CreateOpenIDConnectProvider": "TagOpenIDConnectProvider", "CreatePolicy": "TagPolicy",
-          "CreateRole": "TagRole", "CreateUser": "TagUser"}  # fmt: skip
+OF_IAM = {"CreateInstanceProfile": "TagInstanceProfile", "CreateOpenIDConnectProvider": "TagOpenIDConnectProvider",
+          "CreatePolicy": "TagPolicy", "CreateRole": "TagRole", "CreateUser": "TagUser"}  # fmt: skip
 CREATING = ("Create", "Put", "Request", "Run", "Allocate")
 HANDING_OVER = {
     "eks:CreateAddon": "serviceAccountRoleArn",
     "eks:CreateCluster": "roleArn",
     "eks:CreateNodegroup": "nodeRole",
     "eks:UpdateAddon": "serviceAccountRoleArn",
+    "iam:AddRoleToInstanceProfile": "RoleName",
     "iot:CreateTopicRule": "roleArn",
     "iot:ReplaceTopicRule": "roleArn",
     "iot:SetV2LoggingOptions": "roleArn",
@@ -56,7 +57,7 @@ def asked(action: str, environ: Mapping[str, Any], body: bytes) -> Iterator[tupl
     form = "form-urlencoded" in environ.get("CONTENT_TYPE", "")
     if len(body) > LARGEST:
         return
-    parameters: Any = parse_qs(body.decode(errors="replace")) if form else _document(body)
+    parameters: Any = dict(parse_qsl(body.decode(errors="replace"))) if form else _document(body)
     tagging = OF_IAM.get(operation, "") if service == "iam" else TAGGING.get(service, "")
     if tagging and tagging != operation and (_tagged(parameters) or environ.get("HTTP_X_AMZ_TAGGING")):
         yield f"{service}:{tagging}", ""

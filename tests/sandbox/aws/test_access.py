@@ -133,7 +133,7 @@ def test_the_named_resource_counts(emulator: Emulator) -> None:
 
 def test_tags_at_creation_are_a_right_of_their_own(emulator: Emulator) -> None:
     making = ["sqs:CreateQueue", "iam:CreateRole", "iam:PassRole", "ec2:CreateVpc", "eks:CreateCluster",
-              "ssm:PutParameter", "iot:CreateTopicRule"]  # fmt: skip
+              "ssm:PutParameter", "iot:CreateTopicRule", "iam:CreateInstanceProfile"]  # fmt: skip
     keys = session_of(emulator, "maker", allow(*making))
 
     def client(service: str) -> Any:
@@ -146,6 +146,8 @@ def test_tags_at_creation_are_a_right_of_their_own(emulator: Emulator) -> None:
     assert "sqs:TagQueue" in refusal(client("sqs").create_queue, QueueName="q", tags={"Deployment": "d"})[1]
     assert "iam:TagRole" in refusal(
         client("iam").create_role, RoleName="r", AssumeRolePolicyDocument="{}", Tags=tags)[1]  # fmt: skip
+    assert "iam:TagInstanceProfile" in refusal(
+        client("iam").create_instance_profile, InstanceProfileName="p", Tags=tags)[1]  # fmt: skip
     client("ec2").create_vpc(**vpc)
     assert "ec2:CreateTags" in refusal(client("ec2").create_vpc, **vpc, TagSpecifications=tagged)[1]
     assert "ssm:AddTagsToResource" in refusal(
@@ -156,6 +158,16 @@ def test_tags_at_creation_are_a_right_of_their_own(emulator: Emulator) -> None:
     rule: dict[str, Any] = {"sql": "SELECT * FROM 't'", "actions": []}
     assert "iot:TagResource" in refusal(
         client("iot").create_topic_rule, ruleName="r", topicRulePayload=rule, tags="Deployment=d")[1]  # fmt: skip
+
+
+def test_a_role_is_handed_over_to_an_instance_profile(emulator: Emulator) -> None:
+    making = allow("iam:CreateRole", "iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile")
+    iam = emulator.client("iam", **session_of(emulator, "profiler", making))
+    iam.create_role(RoleName="handed", AssumeRolePolicyDocument="{}")
+    iam.create_instance_profile(InstanceProfileName="handed")
+    refused = refusal(iam.add_role_to_instance_profile, InstanceProfileName="handed", RoleName="handed")
+    assert "iam:PassRole" in refused[1]
+
 
 
 def test_a_role_is_handed_over_by_who_may_pass_it(emulator: Emulator) -> None:
