@@ -1,6 +1,7 @@
 """A device and the broker it publishes to."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,9 @@ from iot_device.settings import Settings
 from tests.device.a_broker import Broker
 from tests.device.a_scripted_broker import ScriptedBroker
 from tests.support.certificates import make_certificate
+
+# A shell has its background jobs ignore it, and what they start would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", name="identities")
