@@ -55,7 +55,7 @@ async def client(answering: Answering, aiohttp_client: Any) -> Any:
 
 
 async def until_held(answering: Answering, size: int) -> None:
-    for _ in range(200):
+    for _ in range(1_500):
         if answering.bodies._held == size:
             return
         await asyncio.sleep(0.01)

@@ -92,7 +92,7 @@ async def test_no_answer_of_sts_ends_the_refresh(monkeypatch: pytest.MonkeyPatch
     session: Any = Session(ResponseParserError("no XML"), KeyError("Credentials"), None, RuntimeError(), "at last")
     credentials = Credentials(session)
     refresh = asyncio.create_task(credentials.keep_fresh())
-    for _ in range(100):
+    for _ in range(750):
         if credentials.valid:
             break
         await asyncio.sleep(0.02)

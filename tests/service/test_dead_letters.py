@@ -162,7 +162,7 @@ async def test_an_answer_that_can_not_be_read_does_not_end_the_counting(
     monkeypatch.setattr(Queue, "count", count)
     metrics = Metrics()
     watch = asyncio.create_task(receiver.app[keys.DEAD_LETTERS].watch(metrics))
-    for _ in range(100):
+    for _ in range(1_500):
         if metrics.dead_letters:
             break
         await asyncio.sleep(0.01)
