@@ -62,7 +62,8 @@ def _role(cluster: Cluster) -> Role:
 
 
 def test_nothing_is_done_without_its_role_or_before_it_was_installed(role: Role) -> None:
-    assert role(infrastructure_karpenter_role_arn="")[0] == 0
+    assert role(infrastructure_karpenter_role_arn="", terraform_enabled=False)[0] == 0
+    assert "--tags terraform" in role(infrastructure_karpenter_role_arn="", status=2)[1]
     assert role(receiver_autoscaling=False)[0] == 0
     assert role(karpenter_max_nodes=0)[0] == 0
     assert role(part="remove")[0] == 0
