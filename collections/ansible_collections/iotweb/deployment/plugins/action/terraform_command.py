@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Result: rc, stdout (what the command printed), changed, and a diff of the plan, if one was made."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        code, output = self._follow(arguments)
+        if arguments["arguments"][0] == "init":
+            with alone(Path(arguments["chdir"])):
+                code, output = self._follow(arguments)
+        else:  # those wait for the state
+            code, output = self._follow(arguments)
         result.update(
             rc=code,
             stdout=output,
@@ -64,6 +71,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if code != TIMED_OUT:
             running.unlink(missing_ok=True)
         return code, output
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other run initialises the folder: two at once would fail, or take each other's providers away."""
+    with (folder / "init.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def shorten(line: str) -> str:
