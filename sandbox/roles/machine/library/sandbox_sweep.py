@@ -86,9 +86,9 @@ class Sweep:
         """Ids of every process that is the sandbox's, never of this one or those that called it."""
         pids: set[int] = set()
         for group in self.cgroups():
-            for procs in group.rglob("cgroup.procs"):
+            for folder, _, _ in os.walk(group):  # which passes over those that go meanwhile
                 with contextlib.suppress(OSError):
-                    pids |= {int(pid) for pid in procs.read_text().split()}
+                    pids |= {int(pid) for pid in Path(folder, "cgroup.procs").read_text().split()}
         inodes = {namespace.stat().st_ino for namespace in namespaces}
         carried = [f"\0{mark}={self.state}\0".encode() for mark in marks]
         for process in Path("/proc").glob("[0-9]*"):
