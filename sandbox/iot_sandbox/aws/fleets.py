@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/troubleshooting-launch.html 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -60,7 +60,8 @@ def launch(ec2: Any, template: Mapping[str, Any], choice: Mapping[str, Any], tag
     except Exception:
         if identity in {each.id for each in ec2.all_running_instances()}:
             ec2.terminate_instances([identity])
-        spare_nodes.current().end(identity)
+        else:
+            spare_nodes.current().end(identity)
         raise
     return ec2.get_instance(identity)
 
@@ -70,7 +71,7 @@ class FleetResponse(EC2Response):
 
     def create_fleet(self) -> ActionResult:
         """CreateFleet."""
-        choices = list(self._choices())
+        choices = self._choices()
         starts_nodes = any(spare_nodes.node_config(template.get("UserData") or "") for _, template, _ in choices)
         if self._get_param("Type") != "instant" or not starts_nodes:
             return super().create_fleet()
@@ -97,14 +98,14 @@ class FleetResponse(EC2Response):
                 return True
         return False
 
-    def _choices(self) -> Iterator[Choice]:
+    def _choices(self) -> list[Choice]:
         """What a node may be, by the caller's priority."""
-        found = [
-            (config["LaunchTemplateSpecification"], self._template(config["LaunchTemplateSpecification"]), choice)
-            for config in self._get_param("LaunchTemplateConfigs", [])
-            for choice in config.get("Overrides", [])
-        ]
-        yield from sorted(found, key=lambda each: float(each[2].get("Priority") or 0))
+        found: list[Choice] = []
+        for config in self._get_param("LaunchTemplateConfigs", []):
+            named = config["LaunchTemplateSpecification"]
+            template = self._template(named)
+            found += [(named, template, choice) for choice in config.get("Overrides", [])]
+        return sorted(found, key=lambda each: float(each[2].get("Priority") or 0))
 
     def _template(self, named: Mapping[str, str]) -> dict[str, Any]:
         if "LaunchTemplateId" in named:

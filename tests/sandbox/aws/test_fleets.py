@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.sandbox.aws.emulator import Emulator, running
 from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 NODE_CONFIG = """\
 MIME-Version: 1.0
@@ -70,14 +71,6 @@ class Account:
         return answer
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until it is true."""
-    give_up = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
-
-
 @pytest.fixture(name="account")
 def _account(tmp_path: Path, aws_authority: Authority) -> Iterator[Account]:
     node = tmp_path / "node-3"
@@ -105,7 +98,7 @@ def _account(tmp_path: Path, aws_authority: Authority) -> Iterator[Account]:
         found = ec2.describe_instances(Filters=RUNNING)["Reservations"]
         if found:
             ec2.terminate_instances(InstanceIds=[i["InstanceId"] for each in found for i in each["Instances"]])
-        eventually(lambda: not (node / "running").exists())
+        until(lambda: not (node / "running").exists())
 
 
 def test_a_launched_instance_is_a_spare_node_until_it_is_terminated(account: Account) -> None:
@@ -124,10 +117,10 @@ def test_a_launched_instance_is_a_spare_node_until_it_is_terminated(account: Acc
     assert "clusterDNS" not in kubelet  # this machine's own stays
     labels = (account.node / "launch/labels").read_text()
     assert labels == "karpenter.sh/nodepool=scaled,karpenter.sh/capacity-type=on-demand"
-    eventually((account.node / "running").exists)
+    until((account.node / "running").exists)
     ec2.terminate_instances(InstanceIds=[instance_id])
-    eventually(lambda: not (account.node / "running").exists())
-    eventually(lambda: bool(account.launch("us-east-2a")["Instances"]))  # the node is spare again
+    until(lambda: not (account.node / "running").exists())
+    until(lambda: bool(account.launch("us-east-2a")["Instances"]))  # the node is spare again
 
 
 def test_a_zone_without_room_is_an_error_and_the_next_choice_is_taken(account: Account) -> None:
@@ -159,10 +152,10 @@ def test_what_a_node_leaves_running_is_killed(account: Account) -> None:
     stubborn = f'#!/bin/sh\ntrap "" TERM\n(while :; do touch "{account.node}/alive"; sleep 0.1; done) &\nexit\n'
     (account.node / "boot").write_text(stubborn)
     [launched] = account.launch("us-east-2a")["Instances"]
-    eventually((account.node / "alive").exists)
+    until((account.node / "alive").exists)
     for _ in range(2):
         account.aws.client("ec2").terminate_instances(InstanceIds=launched["InstanceIds"])
-    eventually(lambda: bool(account.launch("us-east-2a")["Instances"]))
+    until(lambda: bool(account.launch("us-east-2a")["Instances"]))
 
     def is_dead() -> bool:
         (account.node / "alive").unlink(missing_ok=True)
@@ -171,7 +164,7 @@ def test_what_a_node_leaves_running_is_killed(account: Account) -> None:
 
     [again] = account.aws.client("ec2").describe_instances(Filters=RUNNING)["Reservations"]
     account.aws.client("ec2").terminate_instances(InstanceIds=[again["Instances"][0]["InstanceId"]])
-    eventually(is_dead)
+    until(is_dead)
 
 
 def test_a_dry_run_launches_nothing(account: Account) -> None:

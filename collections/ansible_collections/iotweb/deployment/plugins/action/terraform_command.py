@@ -7,7 +7,7 @@ from __future__ import annotations
 import fcntl
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Result: rc, stdout (what the command printed), changed, and a diff of the plan, if one was made."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        if arguments["arguments"][0] == "init":
-            with alone(Path(arguments["chdir"])):
-                code, output = self._follow(arguments)
-        else:  # those wait for the state
+        # Other commands wait for the state.
+        with alone(Path(arguments["chdir"])) if arguments["arguments"][0] == "init" else nullcontext():
             code, output = self._follow(arguments)
         result.update(
             rc=code,
