@@ -11,9 +11,10 @@ from typing import Any, cast
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
-from iot_receiver.listener import BACKLOG, Listener, age
+from iot_receiver.listener import BACKLOG, Listener
 from iot_receiver.logs import fault
 from iot_receiver.problems import problem
+from iot_receiver.sockets import age
 
 BANNER = "iot-receiver"  # aiohttp's own names the versions of Python and aiohttp
 URL_BYTES = 8_190

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 from aiohttp import web
+from iot_receiver import keys
 from iot_receiver import listener as listener_module
 from iot_receiver.listener import Listener
 from iot_receiver.server import HEADER_BYTES, HEADERS, URL_BYTES, listen, waited
@@ -120,6 +121,21 @@ async def test_what_waited_too_long_to_be_read_is_not_stored(port: int, table: T
     assert table.rows() == []
 
 
+@pytest.mark.parametrize("waits", [0.0, 0.1])
+async def test_where_requests_wait_to_be_read_an_overload_closes_connections(
+    port: int, receiver: Receiver, waits: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is kept sends the next one at once, which costs as much as a reading that could be stored."""
+    monkeypatch.setattr(receiver.app[keys.STORE], "overloaded", lambda *_: True)
+    monkeypatch.setattr("iot_receiver.ingest.STARVED_SECONDS", 0.05 if waits else math.inf)
+    with socket.create_connection(("127.0.0.1", port)) as sender:
+        sender.sendall(post())
+        time.sleep(waits)  # noqa: ASYNC251 - nothing is read meanwhile
+        text = await asyncio.to_thread(sender.recv, 4_096)
+    assert text.startswith(b"HTTP/1.1 503 ")
+    assert (b"connection: close" in text.lower()) == bool(waits)
+
+
 def test_senders_that_have_given_up_are_recognised() -> None:
     """Before their connection is accepted, or later; in the loop of production, which hears of it after the request."""
     handled = []
@@ -160,11 +176,11 @@ async def listening() -> AsyncIterator[tuple[Listener, list[str]]]:
         listener.close()
 
 
-def waiting(listener: Listener, count: int) -> list[socket.socket]:
+def waiting(listener: Listener, count: int, method: bytes = b"POST") -> list[socket.socket]:
     """Connections with a request each, while the loop has no time."""
     connections = [socket.create_connection(listener.listening.getsockname(), timeout=10) for _ in range(count)]
     for number, connection in enumerate(connections):
-        connection.sendall(post(path=b"/%d" % number))
+        connection.sendall(post(path=b"/%d" % number).replace(b"POST", method))
     return connections
 
 
@@ -201,6 +217,20 @@ def test_connections_that_wait_for_longer_than_any_sender_are_closed(monkeypatch
             monkeypatch.undo()
             assert await answers(waiting(listener, 1)) == [b"HTTP/1.1 200"]
         assert asked == ["/0"]
+
+    run_each(serve)
+
+
+def test_while_requests_take_long_no_connection_is_added_but_health_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve() -> None:
+        async with listening() as (listener, asked):
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
+            messages = waiting(listener, 3)
+            checks = waiting(listener, 2, b"GET")
+            assert await answers(checks) == [b"HTTP/1.1 200"] * 2
+            assert asked == ["/0", "/1"]
+            monkeypatch.undo()
+            assert await answers(messages) == [b"HTTP/1.1 200"] * 3
 
     run_each(serve)
 
