@@ -168,14 +168,14 @@ class Table:
             request = self._signer.request(body, credentials)
             started = perf_counter()
             try:
-                status, _, content = await self._server.ask(request, CONNECT_TIMEOUT, ATTEMPT_TIMEOUT)
-                if status == 200:
-                    answer = _decode(content)
+                answer = await self._server.ask(request, CONNECT_TIMEOUT, ATTEMPT_TIMEOUT)
+                if answer.status == 200:
+                    found = _decode(answer.body)
                     usage.queries += 1
-                    usage.units += answer.consumed_capacity.units
+                    usage.units += found.consumed_capacity.units
                     usage.seconds, usage.failing = perf_counter() - started, ""
-                    return answer
-                failing = _decode_fault(content).type.rsplit("#", 1)[-1] or f"HTTP {status}"
+                    return found
+                failing = _decode_fault(answer.body).type.rsplit("#", 1)[-1] or f"HTTP {answer.status}"
             except (OSError, ValueError, RecursionError) as error:  # a TimeoutError is an OSError
                 failing = type(error).__name__
         usage.failing = failing

@@ -9,13 +9,13 @@ from collections import deque
 
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS
 
-WAIT_SECONDS = 0.6  # the longest expected wait of an accepted row: its deadline, less a call that takes its whole time
+STORING_SECONDS = 0.3  # what an accepted row has to have left for the call that stores it: nearly all that one may take
 THROTTLED_WAIT_SECONDS = 0.3  # while rows are tried several times, a pause before each
 CALM_SECONDS = 0.25  # while no row waits for longer, any number is accepted: it is a burst, not an overload
 WINDOW_SECONDS = 1.0  # of the measured pace
 _SLICE_SECONDS = 0.05
 
-CALLS_MOST = 32
+CALLS_MOST = 64  # on a starved processor, most of them are answered and have not been read
 CALL_SECONDS = 0.22  # about half of what a call may take: it may wait for others, but has to be answered
 UNHINDERED = 1.4  # times what a call takes that is alone: no queue shows yet
 FULL = 0.8  # of what a call may carry: with less, more rows would take DynamoDB no longer

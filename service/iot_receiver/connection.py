@@ -5,6 +5,8 @@ come to the clock before it comes to the socket, and whoever gave up then would 
 """
 
 import asyncio
+import os
+import socket
 import ssl
 from base64 import b64encode
 from types import TracebackType
@@ -15,17 +17,25 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from iot_receiver.sockets import answered_within
+
 OPENING_SECONDS = 2.0  # a connection that is opened for longer than its first request waits serves a later one
 IDLE_SECONDS = 12.0  # as aiobotocore; the network may have forgotten an older one without a word
 POLL_SECONDS = 0.001  # from one look at the sockets to the next
 
 
 class Answer(NamedTuple):
-    """A server's answer; the names of headers in lower case."""
+    """A server's answer.
+
+    Attributes:
+        headers: by their names in lower case.
+        seconds: what the server and the network took, without the wait for this process.
+    """
 
     status: int
     headers: dict[bytes, bytes]
     body: bytes
+    seconds: float
 
 
 class Connection(asyncio.Protocol):
@@ -35,7 +45,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
         self._tunnelling = False
-        self._transport: asyncio.Transport  # from connection_made, which comes before all else
+        self._transport: asyncio.Transport  # these two from connection_made, which comes before all else
+        self._socket: socket.socket
         self._waiting: asyncio.Future[Answer] | None = None
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -82,7 +93,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionRefusedError(f"the proxy answers {answer.status}")
         self._tunnelling, self._parser = False, HttpResponseParser(self)
         transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
-        self.connection_made(cast(asyncio.Transport, transport))
+        self._transport = cast(asyncio.Transport, transport)
 
     def close(self) -> None:
         """Close it at once."""
@@ -98,9 +109,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport (asyncio.Protocol)."""
         self._transport = cast(asyncio.Transport, transport)
+        # a duplicate: uvloop's own stand-in for it makes a new one for each call
+        self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is under way (asyncio.Protocol)."""
+        self._socket.close()
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("closed by the server"), self._waiting)
 
     def data_received(self, data: bytes) -> None:
@@ -133,7 +147,8 @@ class Connection(asyncio.Protocol):
         """Give what has been read to whoever waits for it; False when nobody does."""
         if self._waiting is None or self._waiting.done():
             return False
-        self._waiting.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+        seconds = answered_within(self._socket)
+        self._waiting.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._body), seconds))
         return True
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 from aiobotocore.session import AioSession
 
-from iot_receiver.connection import Server
+from iot_receiver.connection import Answer, Server
 from iot_receiver.credentials import Credentials
 from iot_receiver.logs import fault
 from iot_receiver.rows import Item
@@ -59,6 +59,13 @@ async def find_endpoint(session: AioSession, region: str) -> Endpoint:
     """Ask a client, which has to read all of DynamoDB's model for it."""
     async with session.create_client("dynamodb", region_name=region) as client:
         return Endpoint(client.meta.endpoint_url, client.meta.partition)
+
+
+class Written(NamedTuple):
+    """The outcome of a write: the keys that DynamoDB did not process, and the seconds that it took."""
+
+    left: list[Key]
+    seconds: float
 
 
 class WriteError(Exception):
@@ -153,29 +160,27 @@ class BatchWriter:
             else:
                 return
 
-    async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109 - see connection.py
+    async def write(self, puts: Sequence[bytes], timeout: float) -> Written:  # noqa: ASYNC109 - see connection.py
         """Write at most 25 items with different keys, each given as a PutRequest in JSON.
 
         Args:
             timeout: seconds, never more than ATTEMPT_TIMEOUT.
 
-        Returns:
-            The keys that DynamoDB did not process.
-
         Raises:
             WriteError: when it is unknown whether any was written.
         """
-        body = await self._ask(self._signer, b"%b%b]}}" % (self._head, b",".join(puts)), timeout)
-        if body == b'{"UnprocessedItems":{}}':
-            return []
+        answer = await self._ask(self._signer, b"%b%b]}}" % (self._head, b",".join(puts)), timeout)
+        if answer.body == b'{"UnprocessedItems":{}}':
+            return Written([], answer.seconds)
         try:
-            left = _decode_answer(body).unprocessed_items
+            left = _decode_answer(answer.body).unprocessed_items
         except (ValueError, RecursionError):
             raise WriteError("BrokenAnswer") from None
         if not left.keys() <= {self._table}:
             raise WriteError("BrokenAnswer")
         writes = left.get(self._table, [])
-        return [(write.put_request.item.device_id.S, write.put_request.item.time.S) for write in writes]
+        keys = [(write.put_request.item.device_id.S, write.put_request.item.time.S) for write in writes]
+        return Written(keys, answer.seconds)
 
     async def read(self, keys: Iterable[Key], timeout: float) -> dict[Key, Item]:  # noqa: ASYNC109 - see connection.py
         """Read at most 25 items; those that DynamoDB has no time for are missing, too.
@@ -185,33 +190,33 @@ class BatchWriter:
         """
         asked = [{"deviceId": {"S": device}, "Time": {"S": time}} for device, time in keys]
         request = {"RequestItems": {self._table: {"Keys": asked, "ConsistentRead": True}}}
-        body = await self._ask(self._reads, msgspec.json.encode(request), timeout)
+        answer = await self._ask(self._reads, msgspec.json.encode(request), timeout)
         try:
-            found = _decode_found(body).responses.get(self._table, [])
+            found = _decode_found(answer.body).responses.get(self._table, [])
             return {(item["deviceId"]["S"], item["Time"]["S"]): item for item in found}
         except (ValueError, KeyError, RecursionError):
             raise WriteError("BrokenAnswer") from None
 
-    async def _ask(self, signer: Signer, content: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - see connection.py
+    async def _ask(self, signer: Signer, content: bytes, timeout: float) -> Answer:  # noqa: ASYNC109 - see connection.py
         credentials = self._credentials.current
         if credentials is None:
             raise WriteError("NoCredentials")
         request = signer.request(content, credentials)
         try:
-            status, headers, body = await self._server.ask(request, CONNECT_TIMEOUT, timeout)
+            answer = await self._server.ask(request, CONNECT_TIMEOUT, timeout)
         except TimeoutError:
             raise WriteError("Timeout") from None
         except OSError as broken:
             raise WriteError(type(broken).__name__) from broken
-        checksum = headers.get(b"x-amz-crc32")
-        if checksum is not None and checksum != b"%d" % zlib.crc32(body):
+        checksum = answer.headers.get(b"x-amz-crc32")
+        if checksum is not None and checksum != b"%d" % zlib.crc32(answer.body):
             raise WriteError("ChecksumMismatch")
-        if status != 200:
-            error = _write_error(status, body)
+        if answer.status != 200:
+            error = _write_error(answer.status, answer.body)
             if error.code in EXPIRED:
                 self._credentials.expired(credentials)
             raise error
-        return body
+        return answer
 
 
 def _write_error(status: int, body: bytes) -> WriteError:

@@ -29,6 +29,7 @@ BODIES_BYTES = 16 << 20  # of all bodies together, in a pod of 256 MiB: what is 
 SMALL = 8_192  # bytes that are read at once, whatever they are
 SLICE_SECONDS = 0.005
 DEADLINE = 0.9  # seconds, so that IoT Core's three tries fit its timeout of 3 s
+STARVED_SECONDS = 0.05  # a request waits so long to be read only where the processor is short
 LISTED = 50  # results in an answer: IoT Core gives up on answers above 16 KiB
 
 
@@ -87,11 +88,12 @@ class Ingest:
                 self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
         waiting = waited(request)
-        deadline, late = asyncio.get_running_loop().time() + DEADLINE - waiting, waiting > admission.WAIT_SECONDS
-        if late or self._app[keys.STORE].overloaded():  # before anything is spent on the body
+        deadline = asyncio.get_running_loop().time() + DEADLINE - waiting
+        late = waiting > DEADLINE - admission.STORING_SECONDS
+        if late or self._app[keys.STORE].overloaded(deadline):  # before anything is spent on the body
             self._metrics.unavailable += 1
             response = unavailable("the receiver is overloaded")
-            if late:
+            if waiting > STARVED_SECONDS:
                 response.force_close()  # fewer connections to read from: those that are left are read in time
             return response
         try:

@@ -91,7 +91,7 @@ class Store:
             Overloaded: when they are not expected to be stored in time, or the queue is full; none is stored.
         """
         now = self._loop.time()
-        if self._metrics.queued + len(rows) > QUEUE_ITEMS or self.overloaded(len(rows)):
+        if self._metrics.queued + len(rows) > QUEUE_ITEMS or self.overloaded(deadline, len(rows)):
             raise Overloaded
         future: asyncio.Future[dict[int, str]] = self._loop.create_future()
         request = _Request(len(rows), now, deadline, future)
@@ -113,8 +113,8 @@ class Store:
         self._wake()
         return future
 
-    def overloaded(self, rows: int = 1) -> bool:
-        """Say whether so many more rows would have to wait for too long."""
+    def overloaded(self, deadline: float, rows: int = 1) -> bool:
+        """Say whether so many more rows would have to wait for too long to be stored by a deadline."""
         if not self._waiting:
             return False
         now = self._loop.time()
@@ -123,7 +123,7 @@ class Store:
         if self._throttle.throttles(now):
             least, wait = float(BATCH_ITEMS), admission.THROTTLED_WAIT_SECONDS  # shows when it takes rows again
         else:
-            least, wait = self._concurrency.acceptable(), admission.WAIT_SECONDS
+            least, wait = self._concurrency.acceptable(), deadline - now - admission.STORING_SECONDS
         return self._metrics.queued + rows > max(least, self._pace.acceptable(wait, now))
 
     def _oldest(self) -> float:
@@ -220,7 +220,8 @@ class Store:
         slow = self._loop.call_later(SLOW_SECONDS, self._grew_slow, batch_id := object())
         started = self._loop.time()
         try:
-            left = set(await self._writer.write(list(puts.values()), timeout))
+            written = await self._writer.write(list(puts.values()), timeout)
+            left = set(written.left)
             if not puts.keys() >= left:
                 raise WriteError("BrokenAnswer")  # it speaks of rows that were not in the call  # noqa: TRY301 - as any other
         except WriteError as error:
@@ -234,7 +235,7 @@ class Store:
             raise
         else:
             now = self._loop.time()
-            self._concurrency.called(now - started, calls, rows)
+            self._concurrency.called(written.seconds, calls, rows)
             self._pace.count(len(puts) - len(left), len(puts) / BATCH_ITEMS, now)
             if left:
                 self._throttle.throttled(self._pace.per_second(now), now)

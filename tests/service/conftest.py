@@ -10,7 +10,7 @@ from typing import Any
 
 import botocore.session
 import pytest
-from iot_receiver import admission, dead_letters, dynamodb, ingest
+from iot_receiver import dead_letters, dynamodb, ingest
 from iot_receiver import store as store_module
 from iot_receiver.app import init_app
 from iot_receiver.settings import Settings
@@ -107,7 +107,6 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if "deadline" in request.fixturenames:
         return
     monkeypatch.setattr(ingest, "DEADLINE", 30.0)
-    monkeypatch.setattr(admission, "WAIT_SECONDS", 20.0)
     monkeypatch.setattr(store_module, "CALM_SECONDS", 20.0)
     for module in (dynamodb, dead_letters):
         monkeypatch.setattr(module, "CONNECT_TIMEOUT", 10.0)

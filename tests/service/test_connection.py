@@ -1,14 +1,18 @@
 """Connections to a server: kept, given up, tunnelled, and read before they are called late."""
 
 import asyncio
+import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -55,11 +59,41 @@ async def test_a_connection_is_kept() -> None:
     peer = Peer()
     async with listening(peer) as port, Server(f"http://127.0.0.1:{port}/") as server:
         for _ in range(3):
-            status, headers, body = await server.ask(REQUEST, 5, 5)
-            assert (status, headers[b"x-amz-crc32"], body) == (200, b"7", b"{}")
+            answer = await server.ask(REQUEST, 5, 5)
+            assert (answer.status, answer.headers[b"x-amz-crc32"], answer.body) == (200, b"7", b"{}")
         assert peer.connections == 1
         await asyncio.gather(*(server.ask(REQUEST, 5, 5) for _ in range(4)))
         assert peer.connections == 4
+
+
+def test_a_server_is_not_blamed_for_the_wait_of_this_process() -> None:
+    """In the loop of production, on a processor that comes to an answer long after it has arrived."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1_000)
+            asked.wait(10)
+            connection.sendall(ANSWER)
+            answered.set()
+            connection.recv(1_000)
+
+    async def ask(port: int) -> tuple[float, float]:
+        async with Server(f"http://127.0.0.1:{port}/") as server:
+            started = time.monotonic()
+            asking = asyncio.create_task(server.ask(REQUEST, 5, 5))
+            await asyncio.sleep(0.1)  # it is sent
+            asked.set()
+            answered.wait(10)
+            time.sleep(0.5)  # noqa: ASYNC251 - nothing is read meanwhile
+            return (await asking).seconds, time.monotonic() - started
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
+        serving = pool.submit(serve, listening)
+        blamed, passed = uvloop.run(ask(listening.getsockname()[1]))
+        serving.result()
+    assert blamed < passed - 0.4
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ async def test_same_request_as_the_ordinary_client(faults: Faults, table: Table,
         url = client.meta.endpoint_url
         await client.batch_write_item(RequestItems={table.name: [{"PutRequest": {"Item": item}} for item in ITEMS]})
     async with BatchWriter(url, REGION, table.name, credentials) as writer:
-        assert await writer.write(puts, 1.0) == []
+        assert (await writer.write(puts, 1.0)).left == []
     theirs, ours = faults.headers
     assert json.loads(faults.bodies[0]) == json.loads(faults.bodies[1])
     for name in ("X-Amz-Target", "Content-Type", "Host", "Accept-Encoding"):

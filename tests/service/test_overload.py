@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from iot_receiver.dynamodb import BatchWriter, Key, WriteError
+from iot_receiver.admission import CALLS_MOST
+from iot_receiver.dynamodb import BatchWriter, Key, WriteError, Written
 from iot_receiver.ingest import DEADLINE
 from iot_receiver.measurements import DEFAULT
 from iot_receiver.metrics import Metrics
@@ -37,12 +38,14 @@ class DynamoDB:
         self.loop = asyncio.get_running_loop()
         self.seed = random.Random(3)  # noqa: S311 - to be the same each time
 
-    async def write(self, puts: Sequence[bytes], timeout: float) -> list[Key]:  # noqa: ASYNC109 - the writer's own
+    async def write(self, puts: Sequence[bytes], timeout: float) -> Written:  # noqa: ASYNC109 - the writer's own
         self.writes.update(puts)
         self.asked += len(puts)
+        started = self.loop.time()
         try:
             async with asyncio.timeout(timeout):
-                return await self.take(list(puts))
+                left = await self.take(list(puts))
+                return Written(left, self.loop.time() - started)
         except TimeoutError:
             raise WriteError("Timeout") from None
 
@@ -84,11 +87,18 @@ class Narrower(Slow):
 class Far(DynamoDB):
     """Answers each call after 300 ms, however many there are: what is in flight is what limits."""
 
-    capacity = 32 * 25 / 0.3
+    capacity = CALLS_MOST * 25 / 0.3
 
     async def take(self, puts: list[bytes]) -> list[Key]:
         await asyncio.sleep(0.3)
         return self.store(puts, len(puts))
+
+
+class Unread(Far):
+    """Takes no time, but a starved processor reads each answer 300 ms late: what is in flight says nothing."""
+
+    async def write(self, puts: Sequence[bytes], timeout: float) -> Written:  # noqa: ASYNC109 - the writer's own
+        return (await super().write(puts, timeout))._replace(seconds=0.001)
 
 
 class Workers(DynamoDB):
@@ -251,7 +261,7 @@ async def overload(
     return table, senders.outcome
 
 
-@pytest.mark.parametrize("kind", [Slow, Far, Workers, Throttled, BySecond])
+@pytest.mark.parametrize("kind", [Slow, Far, Unread, Workers, Throttled, BySecond])
 @pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("times", [1.5, 2.0])
 @pytest.mark.parametrize("idle", [0.0, 2.0])
