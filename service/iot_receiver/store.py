@@ -54,8 +54,7 @@ class _Entry(msgspec.Struct, eq=False):
     request: _Request
     index: int
     key: Key
-    put: bytes
-    late: bool = False
+    row: Row  # written as it goes into a call: thousands at once would keep the loop from others
     alone: bool = False  # in a call of its own, to find which item of a batch is refused
 
 
@@ -99,9 +98,8 @@ class Store:
             future.set_result({})
             return future
         self._metrics.queued += len(rows)
-        put = self._put
         self._waiting.extend(
-            [_Entry(request, index, (row.device_id, row.time), put(row), row.late) for index, row in enumerate(rows)]
+            [_Entry(request, index, (row.device_id, row.time), row) for index, row in enumerate(rows)]
         )
         place = len(self._requests)
         while place and self._requests[place - 1].deadline > deadline:  # this one was read later after it arrived
@@ -187,7 +185,7 @@ class Store:
         """Take entries with at most 25 different keys; those of one key share a write, the last one's."""
         entries: list[_Entry] = []
         puts: dict[Key, bytes] = {}
-        waiting = self._waiting
+        waiting, put = self._waiting, self._put
         in_time = now + min(self._concurrency.seconds, ATTEMPT_TIMEOUT)
         while waiting and len(puts) < BATCH_ITEMS:
             entry = waiting[0]
@@ -201,7 +199,7 @@ class Store:
                 self._metrics.queued -= 1
                 continue
             entries.append(entry)
-            puts[entry.key] = entry.put
+            puts[entry.key] = put(entry.row)
             if entry.alone:
                 break
         return entries, puts
@@ -211,7 +209,7 @@ class Store:
         metrics = self._metrics
         metrics.batch_items.observe(len(puts))
         metrics.merged += len(entries) - len(puts)
-        if (late := {entry.key for entry in entries if entry.late}) and not self._waiting:
+        if (late := {entry.key for entry in entries if entry.row.late}) and not self._waiting:
             entries = await self._without_stored(entries, puts, late)
             if not entries:
                 return
