@@ -1,14 +1,11 @@
 """Start, readiness, and a stop that cuts nobody off."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
-import ssl
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +15,8 @@ from iot_receiver import keys
 
 from tests.service.faults import Faults
 from tests.service.harness import ACCOUNT, SECRET, Make, Receiver, Table
-from tests.service.process import SERVICE, Process, ready, receiver_process, starting
-from tests.support.certificates import make_certificate
+from tests.service.process import SERVICE, Process, receiver_process
+from tests.service.test_starved import DynamoDB
 from tests.support.ports import free_port
 
 
@@ -41,21 +38,6 @@ async def test_not_ready_without_credentials(deadline: float, receiver: Receiver
     assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 503
 
 
-class DynamoDB:
-    """Takes everything; counts connections."""
-
-    def __init__(self) -> None:
-        self.connections = self.calls = 0
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                await reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
-                self.calls += 1
-                writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{"UnprocessedItems":{}}\n')
-
-
 async def test_ready_once_dynamodb_has_answered(make_receiver: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     port, dynamodb = free_port(), DynamoDB()
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")
@@ -69,55 +51,6 @@ async def test_ready_once_dynamodb_has_answered(make_receiver: Make, monkeypatch
         assert (dynamodb.connections, dynamodb.calls) == (1, 1)
         assert (await receiver.send({"deviceId": "d", "temp": 1})).status == 200
         assert (dynamodb.connections, dynamodb.calls) == (1, 2)  # the first message finds all that it needs
-
-
-@contextlib.asynccontextmanager
-async def starved(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-    """Let the process have a tenth of a core, as a cgroup's quota does: 5 ms of each 50."""
-    clock = ~process.pid << 3 | 2  # all its threads': CPUCLOCK_SCHED of linux/include/linux/posix-timers.h
-
-    async def ration() -> None:
-        while process.returncode is None:
-            used, began = time.clock_gettime(clock), time.monotonic()
-            while time.clock_gettime(clock) - used < 0.005 and time.monotonic() - began < 0.05:  # noqa: ASYNC110 - a clock
-                await asyncio.sleep(0.001)
-            process.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(0.045)
-            process.send_signal(signal.SIGCONT)
-
-    task = asyncio.create_task(ration())
-    yield
-    task.cancel()
-    process.send_signal(signal.SIGCONT)
-
-
-async def test_a_starved_node_gets_through(
-    aws: None, secrets_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From its first import to rows, with TLS to DynamoDB, on a tenth of a core."""
-    certificate = make_certificate(tmp_path, "dynamodb", "-addext", "subjectAltName=IP:127.0.0.1")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-    port, dynamodb, statuses = free_port(), DynamoDB(), []
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"https://127.0.0.1:{port}")
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-    headers = {"X-Iot-Secret": SECRET, "Content-Type": "application/json"}
-    async with (
-        await asyncio.start_server(dynamodb, "127.0.0.1", port, ssl=context),
-        starting(secrets_dir, "telemetry", {}) as receiver,
-        starved(receiver.process),
-        ClientSession(headers=headers) as session,
-    ):
-        await ready(receiver, 180)
-        for number in range(20):
-            body = json.dumps({"deviceId": "d", "temp": number})
-            for _ in range(3):  # as IoT Core
-                async with session.post(f"{receiver.url}/ingest", data=body) as response:
-                    statuses.append(response.status)
-                if response.status == 200:
-                    break
-    assert statuses.count(200) == 20, statuses
-    assert dynamodb.connections <= 3, "a connection that took long was kept"
 
 
 def handles_sigterm(pid: int) -> bool:
