@@ -221,14 +221,14 @@ def test_connections_that_wait_for_longer_than_any_sender_are_closed(monkeypatch
     run_each(serve)
 
 
-def test_while_requests_take_long_no_connection_is_added_but_health_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_requests_take_long_no_connection_is_added_except_health_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     async def serve() -> None:
         async with listening() as (listener, asked):
             monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
             messages = waiting(listener, 3)
             checks = waiting(listener, 2, b"GET")
             assert await answers(checks) == [b"HTTP/1.1 200"] * 2
-            assert asked == ["/0", "/1"]
+            assert asked == ["/1", "/0"]
             monkeypatch.undo()
             assert await answers(messages) == [b"HTTP/1.1 200"] * 3
 
