@@ -9,7 +9,7 @@ from collections import deque
 
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS
 
-STORING_SECONDS = 0.3  # what an accepted row has to have left for the call that stores it: nearly all that one may take
+STORING_SECONDS = 0.3  # that an accepted row must still have for the call that stores it: most of ATTEMPT_TIMEOUT
 THROTTLED_WAIT_SECONDS = 0.3  # while rows are tried several times, a pause before each
 CALM_SECONDS = 0.25  # while no row waits for longer, any number is accepted: it is a burst, not an overload
 WINDOW_SECONDS = 1.0  # of the measured pace
@@ -81,7 +81,7 @@ class Concurrency:
     """How many calls and rows may be in flight: DynamoDB may have time for so many of either."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0  # what a call takes now, smoothed
+        self.seconds = 0.0  # what a call takes now, smoothed, until its answer has been read
         self._calls = Window(CALLS_MOST, 1)  # now and then, one is alone and shows what it takes by itself
         self._rows = Window(CALLS_MOST * BATCH_ITEMS, BATCH_ITEMS)
         self._base = 0.0  # what a call takes that is alone
@@ -94,10 +94,13 @@ class Concurrency:
         """How many rows DynamoDB takes for sure, whatever its pace was: a starved processor makes that look low."""
         return self._rows.limit
 
-    def called(self, seconds: float, calls: int, rows: int) -> None:
-        """Learn from a call that was answered; so much was in flight when it was made, itself included."""
-        seconds = max(seconds, 0.001)  # the loop's clock counts no less
-        self.seconds = seconds if not self.seconds else 0.8 * self.seconds + 0.2 * seconds
+    def called(self, seconds: float, passed: float, calls: int, rows: int) -> None:
+        """Learn from a call that DynamoDB answered in so many seconds, whereas so many had passed until that was read.
+
+        So much was in flight when it was made, itself included.
+        """
+        self.seconds = passed if not self.seconds else 0.8 * self.seconds + 0.2 * passed
+        seconds = max(seconds, 0.001)  # the kernel's clock counts no less
         if calls == 1:
             self._base = seconds if not self._base else 0.75 * self._base + 0.25 * seconds
         self._learn(max(CALL_SECONDS, UNHINDERED * self._base) / seconds, calls, rows)

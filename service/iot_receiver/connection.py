@@ -5,8 +5,6 @@ come to the clock before it comes to the socket, and whoever gave up then would 
 """
 
 import asyncio
-import os
-import socket
 import ssl
 from base64 import b64encode
 from types import TracebackType
@@ -45,8 +43,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
         self._tunnelling = False
-        self._transport: asyncio.Transport  # these two from connection_made, which comes before all else
-        self._socket: socket.socket
+        self._transport: asyncio.Transport  # from connection_made, which comes before all else
         self._waiting: asyncio.Future[Answer] | None = None
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -109,12 +106,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport (asyncio.Protocol)."""
         self._transport = cast(asyncio.Transport, transport)
-        # a duplicate: uvloop's own stand-in for it makes a new one for each call
-        self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is under way (asyncio.Protocol)."""
-        self._socket.close()
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("closed by the server"), self._waiting)
 
     def data_received(self, data: bytes) -> None:
@@ -147,7 +141,7 @@ class Connection(asyncio.Protocol):
         """Give what has been read to whoever waits for it; False when nobody does."""
         if self._waiting is None or self._waiting.done():
             return False
-        seconds = answered_within(self._socket)
+        seconds = answered_within(self._transport.get_extra_info("socket"))
         self._waiting.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._body), seconds))
         return True
 

@@ -92,10 +92,7 @@ class Ingest:
         late = waiting > DEADLINE - admission.STORING_SECONDS
         if late or self._app[keys.STORE].overloaded(deadline):  # before anything is spent on the body
             self._metrics.unavailable += 1
-            response = unavailable("the receiver is overloaded")
-            if waiting > STARVED_SECONDS:
-                response.force_close()  # fewer connections to read from: those that are left are read in time
-            return response
+            return _refused("the receiver is overloaded", waiting)
         try:
             results = await self._parsed(body)
         except BodyError as error:
@@ -105,10 +102,10 @@ class Ingest:
             return await self._settle(body, results, deadline)
         except Overloaded:
             self._metrics.unavailable += len(results)
-            return unavailable("the receiver is overloaded")
+            return _refused("the receiver is overloaded", waiting)
         except (Unavailable, NotQueued):
             self._metrics.unavailable += len(results)
-            return unavailable("not everything could be stored in time")
+            return _refused("not everything could be stored in time", waiting)
 
     async def _parsed(self, body: bytes) -> list[Row | Rejection]:
         """Read a body; others are served in between when it takes long.
@@ -188,6 +185,14 @@ class Ingest:
 def _result(rejection: Rejection) -> dict[str, Any]:
     element, place = rejection.source.element, rejection.source.place
     return {"index": element, **({} if place is None else {"place": place}), "reason": rejection.reason}
+
+
+def _refused(detail: str, waited: float) -> web.Response:
+    """503 to a request that had waited so many seconds to be read."""
+    response = unavailable(detail)
+    if waited > STARVED_SECONDS:
+        response.force_close()  # fewer connections to read from: those that are left are read in time
+    return response
 
 
 def _stored(count: int) -> web.Response:

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection: on a starved processor, bytes wait for the event loop, and it for its turn."""
+"""What the kernel knows of a connection: on a starved processor, bytes wait for the loop, and the loop for its turn."""
 
 import math
 import socket

@@ -54,7 +54,7 @@ class _Entry(msgspec.Struct, eq=False):
     request: _Request
     index: int
     key: Key
-    row: Row  # written as it goes into a call: thousands at once would keep the loop from others
+    row: Row  # encoded as it goes into a call: thousands at once would block the loop
     alone: bool = False  # in a call of its own, to find which item of a batch is refused
 
 
@@ -233,7 +233,7 @@ class Store:
             raise
         else:
             now = self._loop.time()
-            self._concurrency.called(written.seconds, calls, rows)
+            self._concurrency.called(written.seconds, now - started, calls, rows)
             self._pace.count(len(puts) - len(left), len(puts) / BATCH_ITEMS, now)
             if left:
                 self._throttle.throttled(self._pace.per_second(now), now)

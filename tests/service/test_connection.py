@@ -68,13 +68,14 @@ async def test_a_connection_is_kept() -> None:
 
 def test_a_server_is_not_blamed_for_the_wait_of_this_process() -> None:
     """In the loop of production, on a processor that comes to an answer long after it has arrived."""
-    asked, answered = threading.Event(), threading.Event()
+    received, answered = threading.Event(), threading.Event()
 
     def serve(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection:
             connection.recv(1_000)
-            asked.wait(10)
+            received.set()
+            time.sleep(0.3)
             connection.sendall(ANSWER)
             answered.set()
             connection.recv(1_000)
@@ -83,9 +84,8 @@ def test_a_server_is_not_blamed_for_the_wait_of_this_process() -> None:
         async with Server(f"http://127.0.0.1:{port}/") as server:
             started = time.monotonic()
             asking = asyncio.create_task(server.ask(REQUEST, 5, 5))
-            await asyncio.sleep(0.1)  # it is sent
-            asked.set()
-            answered.wait(10)
+            await asyncio.to_thread(received.wait)
+            answered.wait()
             time.sleep(0.5)  # noqa: ASYNC251 - nothing is read meanwhile
             return (await asking).seconds, time.monotonic() - started
 
@@ -93,7 +93,7 @@ def test_a_server_is_not_blamed_for_the_wait_of_this_process() -> None:
         serving = pool.submit(serve, listening)
         blamed, passed = uvloop.run(ask(listening.getsockname()[1]))
         serving.result()
-    assert blamed < passed - 0.4
+    assert 0.2 < blamed < passed - 0.4
 
 
 @pytest.mark.parametrize(
