@@ -192,9 +192,12 @@ def scenarios() -> tuple[Lane, list[Lane]]:
     way = ["receiver", "shared_secret", "dead_letters", "load_balancer_controller", "kube_prometheus_stack", "iot_core",
            "verify", "status"]  # a reading's
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
-    others = [role for role in roles if role not in apart + way]
+    others = [role for role in roles if role not in [*apart, *way, "karpenter"]]
     return ([scenario(role) for role in apart],
-            [[replace(scenario(role, "deployment"), first=lane is way) for role in lane] for lane in (way, others)])
+            [[replace(scenario(role, "deployment"), first=True) for role in way],
+             [scenario(role, "deployment") for role in others],
+             # it applies the kinds of monitoring, which the stack's scenario takes back
+             [scenario("karpenter", "deployment", "molecule-kube_prometheus_stack")]])
 
 
 def environments(name: str, *venvs: str) -> Stage:
