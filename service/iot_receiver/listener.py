@@ -78,15 +78,14 @@ class Listener:
 
     def _serve(self) -> None:
         """Serve the newest whose sender still waits, and close those that nobody can still wait for."""
-        now, given_up = self._loop.time(), self._loop.time() - GIVEN_UP_SECONDS
+        now = self._loop.time()
         self._sort()
         self._turns.append(now)
-        for crowd in (self._asking, self._waiting):
-            while crowd and crowd[0][0] < given_up:
+        for crowd, time_left in ((self._asking, True), (self._waiting, now - self._turns[0] < TURNS_SECONDS)):
+            while crowd and crowd[0][0] < now - GIVEN_UP_SECONDS:
                 crowd.popleft()[1].close()
-            if crowd is self._asking or now - self._turns[0] < TURNS_SECONDS:
-                while crowd and not self._open(crowd.pop()[1]):
-                    pass
+            while time_left and crowd and not self._open(crowd.pop()[1]):
+                pass
         self._serving = bool(self._waiting or self._asking)
         if self._serving:
             self._loop.call_soon(self._serve)
