@@ -69,12 +69,11 @@ async def test_a_starved_node_gets_through(
     port, dynamodb, statuses = free_port(), DynamoDB(), []
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"https://127.0.0.1:{port}")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-    headers = {"X-Iot-Secret": SECRET, "Content-Type": "application/json"}
     async with (
         await asyncio.start_server(dynamodb, "127.0.0.1", port, ssl=context),
         starting(secrets_dir, "telemetry", {}) as receiver,
         starved(receiver.process),
-        ClientSession(headers=headers) as session,
+        ClientSession(headers=HEADERS) as session,
     ):
         await ready(receiver, 180)
         for number in range(20):
