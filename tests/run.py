@@ -183,7 +183,7 @@ def phases(only: str | None, part: str | None) -> list[Phase]:
     if only == "lint":
         return lint_plan()
     if only == "unit" or part:
-        return unit_plan([part] if part else list(units()))
+        return unit_plan(part)
     return plan()
 
 

@@ -62,11 +62,12 @@ def one(status: int, _report: Path, output: str) -> Count:
     return Count(failed=[last_error(output, "fatal:", "error:") or f"ended with status {status}"])
 
 
-def junit(status: int, report: Path, _output: str) -> Count:
-    """Pytest's own report; a run that ended before it wrote one has failed."""
+def junit(status: int, report: Path, output: str) -> Count:
+    """Pytest's own report; a run that ended before it wrote one has failed. Long tests that it left out are skipped."""
     if not report.exists():
         return Count(failed=[f"ended with status {status} before its report"])
-    count = Count()
+    left_out = re.search(r"(\d+) deselected", output)
+    count = Count(skipped=[f"{left_out[1]} long tests: make unit PART={report.stem}"] if left_out else [])
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own pytest wrote it
         name = f"{case.get('classname')}.{case.get('name')}"
         if (skipped := case.find("skipped")) is not None:
@@ -216,9 +217,12 @@ def lint_plan() -> list[Phase]:
              [units()["repository"]]]]
 
 
-def unit_plan(parts: list[str]) -> list[Phase]:
-    """Some of the unit tests, with the environments that they need."""
-    stages = [units()[part] for part in parts]
+def unit_plan(part: str | None) -> list[Phase]:
+    """The unit tests of a part, or those of all parts that are not long, with the environments that they need."""
+    stages = [units()[part]] if part else [
+        replace(stage, command=[*stage.command, "-m", "not long"]) if stage.folder else stage
+        for stage in units().values()
+    ]  # fmt: skip
     venvs = dict.fromkeys(venv for stage in stages for venv in stage.venvs)
     return [[[environments("environments", *venvs)]], [[stage] for stage in stages]]
 

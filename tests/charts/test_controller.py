@@ -16,6 +16,7 @@ from tests.support.ansible import environment
 from tests.support.paths import PROGRAMS
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.long
 OLD, OURS, NEW = "1.13.0", "3.2.2", "3.5.0"
 Chart = Callable[[str], Path]
 

@@ -12,6 +12,7 @@ from tests.support import playbook
 from tests.support.ansible import environment
 from tests.support.paths import CACHE, PROGRAMS
 
+pytestmark = pytest.mark.long
 CHART = CACHE / "charts/karpenter/karpenter"
 NAME = "iot-receiver"
 KINDS = ("ec2nodeclass", "nodepool")

@@ -129,6 +129,7 @@ def test_the_filters_are_documented(installed: Path) -> None:
         assert name in documents[name]["examples"], name
 
 
+@pytest.mark.long
 def test_it_works_elsewhere_and_shows_how_it_waits(
     installed: Path, endpoint: str, aws: Aws, receiver: Receiver
 ) -> None:

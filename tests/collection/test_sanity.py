@@ -84,6 +84,7 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("collection", ["aws_iot", "deployment"])
 def test_every_check_passes(tmp_path: Path, collection: str, home: Path) -> None:
     sanity = Sanity(tmp_path, collection, home)

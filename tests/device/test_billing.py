@@ -56,6 +56,7 @@ def test_simulate_prints_the_billable_units(scripted: ScriptedBroker, scripted_s
     assert f"publishes     {scripted.publishes:>8}" in out
 
 
+@pytest.mark.long
 def test_a_large_backlog_drains_below_the_limit_of_publishes(
     scripted: ScriptedBroker, scripted_settings: MakeSettings
 ) -> None:

@@ -110,6 +110,7 @@ def finish(settings: Settings, ledger: Path) -> None:
     assert "0 without an answer" in err
 
 
+@pytest.mark.long
 def test_the_host_loses_its_power_again_and_again(
     settings: MakeSettings, subscriber: Subscriber, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_the_host_loses_its_power_again_and_again(
     assert prove(given, ledger, subscriber) > FAULTS
 
 
+@pytest.mark.long
 def test_the_broker_is_stopped_and_started_again_and_again(
     settings: MakeSettings, subscriber: Subscriber, broker: Broker, tmp_path: Path
 ) -> None:
@@ -141,6 +143,7 @@ def test_the_broker_is_stopped_and_started_again_and_again(
     assert prove(given, ledger, subscriber) > 5 * FAULTS
 
 
+@pytest.mark.long
 def test_the_link_is_dead_for_a_while(
     settings: MakeSettings, subscriber: Subscriber, broker: Broker, tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ def test_measurements_and_topic_of_the_deployment_reach_device_and_kit(
         assert written["topic"] == ("$aws/rules/forward_to_alb/a/b" if basic_ingest else "a/b")
 
 
+@pytest.mark.long
 @ansible
 @pytest.mark.parametrize(("kept", "gone"), [(0, []), (1, ["later", "old"]), (2, ["old"]), (3, [])])
 def test_a_key_made_anew_reports_or_deletes_other_certificates(

@@ -185,6 +185,7 @@ def test_a_clock_that_is_set_ahead_expires_nothing(tmp_path: Path, monkeypatch: 
     spool.close()
 
 
+@pytest.mark.long
 def test_signals_at_any_instant_end_it_and_nothing_else(
     scripted: ScriptedBroker, scripted_settings: MakeSettings, tmp_path: Path
 ) -> None:
@@ -219,6 +220,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_instant_of_its_start_ends_it_quietly(
     number: signal.Signals, scripted: ScriptedBroker, scripted_settings: MakeSettings

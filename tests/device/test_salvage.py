@@ -93,6 +93,7 @@ def killed(path: Path, at: int) -> bool:
         os._exit(0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_salvage_that_is_killed_begins_again(harm: Callable[[Path], None], spool: Path, tmp_path: Path) -> None:
     damaged, at = shutil.copytree(spool, tmp_path / "damaged"), 0

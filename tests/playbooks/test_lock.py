@@ -73,6 +73,7 @@ def test_an_interrupted_run_releases_its_lock(number: int, aws: Aws, tmp_path: P
     assert held(aws) is None
 
 
+@pytest.mark.long
 def test_the_second_of_two_runs_is_refused_until_the_first_is_dead(aws: Aws, tmp_path: Path) -> None:
     aws.hangs = True
     with started(tmp_path, REDRIVE, variables=adopted(aws, ACCOUNT, tmp_path)) as first:

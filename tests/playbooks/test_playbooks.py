@@ -17,6 +17,7 @@ PLAYBOOKS = sorted(
     for path in [ROOT / "site.yml", *ROOT.glob("playbooks/*.yml")]
     if not path.name.startswith(("sandbox", "try"))  # on this machine only
 )
+OTHERS = [playbook for playbook in PLAYBOOKS if playbook != "site.yml"]
 ROLES = ",".join(sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/main.yml")))
 TAGS = ("terraform", "deployment_facts", "receiver", "iot_core", "device", "verify", ROLES)
 # Groups of hosts that exist only once who acts was checked.
@@ -40,13 +41,14 @@ def test_no_play_acts_unchecked(playbook: str) -> None:
         for play in plays:
             checks = play.get("ansible.builtin.import_playbook") in {"preflight.yml", "deployment.yml"}
             assert not (checks and "tags" in play), "no tag may leave out the checks"
-            assert "hosts" not in play or play["hosts"].split(":!")[0] in CHECKED | BESIDE, f"{play['name']}: {play['hosts']}"
+            hosts, *_ = play.get("hosts", "provisioned").split(":!")
+            assert hosts in CHECKED | BESIDE, f"{play['name']}: {hosts}"
     else:
         assert [task["tags"] for task in plays[0]["tasks"]] == [["always"]] * len(plays[0]["tasks"])
         assert "tags" not in plays[0], "no tag may select or leave out the checks"
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS)
+@pytest.mark.parametrize("playbook", ["site.yml", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_an_unfilled_inventory_is_refused(playbook: str, tmp_path: Path) -> None:
     done = run(tmp_path, playbook, variables={"preflight_tools": []})
     assert done.status != 0, done.output
@@ -56,7 +58,13 @@ def test_an_unfilled_inventory_is_refused(playbook: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [*([playbook] for playbook in PLAYBOOKS), *(["site.yml", "--tags", tag] for tag in TAGS)], ids=" ".join
+    "arguments",
+    [
+        ["site.yml"],
+        *(pytest.param([name], marks=pytest.mark.long) for name in OTHERS),
+        *(pytest.param(["site.yml", "--tags", tag], marks=pytest.mark.long) for tag in TAGS),
+    ],
+    ids=" ".join,
 )
 def test_credentials_of_another_account_are_refused(arguments: list[str], foreign: Aws, tmp_path: Path) -> None:
     foreign.others.clear()

@@ -14,6 +14,7 @@ HOPS = ("account", "run", "terraform", "nodes", "controller", "receiver", "domai
 HOLDER = {"id": "0123456789ab", "user": "ann", "host": "laptop-1", "since": "2026-01-31T12:00:00+00:00"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("holder", [None, HOLDER])
 def test_every_hop_is_shown_and_the_first_broken_one_is_named(
     holder: dict[str, str] | None, tmp_path: Path

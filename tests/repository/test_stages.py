@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests import run, stages
-from tests.stages import Count, Counter, Phase, Stage, lint_plan, plan, unit_plan, units
+from tests.stages import Count, Counter, Phase, Stage, lint_plan, plan, unit_plan
 from tests.support.waiting import until
 
-PLANS: dict[str, Callable[[], list[Phase]]] = {"all": plan, "lint": lint_plan, "unit": lambda: unit_plan(list(units()))}
+PLANS: dict[str, Callable[[], list[Phase]]] = {"all": plan, "lint": lint_plan, "unit": lambda: unit_plan(None)}
 
 
 @pytest.fixture(name="log")
@@ -100,9 +100,16 @@ def test_a_stage_gives_way_unless_it_goes_first(
 
 def test_what_waits_for_nothing_planned_starts(log: list[str]) -> None:
     """Narrow targets leave out stages that others need."""
-    [environments, *lanes] = unit_plan(["sandbox"])
+    [environments, *lanes] = unit_plan("sandbox")
     assert lanes[0][0][0].needs == ("environments-tests",)
     assert carried_out(environments, 1) + carried_out(lanes[0], 1) == 2
+
+
+def test_only_unit_tests_of_every_part_leave_out_the_long_ones() -> None:
+    phases = {"all": plan(), "part": unit_plan("service"), "unit": unit_plan(None)}
+    leaving = {name for name, plan in phases.items() for phase in plan for lane in phase for stage in lane
+               if "not long" in stage.command}
+    assert leaving == {"unit"}
 
 
 COLOURED = "fatal: [a]: first\n \x1b[31m│\x1b[0m fatal: [b]: =>\n │     msg: why"
@@ -119,6 +126,9 @@ REPORT = f"""<testsuites><testsuite>
     (stages.junit, 1, "", Count(1, ["tests.a.test_wrong: assert 1 == 2",
                                     "tests.a.test_playbook: fatal: [a]: no ok: [b] assert 2 == 0"],
                                 ["tests.a.test_left_out: no Helm"])),
+    (stages.junit, 1, "3 passed, 2 deselected in 9.00s",
+     Count(1, ["tests.a.test_wrong: assert 1 == 2", "tests.a.test_playbook: fatal: [a]: no ok: [b] assert 2 == 0"],
+           ["2 long tests: make unit PART=report", "tests.a.test_left_out: no Helm"])),
     (stages.one, 0, "error: none", Count(1)),
     (stages.one, 3, "fine", Count(0, ["ended with status 3"])),
     (stages.molecule, 2, COLOURED, Count(0, ["fatal: [b]: => msg: why"])),

@@ -178,6 +178,7 @@ async def confirmed_once(process: Process) -> None:
             assert response.status in {403, 503}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_hostile_requests(faults: Faults, secrets_dir: Path, table: Table, seed: int) -> None:
     hostile, seen = Hostile(seed), Counter[str]()

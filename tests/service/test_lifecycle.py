@@ -59,6 +59,7 @@ def handles_sigterm(pid: int) -> bool:
     return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [(), ("redrive",)])
 async def test_sigterm_at_any_instant_of_the_start_ends_it(
     aws: None, secrets_dir: Path, arguments: tuple[str, ...]

@@ -284,6 +284,7 @@ _LASTING = [(Uneven, 2.0, 6.0), (Slow, 2.0, 20.0), (Far, 2.0, 20.0), (Narrow, 2.
 _COLD = [(Narrower, 0.0, 6.0), (Many, 0.0, 6.0), (Small, 0.0, 6.0)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "idle", "lasts"), [*_LASTING, *_COLD])
 @pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("times", [1.5, 2.0])

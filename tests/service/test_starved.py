@@ -139,6 +139,7 @@ class Senders:
         return statuses
 
 
+@pytest.mark.long
 async def test_overload_of_a_starved_processor_does_not_outlast_itself(
     aws: None, secrets_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
