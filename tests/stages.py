@@ -130,7 +130,8 @@ def mypy(name: str, venv: str, *paths: str) -> Stage:
 def scenario(role: str, *after: str) -> Stage:
     """A stage for a role's molecule scenario."""
     command = ["bash", "-c", f"cd roles/{role} && exec molecule test"]
-    return Stage(f"molecule-{role}", "deployment", command, molecule, ("sandbox-up",), after, again=command)
+    return Stage(f"molecule-{role}", "deployment", command, molecule, ("sandbox-up",), after, first=bool(after),
+                 again=command)  # fmt: skip
 
 
 def style() -> Lane:
@@ -190,15 +191,15 @@ def units() -> dict[str, Stage]:
 def scenarios() -> tuple[Lane, list[Lane]]:
     """Scenarios that do not change the deployment, then lanes of those that change the same part of it."""
     apart = ["terraform", "deployment_facts", "preflight", "helm_release", "receiver_image"]
-    way = ["receiver", "shared_secret", "dead_letters", "load_balancer_controller", "kube_prometheus_stack", "iot_core",
-           "verify", "status"]  # a reading's
+    way = ["receiver", "shared_secret", "dead_letters", "iot_core", "verify"]  # a reading's
+    cluster = ["kube_prometheus_stack", "karpenter"]  # the stack's scenario takes back kinds that both apply
+    controller = "load_balancer_controller"  # while it is away, nobody's Service or Ingress is admitted
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
-    others = [role for role in roles if role not in [*apart, *way, "karpenter"]]
+    others = [role for role in roles if role not in [*apart, *way, *cluster, controller, "status"]]
     return ([scenario(role) for role in apart],
-            [[replace(scenario(role, "deployment"), first=True) for role in way],
-             [scenario(role, "deployment") for role in others],
-             # it applies the kinds of monitoring, which the stack's scenario takes back
-             [scenario("karpenter", "deployment", "molecule-kube_prometheus_stack")]])
+            [*([scenario(role, "deployment") for role in lane] for lane in (way, cluster, others)),
+             [scenario(controller, "molecule-receiver", f"molecule-{cluster[-1]}", f"molecule-{others[-1]}")],
+             [scenario("status", f"molecule-{way[-1]}", f"molecule-{controller}")]])
 
 
 def environments(name: str, *venvs: str) -> Stage:

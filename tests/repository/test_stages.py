@@ -74,17 +74,32 @@ def test_whatever_is_waited_for_is_part_of_the_whole_plan() -> None:
     assert {name for stage in stages for name in stage.needs + stage.after} <= {stage.name for stage in stages}
 
 
+def waits(stages: dict[str, Stage], name: str) -> set[str]:
+    """All that has ended before a stage starts."""
+    before = {*stages[name].needs, *stages[name].after}
+    return before.union(*(waits(stages, other) for other in before))
+
+
 def test_no_scenario_changes_the_deployment_while_its_tests_run() -> None:
-    lanes = [lane for lane in plan()[1] if lane[0].name.startswith("molecule-") and len(lane) > 1]
-    assert len(lanes) == 2
-    assert all("deployment" in stage.after for lane in lanes for stage in lane)
+    lanes = [lane for lane in plan()[1] if lane[0].name.startswith("molecule-") and lane[0].after]
+    assert len(lanes) == 5
+    stages = {stage.name: stage for lane in plan()[1] for stage in lane}
+    assert all("deployment" in waits(stages, stage.name) for lane in lanes for stage in lane)
+
+
+def test_the_controller_is_away_only_while_nobody_else_needs_it() -> None:
+    stages = {stage.name: stage for lane in plan()[1] for stage in lane}
+    users = {f"molecule-{role}" for role in ("receiver", "readings", "kube_prometheus_stack", "karpenter")}
+    lanes = {stage.name: [other.name for other in lane[: lane.index(stage)]] for lane in plan()[1] for stage in lane}
+    ended = waits(stages, "molecule-load_balancer_controller")
+    assert users <= ended.union(*(lanes[name] for name in ended))
+    assert "molecule-load_balancer_controller" in stages["molecule-status"].after
 
 
 def test_what_takes_longest_goes_first() -> None:
     lanes = [lane for phase in plan() for lane in phase if any(stage.first for stage in lane)]
     assert [[stage.name for stage in lane] for lane in lanes[:2]] == [["sandbox-up"], ["deployment"]]
-    assert all(stage.after == ("deployment",) and stage.first for stage in lanes[2])
-    assert len(lanes) == 3
+    assert all(stage.after and stage.name.startswith("molecule-") for lane in lanes[2:] for stage in lane)
 
 
 @pytest.mark.parametrize(("first", "niceness"), [(True, 0), (False, run.NICENESS)])
