@@ -20,7 +20,10 @@ from tests.device.harness import degrees
 from tests.support import playbook as program
 from tests.support.paths import ROOT
 
-ansible = pytest.mark.skipif(not program.PYTHON.exists(), reason="ansible-playbook is not installed: make setup")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not program.PYTHON.exists(), reason="ansible-playbook is not installed: make setup"),
+]
 # Runs share the archives of Ansible's modules, which take most of a run's processor time to build.
 CONFIGURATION = """\
 [defaults]
@@ -148,7 +151,6 @@ def role(entry: str) -> dict[str, Any]:
     return {"ansible.builtin.import_role": {"name": "device", "tasks_from": entry}}
 
 
-@ansible
 @pytest.mark.parametrize("limit", ["edge-1", "edge-1,edge-2", "workshop"])
 def test_a_limit_that_excludes_the_deployment_is_refused(limit: str, controller: Controller) -> None:
     status, out = controller.run(ROOT / "playbooks/devices.yml", "--limit", limit, "-e", "device_state=absent")
@@ -159,7 +161,6 @@ def test_a_limit_that_excludes_the_deployment_is_refused(limit: str, controller:
     assert "--limit" not in out  # the deployment takes part, and finds its inventory unfilled
 
 
-@ansible
 def test_each_host_has_an_endpoint_although_the_first_names_its_own(controller: Controller) -> None:
     controller.hosts["edge-1"] = {"device_endpoint": "own.example.com"}
     folders = {"ansible.builtin.file": {"path": "{{ device_config_dir }}", "state": "directory", "mode": "0700"}}
@@ -169,7 +170,6 @@ def test_each_host_has_an_endpoint_although_the_first_names_its_own(controller: 
         assert f'endpoint = "{endpoint}"' in (controller.folder / "etc" / host / "iot-device.toml").read_text()
 
 
-@ansible
 @pytest.mark.parametrize("basic_ingest", [False, True])
 def test_measurements_and_topic_of_the_deployment_reach_device_and_kit(
     basic_ingest: bool, controller: Controller
@@ -193,8 +193,6 @@ def test_measurements_and_topic_of_the_deployment_reach_device_and_kit(
         assert written["topic"] == ("$aws/rules/forward_to_alb/a/b" if basic_ingest else "a/b")
 
 
-@pytest.mark.long
-@ansible
 @pytest.mark.parametrize(("kept", "gone"), [(0, []), (1, ["later", "old"]), (2, ["old"]), (3, [])])
 def test_a_key_made_anew_reports_or_deletes_other_certificates(
     kept: int, gone: list[str], controller: Controller
@@ -227,7 +225,6 @@ BECAME=1 exec "$@"
 """
 
 
-@ansible
 def test_a_host_that_is_logged_into_as_pi_becomes_root_and_this_machine_does_not(
     controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +245,6 @@ def test_a_host_that_is_logged_into_as_pi_becomes_root_and_this_machine_does_not
     assert (controller.folder / "etc/edge-1/device.pem.crt").read_text() == "pem"
 
 
-@ansible
 @pytest.mark.parametrize("length", [64, 65, 128])
 def test_a_thing_has_a_name_of_up_to_128_characters(length: int, controller: Controller) -> None:
     controller.module("iot_certificate", {"certificate": {"certificate_id": "c" * 64}})
@@ -262,7 +258,6 @@ def test_a_thing_has_a_name_of_up_to_128_characters(length: int, controller: Con
     assert "BEGIN CERTIFICATE REQUEST" in call["csr"]
 
 
-@ansible
 @pytest.mark.parametrize("umask", [0o077, 0o027])
 def test_the_services_user_can_read_what_root_installs_whatever_its_umask(umask: int, controller: Controller) -> None:
     lock = controller.folder / "lock.txt"
@@ -281,7 +276,6 @@ def test_the_services_user_can_read_what_root_installs_whatever_its_umask(umask:
     assert [path for path in files if path.is_dir() and path.stat().st_mode & 0o001 == 0] == []
 
 
-@ansible
 @pytest.mark.parametrize(
     ("system", "fix"),
     [
@@ -306,7 +300,6 @@ def test_an_older_python_is_refused_with_the_package_to_install(
     assert fix in out
 
 
-@ansible
 @pytest.mark.parametrize(("set_to", "batches"), [(None, 1), (1, 3), ("67%", 2)])
 def test_hosts_change_in_the_batches_that_the_inventory_asks_for(
     set_to: int | str | None, batches: int, controller: Controller
@@ -324,7 +317,6 @@ def test_hosts_change_in_the_batches_that_the_inventory_asks_for(
     assert out.count("batch of") == batches
 
 
-@ansible
 def test_a_device_with_waiting_readings_is_not_removed(controller: Controller) -> None:
     variables = controller.variables()
     program = Path(variables["device_supervisor_programs_dir"], "device-edge-1.conf")
@@ -341,7 +333,6 @@ def test_a_device_with_waiting_readings_is_not_removed(controller: Controller) -
     assert calls.index("stop") < calls.index("start"), "so that it can deliver them"
 
 
-@ansible
 def test_the_unit_may_write_to_the_folder_of_its_metrics(controller: Controller) -> None:
     template = {"ansible.builtin.template": {"src": str(ROOT / "roles/device/templates/iot-device.service.j2"),
                                              "dest": str(controller.folder / "{{ inventory_hostname }}.service"),
@@ -362,7 +353,6 @@ def test_the_unit_may_write_to_the_folder_of_its_metrics(controller: Controller)
     assert "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX AF_BLUETOOTH\n" in units["edge-2"]
 
 
-@ansible
 def test_a_key_is_on_the_disk_before_it_gets_its_name(controller: Controller) -> None:
     key = controller.folder / "key"
     controller.recorder("sync")
@@ -374,7 +364,6 @@ def test_a_key_is_on_the_disk_before_it_gets_its_name(controller: Controller) ->
     assert controller.calls() == [f"sync {key}.new", f"sync {key.parent}"]
 
 
-@ansible
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become the service's user")
 @pytest.mark.parametrize(
     ("given", "fix"),
@@ -412,7 +401,6 @@ def wheel(folder: Path, name: str, version: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@ansible
 def test_a_wheel_built_for_the_machine_is_installed_by_its_hash(controller: Controller) -> None:
     offline = Path(controller.made("offline"))
     lock = controller.folder / "lock.txt"

@@ -12,6 +12,7 @@ import pytest
 
 from tests.playbooks.runs import Aws, adopted, answering, run, started
 
+pytestmark = pytest.mark.long
 ACCOUNT = "123456789012"
 NAME = "/iot-deployment/iot-receiver/run-lock"
 REDRIVE = "playbooks/redrive.yml"
@@ -73,7 +74,6 @@ def test_an_interrupted_run_releases_its_lock(number: int, aws: Aws, tmp_path: P
     assert held(aws) is None
 
 
-@pytest.mark.long
 def test_the_second_of_two_runs_is_refused_until_the_first_is_dead(aws: Aws, tmp_path: Path) -> None:
     aws.hangs = True
     with started(tmp_path, REDRIVE, variables=adopted(aws, ACCOUNT, tmp_path)) as first:

@@ -17,6 +17,7 @@ from tests.sandbox.aws.emulator import Emulator, running
 from tests.support.certificates import Authority
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.long
 NODE_CONFIG = """\
 MIME-Version: 1.0
 Content-Type: multipart/mixed; boundary="//"
