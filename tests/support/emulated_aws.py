@@ -1,4 +1,4 @@
-"""The emulated AWS as a process of its own."""
+"""The emulated AWS as a process of its own, forked from one that has imported its libraries."""
 
 import os
 import subprocess
@@ -8,9 +8,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import forks
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import until
+
+PROGRAM = """\
+import sys
+sys.path.insert(0, {sandbox!r})
+from iot_sandbox.aws.__main__ import main
+sys.exit(main(["--port", "{port}"]))
+"""
+SANDBOX = str(ROOT / "sandbox")
+LIBRARIES = ("iot_sandbox.aws.app",)
+# What `main` sets before these are imported.
+VARIABLES = (("PYTHONPATH", SANDBOX), ("MOTO_ACCOUNT_ID", "123456789012"), ("MOTO_IAM_LOAD_MANAGED_POLICIES", "true"))
 
 
 @contextmanager
@@ -30,9 +42,14 @@ def emulated_aws(
                 "PUBLIC_URL": url, **variables}  # fmt: skip
     own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SANDBOX_"))}
     environment = own | {f"SANDBOX_{name}": value for name, value in settings.items()}
-    environment["PYTHONPATH"] = str(ROOT / "sandbox")
-    command = [str(python), "-m", "iot_sandbox.aws", "--port", str(port)]
-    with log.open("wb") as output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as server:
+    if "AWS_ACCOUNT_ID" not in variables:  # another account than the one in VARIABLES
+        environment |= forks.server(python.parent.parent, LIBRARIES, VARIABLES)
+    program = PROGRAM.format(sandbox=SANDBOX, port=port).encode()
+    with log.open("wb") as output, subprocess.Popen([python], env=environment, stdin=subprocess.PIPE, stdout=output,
+                                                    stderr=output) as server:  # fmt: skip
+        assert server.stdin
+        server.stdin.write(program)
+        server.stdin.close()
 
         def answers() -> bool:
             assert server.poll() is None, log.read_text()
