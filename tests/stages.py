@@ -172,18 +172,18 @@ def units() -> dict[str, Stage]:
     both = ("sandbox-test",)
     stages = [
         pytest("collection", "unit", "controller", "tests/collection", beside=both),
-        pytest("playbooks", "unit", "controller", "tests/playbooks"),
         pytest("service", "unit", "service-test", "tests/service"),
-        pytest("device", "unit", "device-test", "tests/device"),
-        pytest("charts", "unit", "controller", "tests/charts"),
         pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
+        pytest("device", "unit", "device-test", "tests/device"),
+        pytest("playbooks", "unit", "controller", "tests/playbooks"),
+        Stage("terraform", "unit", ["tests/terraform/run"], terraform),
+        pytest("charts", "unit", "controller", "tests/charts"),
         pytest("readings", "unit", "service-test", "tests/readings"),
         pytest("local_service", "unit", "sandbox-test", "tests/local_service", beside=("controller",)),
         pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("machine", "unit", "controller", "tests/machine", beside=both),
         pytest("templates", "unit", "controller", "tests/templates"),
         pytest("repository", "unit", "controller", "tests/repository"),
-        Stage("terraform", "unit", ["tests/terraform/run"], terraform),
     ]
     return {stage.name: stage for stage in stages}
 
@@ -233,7 +233,7 @@ def plan() -> list[Phase]:
     apart, beside = scenarios()
     unit = units()
     # These need programs that the sandbox's roles install or build.
-    programs = ("playbooks", "service", "device", "charts", "sandbox", "readings", "local_service", "monitoring",
+    programs = ("service", "playbooks", "device", "charts", "sandbox", "readings", "local_service", "monitoring",
                 "machine")
     return [
         [[environments("environments", "controller")]],
