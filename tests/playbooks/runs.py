@@ -114,8 +114,8 @@ class Done:
 
 
 def arguments(playbook: str, options: tuple[str, ...], variables: dict[str, Any] | None) -> list[str]:
-    """A run's arguments: the example inventory's prod.yml, and variables over it."""
-    return ["-i", "inventory/example/prod.yml", playbook, "-e", json.dumps(variables or {}), *options]
+    """A run's arguments: the example inventory's prod.yml, and variables over it; options may begin with a playbook."""
+    return ["-i", "inventory/example/prod.yml", "-e", json.dumps(variables or {}), playbook, *options]
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.playbooks.runs import Aws, adopted, answering, run, started
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.long
 ACCOUNT = "123456789012"
@@ -58,6 +59,39 @@ def test_a_broken_lock_is_taken_and_a_failed_run_releases_its_own(aws: Aws, tmp_
     assert done.status != 0
     assert "Another run works on" not in done.output
     assert aws.parameters == {}
+
+
+def looking(folder: Path, *tasks: dict[str, Any], locks: bool) -> str:
+    """A playbook that looks the deployment up, with or without its lock, and does tasks."""
+    path = folder / f"looking-{locks}.yml"
+    first = {"ansible.builtin.import_playbook": str(ROOT / "playbooks/deployment.yml"),
+             "vars": {"preflight_lock_enabled": locks}}  # fmt: skip
+    path.write_text(json.dumps([first, {"hosts": "provisioned", "gather_facts": False, "tasks": tasks}]))
+    return str(path)
+
+
+def test_a_playbook_takes_the_lock_that_one_before_it_did_without(aws: Aws, tmp_path: Path) -> None:
+    aws.parameters = {NAME: json.dumps(ELSEWHERE)}
+    first = looking(tmp_path, {"ansible.builtin.debug": {"msg": "first is through"}}, locks=False)
+    done = run(tmp_path, first, REDRIVE, *AT_ONCE, variables=adopted(aws, ACCOUNT, tmp_path))
+    assert "first is through" in done.output
+    assert "Another run works on iot-receiver" in done.output
+    assert done.status != 0
+
+
+def test_a_lock_is_held_until_the_last_playbook_of_a_run_has_ended(aws: Aws, tmp_path: Path) -> None:
+    class Things(dict[str, dict[str, str]]):
+        def __contains__(self, _: object) -> bool:
+            during.append(held(aws))
+            return False
+
+    during: list[dict[str, Any] | None] = []
+    aws.things = Things()
+    ask = {"ansible.builtin.uri": {"url": f"{aws.url}/things/any", "status_code": 400}}
+    run(tmp_path, looking(tmp_path, ask, locks=True), looking(tmp_path, ask, locks=False),
+        variables=adopted(aws, ACCOUNT, tmp_path))  # fmt: skip
+    assert [bool(holder) for holder in during] == [True, True]
+    assert held(aws) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -79,9 +79,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
 
         return handle
 
-    def v2_playbook_on_stats(self, _stats: Any) -> None:
-        self._release()
-
     def _release(self) -> None:
         if self._held is None or os.getpid() != RUN["pid"]:
             return
