@@ -64,14 +64,15 @@ def dynamodb_local(data: Path | None = None) -> Iterator[str]:
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _await_answer(f"http://127.0.0.1:{port}", process)
+        await_answer(f"http://127.0.0.1:{port}", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _await_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
+def await_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a DynamoDB Local answers that was started just before."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests.sandbox.aws.emulator import ACCOUNT, KEY, REGION, SECRET, Emulator, running
 from tests.support.certificates import Authority
-from tests.support.dynamodb import SHORT_LIVED, jars
+from tests.support.dynamodb import SHORT_LIVED, await_answer, jars
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -41,6 +41,7 @@ def _local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
                str(START), "127.0.0.1", str(local.counts), "http://127.0.0.1:1", "-inMemory", "-sharedDb",
                "-disableTelemetry", "-port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    await_answer(local.url, process)
     yield local
     process.terminate()
     process.wait(10)
@@ -52,7 +53,6 @@ def _emulator(
 ) -> Iterator[Emulator]:
     variables = {"DYNAMODB_URL": local.url, "DYNAMODB_CALLS_FILE": str(local.counts)}
     with running(tmp_path_factory.mktemp("calls"), aws_authority, **variables) as emulator:
-        until(lambda: emulator.client("dynamodb").list_tables(), 60)
         yield emulator
 
 
