@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import playbook
+from tests.support import forks, playbook
 
 SHOWN = {
     "folder": "{{ lookup('pipe', 'pwd') }}", "variable": "{{ lookup('env', 'GIVEN') }}",
@@ -36,7 +36,7 @@ def results(folder: Path, forks: int) -> dict[str, Any]:
 
 def test_a_run_finds_what_one_of_its_own_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served, other = results(tmp_path, 3), results(tmp_path, 4)
-    monkeypatch.setattr(playbook, "server", lambda: "none:none")
+    monkeypatch.setattr(forks, "server", lambda *_: {})
     alone = results(tmp_path, 3)
     assert ["module_server" in each["process"] for each in (served, other, alone)] == [True, True, False]
     assert len({each["tmp"] for each in (served, other, alone)}) == 3
