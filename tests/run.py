@@ -29,7 +29,7 @@ from tests.support.paths import ROOT, STATE
 OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
 WORKERS = 4  # stages at a time on two cores: most of them wait more than they compute
-NICENESS = 15  # of stages that give way
+NICENESS = 10  # of stages that give way
 FEW = 5  # failures of a stage that may come from what ran beside it; more are its own
 running: set[subprocess.Popen[str]] = set()
 stopping = threading.Event()
