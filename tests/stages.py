@@ -62,12 +62,11 @@ def one(status: int, _report: Path, output: str) -> Count:
     return Count(failed=[last_error(output, "fatal:", "error:") or f"ended with status {status}"])
 
 
-def junit(status: int, report: Path, output: str) -> Count:
-    """Pytest's own report; a run that ended before it wrote one has failed. Long tests that it left out are skipped."""
+def junit(status: int, report: Path, _output: str) -> Count:
+    """Pytest's own report; a run that ended before it wrote one has failed."""
     if not report.exists():
         return Count(failed=[f"ended with status {status} before its report"])
-    left_out = re.search(r"(\d+) deselected", output)
-    count = Count(skipped=[f"{left_out[1]} long tests: make unit PART={report.stem}"] if left_out else [])
+    count = Count()
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own pytest wrote it
         name = f"{case.get('classname')}.{case.get('name')}"
         if (skipped := case.find("skipped")) is not None:
@@ -79,6 +78,14 @@ def junit(status: int, report: Path, output: str) -> Count:
             count.passed += 1
     if status != 0 and not count.failed:
         count.failed.append(f"ended with status {status} although no test failed")
+    return count
+
+
+def without_long(status: int, report: Path, output: str) -> Count:
+    """As `junit`; the long tests that the run left out are skipped."""
+    count = junit(status, report, output)
+    if left_out := re.search(r"(\d+) deselected", output):
+        count.skipped.append(f"{left_out[1]} long tests: make unit PART={report.stem}")
     return count
 
 
@@ -221,7 +228,7 @@ def lint_plan() -> list[Phase]:
 def unit_plan(part: str | None) -> list[Phase]:
     """The unit tests of a part, or those of all parts that are not long, with the environments that they need."""
     stages = [units()[part]] if part else [
-        replace(stage, command=[*stage.command, "-m", "not long"]) if stage.folder else stage
+        replace(stage, command=[*stage.command, "-m", "not long"], count=without_long) if stage.folder else stage
         for stage in units().values()
     ]  # fmt: skip
     venvs = dict.fromkeys(venv for stage in stages for venv in stage.venvs)
