@@ -239,9 +239,7 @@ def plan() -> list[Phase]:
     """Everything. Sandbox, deployment's tests and scenarios follow each other and take longest; the rest gives way."""
     apart, beside = scenarios()
     unit = units()
-    # These need programs that the sandbox's roles install or build.
-    programs = ("service", "playbooks", "device", "charts", "sandbox", "readings", "local_service", "monitoring",
-                "machine")
+    early = ("collection", "terraform", "templates", "repository")  # the others need programs of the sandbox's roles
     return [
         [[environments("environments", "controller")]],
         [
@@ -251,8 +249,8 @@ def plan() -> list[Phase]:
             *beside,
             [environments("environments-tests", *TESTS), *types()],
             *([stage] for stage in style()),
-            *([unit[name]] for name in ("collection", "terraform", "templates", "repository")),
-            *([replace(unit[name], after=("sandbox-up",))] for name in programs),
+            *([unit[name]] for name in early),
+            *([replace(stage, after=("sandbox-up",))] for name, stage in unit.items() if name not in early),
             *([stage] for stage in apart),
         ],
         [[
