@@ -20,10 +20,7 @@ from tests.device.harness import degrees
 from tests.support import playbook as program
 from tests.support.paths import ROOT
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not program.PYTHON.exists(), reason="ansible-playbook is not installed: make setup"),
-]
+pytestmark = pytest.mark.long
 # Runs share the archives of Ansible's modules, which take most of a run's processor time to build.
 CONFIGURATION = """\
 [defaults]
@@ -144,6 +141,8 @@ def _stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="controller")
 def _controller(tmp_path: Path, stand_ins: Path) -> Controller:
+    if not program.PYTHON.exists():
+        pytest.skip("ansible-playbook is not installed: make setup")
     return Controller(tmp_path, stand_ins)
 
 
