@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import forks
 from tests.support.paths import ROOT
 
 MODULE = """
@@ -68,21 +69,22 @@ def _project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(environment: Path, project: Path, *tasks: dict[str, Any]) -> subprocess.Popen[str]:
-    """Start a run of these tasks."""
+def start(environment: Path, project: Path, *tasks: dict[str, Any], **given: str) -> subprocess.Popen[str]:
+    """Start a run of these tasks, with variables of its environment."""
     here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     play = {"hosts": "localhost", "gather_facts": False, "roles": ["probe"], "tasks": tasks, "vars": here}
     (project / "play.yml").write_text(json.dumps([play]))
     others = ("ANSIBLE_", "PYTHON", "IOTWEB_")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     command = [str(environment), "-m", "ansible", "playbook", "-i", "localhost,", "play.yml"]
-    return subprocess.Popen(command, cwd=project, env=variables | {"ANSIBLE_HOME": str(project / "home")}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+    variables |= {"ANSIBLE_HOME": str(project / "home")} | given
+    return subprocess.Popen(command, cwd=project, env=variables, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
 
 
-def results(environment: Path, project: Path, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+def results(environment: Path, project: Path, *tasks: dict[str, Any], **given: str) -> list[dict[str, Any]]:
     """Run these tasks; the result of each."""
-    output, _ = start(environment, project, *tasks).communicate(timeout=120)
+    output, _ = start(environment, project, *tasks, **given).communicate(timeout=120)
     played = json.loads(output[output.index("{\n"):])["plays"][0]["tasks"]
     return [task["hosts"]["localhost"] for task in played]
 
@@ -107,6 +109,13 @@ def test_modules_share_a_server_that_ends_with_the_run(environment: Path, projec
     assert first["parent"] == second["parent"]
     assert "module_server.py" in first["command"]
     wait_for_end(first["parent"])
+
+
+def test_runs_share_a_server_that_they_find(environment: Path, project: Path) -> None:
+    server = forks.server(environment.parent.parent)
+    [[first], [second]] = [results(environment, project, {"probe": {}}, **server) for _ in range(2)]
+    assert first["parent"] == second["parent"]
+    assert runs(first["parent"])
 
 
 def test_a_module_finds_what_it_finds_in_a_python_of_its_own(environment: Path, project: Path) -> None:

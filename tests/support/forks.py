@@ -16,20 +16,15 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-SERVER = """\
-import socket, sys
-sys.path.insert(0, sys.argv.pop(1))
-import module_server
-module_server.Server(socket.socket(fileno=int(sys.argv.pop())), sys.argv[1:]).serve()
-"""
-PLUGIN_UTILS = ROOT / "collections/ansible_collections/iotweb/deployment/plugins/plugin_utils"
+SERVER = ROOT / "collections/ansible_collections/iotweb/deployment/plugins/plugin_utils/module_server.py"
 
 
 @cache
-def server(venv: Path, modules: tuple[str, ...], variables: tuple[tuple[str, str], ...] = ()) -> dict[str, str]:
+def server(venv: Path, libraries: tuple[str, ...] = (), variables: tuple[tuple[str, str], ...] = ()) -> dict[str, str]:
     """Start a server, which ends with this process; what the environment of its programs needs.
 
-    :param modules: what it imports; what these read from the environment then is fixed for all programs.
+    :param libraries: what it imports, else what Ansible's modules do; what these read from the environment then is
+        fixed for all programs.
     :param variables: of its own environment, beside those of this process.
     """
     folder = Path(tempfile.mkdtemp(prefix="forks-"))
@@ -39,7 +34,7 @@ def server(venv: Path, modules: tuple[str, ...], variables: tuple[tuple[str, str
         listener.bind(str(folder / "socket"))
         listener.listen()
         process = subprocess.Popen(
-            [venv / "bin/python", "-c", SERVER, PLUGIN_UTILS, *modules, str(listener.fileno())], cwd=ROOT,
+            [venv / "bin/python", SERVER, str(listener.fileno()), *libraries], cwd=ROOT,
             env=environment | dict(variables), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
         )  # fmt: skip

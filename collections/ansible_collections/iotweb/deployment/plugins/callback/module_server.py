@@ -13,6 +13,7 @@ description:
   - Each module that runs on the machine of ansible-playbook starts a Python, which imports Ansible's libraries and
     AWS's anew. That takes longer than what most modules do.
   - This starts one Python that imports them, and forks for each module. It ends with the run.
+  - A run that finds one in its environment uses that one.
   - Modules on other hosts, with another Python or as another user run as ever.
 requirements:
   - enabled in C(callbacks_enabled)
@@ -46,7 +47,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         self._server: subprocess.Popen[bytes] | None = None
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        if "module_client" not in sys.modules:
+        if "module_client" not in sys.modules or VARIABLE in os.environ:
             return
         path = Path(constants.DEFAULT_LOCAL_TMP) / "modules"  # in a folder that is this user's alone
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

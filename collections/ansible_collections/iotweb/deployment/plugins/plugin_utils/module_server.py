@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Runs programs in forks of a Python that has imported what modules import.
 
-Its standard input is a pipe from ansible-playbook, whose end ends it; its argument is the descriptor of a socket that
-listens. A request (requirements/module_client.py) is a working folder, a umask and variables, with the three standard
-streams; the reply is the program's status as wait() reports it. A client that goes takes its program with it.
+Its standard input is a pipe, whose end ends it; its arguments are the descriptor of a socket that listens and, for
+programs other than modules, the names of what to import. A request (requirements/module_client.py) is a working folder,
+a umask and variables, with the three standard streams; the reply is the program's status as wait() reports it. A client
+that goes takes its program with it.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ import types
 from collections.abc import Sequence
 
 REQUEST = 1 << 20  # bytes, more than a socket takes at once
-NEEDED = ("ansible.module_utils._internal._ansiballz._loader", "ansible.module_utils.urls")
-# What modules for AWS and Kubernetes import; imported while no request waits, as a run may need none of them.
-USEFUL = ("boto3.session", "botocore.client", "botocore.httpsession", "botocore.signers", "botocore.waiter",
-          "botocore.paginate", "cryptography.x509", "kubernetes.dynamic")  # fmt: skip
+# What all modules import, then those for AWS and Kubernetes; imported while no request waits.
+LIBRARIES = ("ansible.module_utils._internal._ansiballz._loader", "ansible.module_utils.urls", "boto3.session",
+             "botocore.client", "botocore.httpsession", "botocore.signers", "botocore.waiter", "botocore.paginate",
+             "cryptography.x509", "kubernetes.dynamic")  # fmt: skip
 
 
 class ArchiveFinder:
@@ -76,9 +77,9 @@ def run(folder: str, mask: int, variables: dict[str, str]) -> int:
 class Server:
     """Accepts requests, forks for each, and reports how the forks end."""
 
-    def __init__(self, listener: socket.socket, useful: Sequence[str] = USEFUL) -> None:
+    def __init__(self, listener: socket.socket, libraries: Sequence[str]) -> None:
         self.listener = listener
-        self.useful = iter(useful)
+        self.libraries = iter(libraries)
         self.selector = selectors.DefaultSelector()
         self.selector.register(0, selectors.EVENT_READ)
         self.selector.register(listener, selectors.EVENT_READ)
@@ -87,7 +88,7 @@ class Server:
         """Serve until standard input ends."""
         while True:
             ready = self.selector.select(timeout=0)
-            if not ready and (library := next(self.useful, None)):
+            if not ready and (library := next(self.libraries, None)):
                 with contextlib.suppress(ImportError):  # it is not installed
                     importlib.import_module(library)
                 gc.freeze()  # what forks share stays shared
@@ -146,7 +147,5 @@ class Server:
 
 
 if __name__ == "__main__":
-    for needed in NEEDED:
-        importlib.import_module(needed)
     sys.meta_path.append(ArchiveFinder)
-    Server(socket.socket(fileno=int(sys.argv[1]))).serve()
+    Server(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:] or LIBRARIES).serve()
