@@ -22,6 +22,7 @@ import pytest
 
 from tests.deployment.colleague import Operator, limited, policies
 from tests.deployment.kit import THING
+from tests.support import playbook as program
 from tests.support.ansible import environment
 from tests.support.paths import CACHE, ROOT, STATE
 
@@ -51,11 +52,10 @@ class Recap:
 
 @pytest.fixture(scope="session")
 def playbook() -> Callable[..., Recap]:
-    """Runs a playbook as a person would, from the checkout's root."""
+    """Runs a playbook from the checkout's root."""
 
     def run(*arguments: str, limit: int = 600) -> Recap:
-        done = subprocess.run(["ansible-playbook", *arguments], cwd=ROOT, env=environment(), text=True,
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
+        done = program.run(*arguments, env=environment(), capture_output=True, timeout=limit)
         output = done.stdout + done.stderr
         sums = {key: sum(int(number) for number in re.findall(rf"{key}=(\d+)", output))
                 for key in ("changed", "failed", "unreachable")}

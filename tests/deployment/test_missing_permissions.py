@@ -18,6 +18,7 @@ from tests.support.waiting import until
 Aws = Callable[[str], Any]
 Playbook = Callable[..., Recap]
 ROLES = ("iot-receiver-pod", "iot-receiver-readings", "iot-receiver-redrive", "iot-receiver-rule")
+PREFLIGHT = ("playbooks/infrastructure.yml", "--tags", "preflight")
 EFFECT = 20  # seconds in which a changed policy holds for a pod's calls
 
 
@@ -71,9 +72,9 @@ def test_a_run_names_every_action_that_a_role_lacks(aws: Aws, playbook: Playbook
     with ExitStack() as stack:
         for role, actions in rights.items():
             stack.enter_context(without(aws, role, *actions))
-        refused = playbook("site.yml", "--tags", "preflight")
+        refused = playbook(*PREFLIGHT)
     assert refused.status != 0
     named = re.findall(r":role/([\w-]+) may not (\w+:\w+) on ", refused.output)
     assert set(named) == {(role, action) for role, actions in rights.items() for action in actions}
-    done = playbook("site.yml", "--tags", "preflight")
+    done = playbook(*PREFLIGHT)
     assert done.status == 0, done.output[-4000:]

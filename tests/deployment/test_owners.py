@@ -61,19 +61,19 @@ def namespace(aws: Aws, kubectl: Kubectl) -> Iterator[Callable[[], Any]]:
     kubectl.text("delete", "namespace", "anothers")
 
 
-@pytest.mark.parametrize(("anothers", "tag", "variables"), [
-    (rule, "iot_core", {"iot_rule_name": "anothers"}),
-    (policy, "iot_core", {"iot_policy_name": "anothers"}),
-    (repository, "receiver_image", {"receiver_image_repository": "anothers"}),
-    (thing, "device_kit", {"device_kit_things": ["anothers"]}),
-    (namespace, "receiver", {"receiver_namespace": "anothers"}),
+@pytest.mark.parametrize(("anothers", "run", "variables"), [
+    (rule, ["playbooks/iot.yml"], {"iot_rule_name": "anothers"}),
+    (policy, ["playbooks/iot.yml"], {"iot_policy_name": "anothers"}),
+    (repository, ["playbooks/image.yml"], {"receiver_image_repository": "anothers"}),
+    (thing, ["playbooks/devices.yml", "--tags", "device_kit"], {"device_kit_things": ["anothers"]}),
+    (namespace, ["playbooks/receiver.yml", "--tags", "receiver"], {"receiver_namespace": "anothers"}),
 ])  # fmt: skip
 def test_a_run_refuses_it(
-    playbook: Playbook, accounts: tuple[Aws, Kubectl], anothers: Any, tag: str, variables: dict[str, Any]
+    playbook: Playbook, accounts: tuple[Aws, Kubectl], anothers: Any, run: list[str], variables: dict[str, Any]
 ) -> None:
     with anothers(*accounts) as state:
         before = state()
-        recap = playbook("site.yml", "--tags", tag, "-e", json.dumps(variables))
+        recap = playbook(*run, "-e", json.dumps(variables))
         assert state() == before
     assert recap.status != 0
     for word in ("anothers", *variables, "deployment_adopt=true"):
@@ -82,8 +82,8 @@ def test_a_run_refuses_it(
 
 @needs_chart("kube-prometheus-stack", "Monitoring")
 def test_a_second_operator_is_not_installed(playbook: Playbook) -> None:
-    elsewhere = ("-e", "kube_prometheus_stack_namespace=anothers")
-    recap = playbook("site.yml", "--tags", "kube_prometheus_stack", *elsewhere, "--check")
+    elsewhere = ("--tags", "kube_prometheus_stack", "-e", "kube_prometheus_stack_namespace=anothers")
+    recap = playbook("playbooks/monitoring.yml", *elsewhere, "--check")
     assert (recap.status, recap.changed) == (0, 0), recap.output[-4000:]
     assert "The cluster has a Prometheus operator (monitoring/" in " ".join(recap.output.split())
 
@@ -99,7 +99,7 @@ def test_a_record_that_points_elsewhere_is_refused(playbook: Playbook, aws: Aws)
 
     write("CREATE")
     try:
-        recap = playbook("site.yml", "--tags", "receiver", "--check", "-e", f"receiver_domain=anothers.{DOMAIN}")
+        recap = playbook("playbooks/receiver.yml", "--check", "-e", f"receiver_domain=anothers.{DOMAIN}")
     finally:
         write("DELETE")
     assert recap.status != 0

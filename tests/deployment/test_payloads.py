@@ -234,7 +234,7 @@ DECLARED = {
     "humidity": {"attribute": "humidity", "type": "number", "minimum": 0, "maximum": 100, "unit": "%"},
     "door": {"attribute": "door_open", "type": "boolean"},
 }
-RESTORED = ("site.yml", "--tags", "receiver,iot_core")
+RESTORED = ("playbooks/receiver.yml", "playbooks/iot.yml", "--tags", "receiver,iot_core")
 
 
 def settings(kubectl: Kubectl) -> Any:
@@ -252,7 +252,7 @@ def declared(
     before, rule = settings(kubectl), aws("iot").get_topic_rule(ruleName=RULE)["rule"]
     file = tmp_path_factory.mktemp("measurements") / "measurements.yml"
     file.write_text(yaml.safe_dump({"measurements": DECLARED}))
-    done = playbook("site.yml", "--tags", "receiver", "-e", f"@{file}")
+    done = playbook("playbooks/receiver.yml", "--tags", "receiver", "-e", f"@{file}")
     try:
         assert done.status == 0, done.output[-4000:]
         assert settings(kubectl) != before

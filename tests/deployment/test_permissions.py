@@ -78,7 +78,7 @@ def may_not_pass(aws: Aws, tmp_path: Path) -> Iterator[tuple[str, ...]]:
 def test_preflight_names_the_role_that_the_operator_may_not_pass(
     playbook: Playbook, may_not_pass: tuple[str, ...]
 ) -> None:
-    refused = playbook("site.yml", "--tags", "preflight", *may_not_pass)
+    refused = playbook("playbooks/infrastructure.yml", "--tags", "preflight", *may_not_pass)
     assert refused.status != 0
     told = " ".join(refused.output.split())
     assert f"user/may-not-pass may not iam:PassRole on {RULE_ROLE} when it is passed to iot.amazonaws.com" in told
