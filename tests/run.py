@@ -23,7 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from tests.stages import LOGS, Count, Phase, Stage, lint_plan, place, plan, python, unit_plan, units
+from tests.stages import LOGS, Count, Phase, Stage, lint_plan, molecule, place, plan, python, unit_plan, units
+from tests.support import forks
 from tests.support.paths import ROOT, STATE
 
 OWNER = STATE / "owner"
@@ -88,9 +89,11 @@ def give_way(process: subprocess.Popen[str]) -> None:
 def run(stage: Stage) -> tuple[int, str]:
     """Run a stage to its end or limit; its children end with it. Returns the status and the output."""
     log = LOGS / f"{stage.name}.log"
-    path = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
+    if stage.count is molecule:
+        environment |= forks.server(ROOT / ".venv")
     with log.open("w+") as output:
-        process = subprocess.Popen(stage.command, cwd=ROOT, env=os.environ | {"PATH": path}, text=True,
+        process = subprocess.Popen(stage.command, cwd=ROOT, env=environment, text=True,
                                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                    start_new_session=True)
         running.add(process)
