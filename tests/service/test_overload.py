@@ -20,7 +20,7 @@ from iot_receiver.metrics import Metrics
 from iot_receiver.rows import Row, RowWriter
 from iot_receiver.store import Overloaded, Store, Unavailable
 
-from tests.service.virtual import run
+from tests.support.virtual import run
 
 pytestmark = pytest.mark.usefixtures("deadline")  # of the receiver itself: time is virtual here
 CAPACITY = 1_000.0  # rows a second

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
+import pytest
 from iot_sandbox.rules.actions.batch import Batcher, Limits
+
+from tests.support.virtual import run
 
 
 class Log:
@@ -41,23 +43,20 @@ async def test_a_full_batch_is_sent_at_once() -> None:
     assert log.batches == [list("abc"), list("def")]
 
 
-async def test_an_open_batch_is_sent_when_its_time_is_over() -> None:
-    log = Log(Limits(open_ms=50))
-    began = time.monotonic()
-    await log.add("a", "b")
-    assert log.batches == [["a", "b"]]
-    assert 0.045 < time.monotonic() - began < 1
-
-
-async def test_the_time_runs_from_the_first_message() -> None:
-    log = Log(Limits(open_ms=120))
+async def two(open_ms: int, apart: float) -> tuple[list[list[str]], float]:
+    """The batches of two messages some seconds apart, and when they were sent."""
+    log = Log(Limits(open_ms=open_ms))
     first = asyncio.ensure_future(log.add("a"))
-    await asyncio.sleep(0.08)
-    began = time.monotonic()
-    await log.add("b")
-    await first
-    assert log.batches == [["a", "b"]]
-    assert time.monotonic() - began < 0.1
+    await asyncio.sleep(apart)
+    await asyncio.gather(first, log.add("b"))
+    return log.batches, asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("apart", [0, 0.08])
+def test_an_open_batch_is_sent_when_the_time_since_its_first_message_is_over(apart: float) -> None:
+    batches, seconds = run(two(120, apart))
+    assert batches == [["a", "b"]]
+    assert seconds == pytest.approx(0.12)
 
 
 async def test_bytes_count_brackets_and_commas() -> None:
