@@ -19,6 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -29,8 +30,9 @@ from tests.support.paths import ROOT, STATE
 
 OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
-WORKERS = 4  # stages at a time on two cores: most of them wait more than they compute
-NICENESS = 10  # of stages that give way
+FIRST = 3  # stages at a time to which others give way: as many lanes of scenarios do not disturb each other
+WORKERS = 4  # others at a time on two cores: most of them wait more than they compute
+NICENESS = 10  # of the others
 FEW = 5  # failures of a stage that may come from what ran beside it; more are its own
 running: set[subprocess.Popen[str]] = set()
 stopping = threading.Event()
@@ -140,14 +142,18 @@ def carry_out(stage: Stage) -> Count:
     return count
 
 
-def carry_out_lanes(lanes: Phase, planned: frozenset[str]) -> list[Count]:
-    """Run lanes and take them off the list until none is left; the next is the first that waits for nothing planned."""
+def carry_out_lanes(lanes: Phase, planned: frozenset[str], first: bool) -> list[Count]:
+    """Run lanes of one kind and take them off the list until none is left.
+
+    The next is the first that waits for nothing planned.
+    """
     counts: list[Count] = []
     while True:
         with progress:
-            if not lanes:
+            ours = [lane for lane in lanes if lane[0].first is first]
+            if not ours:
                 return counts
-            lane = next((each for each in lanes if ended >= planned.intersection(each[0].needs + each[0].after)), None)
+            lane = next((each for each in ours if ended >= planned.intersection(each[0].needs + each[0].after)), None)
             if lane is None:
                 progress.wait()
                 continue
@@ -208,8 +214,9 @@ def main() -> int:
     counts: list[Count] = []
     for phase in phases(options.only, options.part):
         planned = frozenset(stage.name for lane in phase for stage in lane)
-        with ThreadPoolExecutor(WORKERS) as pool:
-            for of_one in pool.map(carry_out_lanes, [phase] * WORKERS, [planned] * WORKERS):
+        with ThreadPoolExecutor(FIRST + WORKERS) as pool:
+            kinds = [True] * FIRST + [False] * WORKERS
+            for of_one in pool.map(partial(carry_out_lanes, phase, planned), kinds):
                 counts += of_one
         if whole:
             counts += try_again()
