@@ -63,6 +63,7 @@ async def test_parameters_are_those_that_are_taken(readings: Readings, document:
         assert detail == f"there is no parameter 'nix': there are {', '.join(named) or 'none'}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", ["", '[parameters]\ndevice = "d1"\n'], ids=["any device", "a device"])
 async def test_a_foreign_fuzzer_finds_no_fault(
     readings: Readings, table: Table, tmp_path: Path, settings: str

@@ -268,7 +268,7 @@ async def overload(
 @pytest.mark.parametrize("kind", [Slow, Far, Unread, Workers, Throttled, BySecond])
 @pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("times", [1.5, 2.0])
-@pytest.mark.parametrize("idle", [0.0, 2.0])
+@pytest.mark.parametrize("idle", [0.0, pytest.param(2.0, marks=pytest.mark.long)])
 def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times: float, idle: float) -> None:
     table, outcome = run(overload(kind, rows, times, idle))
     assert outcome.acknowledged <= table.rows  # 200 means stored
