@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 Run = Callable[..., dict[str, Any]]
-Aws = Callable[[str], Any]
+Aws = Callable[..., Any]
 ACCOUNT = "arn:aws:iot:us-east-2:123456789012"
 
 

@@ -138,8 +138,9 @@ def test_one_that_is_being_deleted_is_not_left_at_that(
 ) -> None:
     options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url}
     arn = run(MODULE, **options, **SOON)["destination"]["arn"]
-    aws("iot").delete_topic_rule_destination(arn=arn)
-    run(MODULE, **options, state="absent", check=True)
+    iot = aws("iot", proxy.url)
+    iot.delete_topic_rule_destination(arn=arn)
+    iot.list_topic_rule_destinations()
     proxy.lag("GET /destinations$", times=3)  # so that it is being deleted for as long as this takes
     for check in (True, False):
         refused = run(MODULE, **options, wait=False, check=check)
@@ -154,8 +155,9 @@ def test_one_that_aws_deletes_slowly_does_not_stop_a_removal(
 ) -> None:
     options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url, "wait_timeout": 0}
     arn = run(MODULE, **{**options, "wait": False})["destination"]["arn"]
-    aws("iot").delete_topic_rule_destination(arn=arn)
-    run(MODULE, **options, state="absent", check=True)
+    iot = aws("iot", proxy.url)
+    iot.delete_topic_rule_destination(arn=arn)
+    iot.list_topic_rule_destinations()
     proxy.lag("GET /destinations$", times=20)
     left = run(MODULE, **options, state="absent")
     assert (left["changed"], left.get("failed", False)) == (False, False)
