@@ -215,7 +215,7 @@ def main() -> int:
     for phase in phases(options.only, options.part):
         planned = frozenset(stage.name for lane in phase for stage in lane)
         with ThreadPoolExecutor(FIRST + WORKERS) as pool:
-            kinds = [True] * FIRST + [False] * WORKERS
+            kinds = [True] * FIRST + [False] * (WORKERS - any(lane[0].first for lane in phase))
             for of_one in pool.map(partial(carry_out_lanes, phase, planned), kinds):
                 counts += of_one
         if whole:

@@ -199,14 +199,15 @@ def scenarios() -> tuple[Lane, list[Lane]]:
     """Scenarios that do not change the deployment, then lanes of those that change the same part of it."""
     apart = ["terraform", "deployment_facts", "preflight", "helm_release", "receiver_image"]
     way = ["receiver", "shared_secret", "dead_letters", "iot_core", "verify"]  # a reading's
-    cluster = ["kube_prometheus_stack", "karpenter"]  # the stack's scenario takes back kinds that both apply
+    cluster = ["kube_prometheus_stack", "karpenter", "readings"]  # the stack's takes back kinds that the others use
     controller = "load_balancer_controller"  # while it is away, nobody's Service or Ingress is admitted
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
     others = [role for role in roles if role not in [*apart, *way, *cluster, controller, "status"]]
     return ([scenario(role) for role in apart],
-            [*([scenario(role, "deployment") for role in lane] for lane in (way, cluster, others)),
-             [scenario(controller, "molecule-receiver", f"molecule-{cluster[-1]}", f"molecule-{others[-1]}")],
-             [scenario("status", f"molecule-{way[-1]}", f"molecule-{controller}")]])
+            [*([scenario(role, "deployment") for role in lane] for lane in (way, others)),
+             [scenario(role, "molecule-receiver") for role in cluster],  # whose objects are of those kinds, too
+             [scenario(controller, f"molecule-{cluster[-1]}")],
+             [scenario("status", f"molecule-{way[-1]}", f"molecule-{others[-1]}", f"molecule-{controller}")]])
 
 
 def environments(name: str, *venvs: str) -> Stage:

@@ -96,6 +96,13 @@ def test_the_controller_is_away_only_while_nobody_else_needs_it() -> None:
     assert "molecule-load_balancer_controller" in stages["molecule-status"].after
 
 
+def test_nobody_uses_the_stacks_kinds_while_its_scenario_takes_them_back() -> None:
+    stages = {stage.name: stage for lane in plan()[1] for stage in lane}
+    assert "molecule-receiver" in waits(stages, "molecule-kube_prometheus_stack")
+    [lane] = [[stage.name for stage in lane] for lane in plan()[1] if lane[0].name == "molecule-kube_prometheus_stack"]
+    assert {"molecule-karpenter", "molecule-readings"} <= {*lane}
+
+
 def test_what_takes_longest_goes_first() -> None:
     lanes = [lane for phase in plan() for lane in phase if any(stage.first for stage in lane)]
     assert [[stage.name for stage in lane] for lane in lanes[:2]] == [["sandbox-up"], ["deployment"]]
