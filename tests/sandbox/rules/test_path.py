@@ -33,10 +33,13 @@ SQL = "SELECT deviceId, temp, clientid() AS iot_client_id, traceid() AS iot_trac
 @contextmanager
 def program(emulator: Emulator, module: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", module, *map(str, arguments), "--account", ACCOUNT, "--region", REGION]
-    process = subprocess.Popen(command, env=emulator.environment)
-    yield process
-    process.terminate()
-    assert process.wait(15) == 0
+    with subprocess.Popen(command, env=emulator.environment) as process:
+        try:
+            yield process
+            process.terminate()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
 
 
 class Deployment:
