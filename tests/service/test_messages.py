@@ -191,7 +191,7 @@ def test_what_does_not_end_is_seen_soon(text: str) -> None:
     started = time.process_time()
     with pytest.raises(BodyError, match="not JSON"):
         PARSER.parse(text.encode())
-    assert time.process_time() - started < 1  # milliseconds, and far longer where each part is read to the end
+    assert time.process_time() - started < 0.05
 
 
 def test_an_element_that_is_not_utf_8_stays_by_itself() -> None:

@@ -280,7 +280,7 @@ def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
 
 
-_LASTING = [(Uneven, 2.0, 6.0), (Slow, 2.0, 20.0), (Far, 2.0, 10.0), (Narrow, 2.0, 6.0), (Scattered, 2.0, 6.0)]
+_LASTING = [(Uneven, 2.0, 6.0), (Slow, 2.0, 20.0), (Far, 2.0, 20.0), (Narrow, 2.0, 6.0), (Scattered, 2.0, 6.0)]
 _COLD = [(Narrower, 0.0, 6.0), (Many, 0.0, 6.0), (Small, 0.0, 6.0)]
 
 

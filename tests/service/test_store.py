@@ -67,7 +67,7 @@ async def test_trouble_that_stays_is_503_in_time(
     response = await shaky.send(message(1))
     took = time.monotonic() - started
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
-    assert 0.85 < took < 3  # as long as a deadline lets it try, and before IoT Core gives up
+    assert 0.85 < took < 1.1
     faults.script = []
     assert (await shaky.send(message(1))).status == 200
 
@@ -186,8 +186,9 @@ async def test_slow_calls_do_not_hold_up_others(shaky: Receiver, faults: Faults)
         while len(faults.calls) <= number:  # noqa: ASYNC110 - the call arrives over HTTP
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.1)
+    started = time.monotonic()
     assert (await shaky.send(message(9))).status == 200
-    assert not any(task.done() for task in slow)
+    assert time.monotonic() - started < 0.25
     assert {(await task).status for task in slow} == {200}
 
 

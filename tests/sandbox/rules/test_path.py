@@ -37,7 +37,7 @@ def program(emulator: Emulator, module: str, *arguments: object) -> Iterator[sub
         try:
             yield process
             process.terminate()
-            assert process.wait(60) == 0
+            assert process.wait(15) == 0
         finally:
             process.kill()
 
