@@ -93,8 +93,8 @@ def _receiver(authority: Path, endpoint: str) -> Iterator[Receiver]:
 
 
 @pytest.fixture(name="aws")
-def _aws(endpoint: str) -> Callable[..., Any]:
-    """A boto3 client of the emulated account, by service name; through a proxy, by its URL."""
+def _aws(endpoint: str) -> Callable[[str], Any]:
+    """A boto3 client of the emulated account, by service name."""
     import boto3  # noqa: PLC0415 - after the finder, as Ansible's own modules do
 
     keys = {
@@ -102,4 +102,4 @@ def _aws(endpoint: str) -> Callable[..., Any]:
         "aws_secret_access_key": CREDENTIALS["secret_key"],
     }
     session = boto3.Session(**keys, region_name="us-east-2")
-    return lambda service, url=endpoint: session.client(service, endpoint_url=url)
+    return lambda service: session.client(service, endpoint_url=endpoint)

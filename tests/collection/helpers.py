@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 Run = Callable[..., dict[str, Any]]
-Aws = Callable[..., Any]
+Aws = Callable[[str], Any]
 ACCOUNT = "arn:aws:iot:us-east-2:123456789012"
 
 
@@ -19,6 +19,14 @@ def imported(module: str) -> Any:
     """Return a module of iotweb.aws_iot by its name, one of another collection by `deployment.<name>`."""
     collection, _, name = module.rpartition(".")
     return import_module(f"ansible_collections.iotweb.{collection or 'aws_iot'}.plugins.modules.{name}")
+
+
+def client(endpoint: str) -> Any:
+    """A boto3 client of an emulated IoT Core, or of a proxy before one."""
+    import boto3  # noqa: PLC0415 - after the finder
+
+    return boto3.client("iot", endpoint_url=endpoint, region_name="us-east-2",
+                        aws_access_key_id="a", aws_secret_access_key="b")  # fmt: skip
 
 
 def prediction_holds(run: Run, module: str, result: str, **options: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.collection.faults import Answer, Fault, Proxy
-from tests.collection.helpers import Aws, Run, prediction_holds
+from tests.collection.helpers import Aws, Run, client, prediction_holds
 from tests.collection.receivers import SOON, Receiver
 
 MODULE = "iot_topic_rule_destination"
@@ -133,12 +133,10 @@ def test_a_wait_that_is_not_wanted_is_foreseen(run: Run, aws: Aws, receiver: Rec
         pass
 
 
-def test_one_that_is_being_deleted_is_not_left_at_that(
-    run: Run, aws: Aws, receiver: Receiver, proxy: Proxy
-) -> None:
+def test_one_that_is_being_deleted_is_not_left_at_that(run: Run, receiver: Receiver, proxy: Proxy) -> None:
     options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url}
     arn = run(MODULE, **options, **SOON)["destination"]["arn"]
-    iot = aws("iot", proxy.url)
+    iot = client(proxy.url)
     iot.delete_topic_rule_destination(arn=arn)
     iot.list_topic_rule_destinations()
     proxy.lag("GET /destinations$", times=3)  # so that it is being deleted for as long as this takes
@@ -150,12 +148,10 @@ def test_one_that_is_being_deleted_is_not_left_at_that(
         assert not run(MODULE, **options, state="absent", check=check)["changed"]
 
 
-def test_one_that_aws_deletes_slowly_does_not_stop_a_removal(
-    run: Run, aws: Aws, receiver: Receiver, proxy: Proxy
-) -> None:
+def test_one_that_aws_deletes_slowly_does_not_stop_a_removal(run: Run, receiver: Receiver, proxy: Proxy) -> None:
     options = {"confirmation_url": receiver.url, "endpoint_url": proxy.url, "wait_timeout": 0}
     arn = run(MODULE, **{**options, "wait": False})["destination"]["arn"]
-    iot = aws("iot", proxy.url)
+    iot = client(proxy.url)
     iot.delete_topic_rule_destination(arn=arn)
     iot.list_topic_rule_destinations()
     proxy.lag("GET /destinations$", times=20)

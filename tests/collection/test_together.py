@@ -14,7 +14,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from tests.collection.conftest import CREDENTIALS, emulated
 from tests.collection.faults import Answer, Fault, proxied
-from tests.collection.helpers import Aws, Run, document, imported, pair
+from tests.collection.helpers import Aws, Run, client, document, imported, pair
 from tests.collection.receivers import SOON, Receiver, receiving
 
 RUNS = 4
@@ -139,13 +139,6 @@ def test_others_of_the_url_are_named_and_all_go_together(authority: Path, lenien
         assert other in str(made["warnings"])
         assert result_of("iot_topic_rule_destination", options | {"state": "absent"})["changed"]
         assert left(receiver, lenient) == []
-
-
-def client(endpoint: str) -> Any:
-    import boto3  # noqa: PLC0415 - after the finder
-
-    return boto3.client("iot", endpoint_url=endpoint, region_name="us-east-2",
-                        aws_access_key_id="a", aws_secret_access_key="b")  # fmt: skip
 
 
 def left(receiver: Receiver, endpoint: str) -> list[str]:
