@@ -57,9 +57,10 @@ async def test_other_deployments_things_are_left_out(make_readings: Make, regist
     assert sorted(await listed(everything)) == ["nobodys", "others", "ours"]
 
 
-async def test_device_shows_its_last_reading_interval_and_age(readings: Readings, table: Table) -> None:
+async def test_device_shows_its_last_reading_interval_and_age(started: Make, table: Table) -> None:
     rows = ledger("d1", 40, every_ms=5_000, start=now() - 40 * 5_000)
     store(table, rows)
+    readings = await started()
     device = (await readings.ask("/v1/devices", search="d1"))["devices"][0]
     assert (device["state"], device["usualIntervalSeconds"]) == ("live", 5)
     assert device["last"]["messageId"] == "m39"
@@ -70,14 +71,10 @@ async def test_device_shows_its_last_reading_interval_and_age(readings: Readings
     assert text.splitlines()[1].startswith("d1,live,")
 
 
-async def test_quiet_is_who_is_silent_for_longer_than_usual(
-    make_readings: Make, register: Register, table: Table
-) -> None:
+async def test_quiet_is_who_is_silent_for_longer_than_usual(started: Make, table: Table) -> None:
     store(table, ledger("d1", 20, every_ms=1_000, start=now() - 19_000 - 60_000))  # each second, silent for a minute
     store(table, ledger("d2", 20, every_ms=60_000, start=now() - 19 * 60_000 - 60_000))  # each minute, just as silent
-    register("d1", "d2", "d3")
-    readings = await make_readings()
-    await readings.complete()
+    readings = await started()
     first = await readings.ask("/v1/devices", order="name")
     assert [device["state"] for device in first["devices"]] == ["quiet", "live", "never"]
     readings.app[keys.FLEET]._snapshot_at = float("-inf")
