@@ -31,7 +31,7 @@ from tests.support.paths import ROOT, STATE
 OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
 FIRST = 3  # stages at a time to which others give way: as many lanes of scenarios do not disturb each other
-WORKERS = 4  # others at a time on two cores: most of them wait more than they compute
+WORKERS = 4  # others at a time on two cores, one less beside the first: most wait more than they compute
 NICENESS = 10  # of the others
 FEW = 5  # failures of a stage that may come from what ran beside it; more are its own
 running: set[subprocess.Popen[str]] = set()

@@ -205,7 +205,7 @@ def scenarios() -> tuple[Lane, list[Lane]]:
     others = [role for role in roles if role not in [*apart, *way, *cluster, controller, "status"]]
     return ([scenario(role) for role in apart],
             [*([scenario(role, "deployment") for role in lane] for lane in (way, others)),
-             [scenario(role, "molecule-receiver") for role in cluster],  # whose objects are of those kinds, too
+             [scenario(role, "molecule-receiver") for role in cluster],  # the receiver has objects of those kinds, too
              [scenario(controller, f"molecule-{cluster[-1]}")],
              [scenario("status", f"molecule-{way[-1]}", f"molecule-{others[-1]}", f"molecule-{controller}")]])
 
