@@ -18,6 +18,7 @@ from iot_sandbox.aws import (
     access,
     acm,
     calls,
+    changes,
     dynamodb,
     ec2,
     ecr,
@@ -75,16 +76,20 @@ class Application:
             "/sandbox/identity": lambda: {"id": identity},
             "/sandbox/health": lambda: {"status": "ok", "id": identity},
             "/sandbox/calls": self._calls.document,
+            "/sandbox/changes": lambda: {"id": identity, "number": changes.number()},
         }
         self._moto = _Moto(create_backend_app)
         self._dynamodb = dynamodb.DynamoDB(config.dynamodb_url, config.account_id) if config.dynamodb_url else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        answer = self._refused(environ, self._calls.add(environ)) or self._own(environ)
-        if answer is None:
-            return self._by_moto(environ, start_response)
-        return _send(answer, start_response)
+        kinds = self._calls.add(environ)
+        answer = self._refused(environ, kinds) or self._own(environ)
+        if answer is not None:
+            return _send(answer, start_response)
+        body = self._by_moto(environ, start_response)
+        changes.note_calls(action for _, action, _ in kinds)
+        return body
 
     def _refused(self, environ: Environ, kinds: Sequence[calls.Kind]) -> Answer | None:
         found = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
@@ -123,6 +128,7 @@ class Application:
                     backend.destinations.confirm(token)
                 except IoTClientError:
                     continue
+                changes.note()
                 return _plain({})
         return _plain({"message": "The confirmation token is invalid or has expired"}, 400)
 

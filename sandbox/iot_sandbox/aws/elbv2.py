@@ -30,7 +30,7 @@ from moto.elbv2.models import (
     elbv2_backends,
 )
 
-from iot_sandbox.aws import settings, target_health
+from iot_sandbox.aws import changes, settings, target_health
 from iot_sandbox.aws.target_health import Check, Health, Record, State
 
 log = logging.getLogger(__name__)
@@ -72,11 +72,15 @@ class Checker:
 
     def draining(self, arn: str) -> list[Key]:
         """Targets of a group that are still draining."""
-        now = time.monotonic()
         with self._lock:
-            for key in [k for k, until in self._drained.items() if until <= now]:
-                del self._drained[key]
+            self._end_draining()
             return [key for key in self._drained if key[0] == arn]
+
+    def _end_draining(self) -> None:
+        now = time.monotonic()
+        for key in [k for k, until in self._drained.items() if until <= now]:
+            del self._drained[key]
+            changes.note()
 
     def _run(self) -> None:
         while True:
@@ -90,6 +94,7 @@ class Checker:
         now = time.monotonic()
         wanted = dict(_targets())
         with self._lock:
+            self._end_draining()
             for gone in [key for key in self._records if key not in wanted]:
                 del self._records[gone]
             due = []
@@ -119,8 +124,11 @@ class Checker:
             log.warning("health check of %s failed: %s", key, error)
         finally:
             with self._lock:
+                before = record.health
                 record.note(result, int(group.healthy_threshold_count), int(group.unhealthy_threshold_count))
                 record.running = False
+                if record.health != before:
+                    changes.note()
 
 
 def _targets() -> Iterator[tuple[Key, FakeTargetGroup]]:

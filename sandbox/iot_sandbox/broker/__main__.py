@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from iot_sandbox.broker.registry import Registry
 from iot_sandbox.broker.table import render, write
-from iot_sandbox.shared.pace import Pace
+from iot_sandbox.shared.changes import Changes
 
 log = logging.getLogger("iot_sandbox.broker")
 
@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--table", type=Path, required=True, help="file that the broker's plugin reads")
     parser.add_argument("--account", required=True, help="AWS account id in the ARNs of policies")
     parser.add_argument("--region", required=True, help="AWS region in the ARNs of policies")
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two reads of the API")
+    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks for changes")
     parser.add_argument("--once", action="store_true", help="write the table once and end")
     return parser.parse_args()
 
@@ -41,9 +41,13 @@ def main() -> None:
     config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
     registry = Registry(boto3.client("iot", region_name=options.region, config=config))
     prefix = f"arn:{_partition(options.region)}:iot:{options.region}:{options.account}:"
-    reachable, pace = True, Pace(options.interval)
+    reachable, changes, rounds = True, Changes(), 0
     while not stopping.is_set():
-        changed = False
+        if changes.due():
+            rounds = registry.rounds
+        elif not rounds:
+            stopping.wait(options.interval)
+            continue
         try:
             certificates = registry.read()
         except (BotoCoreError, ClientError) as error:
@@ -53,13 +57,13 @@ def main() -> None:
                 log.warning("The IoT API does not answer, the table stays unchanged: %s", error)
             reachable = False
         else:
-            reachable = True
-            changed = write(options.table, render(certificates, prefix))
-            if changed:
+            reachable, rounds = True, rounds - 1
+            changes.was_read()
+            if write(options.table, render(certificates, prefix)):
                 log.info("Wrote the policy table: %d active certificates", len(certificates))
         if options.once:
             return
-        stopping.wait(pace.pause(changed))
+        stopping.wait(options.interval)
 
 
 def _partition(region: str) -> str:

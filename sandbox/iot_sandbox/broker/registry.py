@@ -34,9 +34,13 @@ class Registry:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._things: dict[str, dict[str, Thing]] = {}
-        self._turn: list[str] = []
+        self._things: dict[str, dict[str, Thing]] = {}  # those first that were read longest ago
         self._described = self._grouped = False
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds read the things of all certificates."""
+        return max(1, -(-len(self._things) // THINGS_PER_ROUND))
 
     def read(self) -> list[Certificate]:
         """All active certificates; raises botocore's errors when the API does not answer."""
@@ -64,10 +68,10 @@ class Registry:
 
     def _read_things(self, active: set[str]) -> None:
         self._things = {arn: things for arn, things in self._things.items() if arn in active}
-        self._turn = [arn for arn in self._turn if arn in active] or list(self._things)
-        due, self._turn = self._turn[:THINGS_PER_ROUND], self._turn[THINGS_PER_ROUND:]
-        for arn in active.difference(self._things).union(due):
+        due = list(self._things)[:THINGS_PER_ROUND]
+        for arn in [*due, *active.difference(self._things)]:
             names = pages(self._client.list_principal_things, "things", "nextToken", principal=arn)
+            self._things.pop(arn, None)
             self._things[arn] = {name: self._thing(name) for name in names}
 
     def _thing(self, name: str) -> Thing:

@@ -29,7 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--hosts", default=Path("/etc/hosts"), type=Path, help="file that gets the names")
     parser.add_argument("--haproxy", default="haproxy", help="HAProxy's program")
-    parser.add_argument("--every", default=1.0, type=float, help="seconds between reads of the targets")
+    parser.add_argument("--every", default=1.0, type=float, help="seconds between two looks for changes")
     arguments = parser.parse_args()
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from iot_sandbox.shared.changes import Changes
+
 from . import hosts, render, slots
 from . import state as s
 from .haproxy import HAProxy, HAProxyError
@@ -27,9 +29,8 @@ class Follower:
     haproxy: HAProxy
     places: render.Places
     hosts_file: Path
-    structure_every: float = 3.0  # seconds between reads of everything but targets
+    changes: Changes = field(default_factory=Changes)
     _state: s.State = field(default_factory=s.State)
-    _read_at: float = float("-inf")
     _until: dict[tuple[int, str], dict[slots.Address, float]] = field(default_factory=dict)
     _refused: str = ""
     _again: float = 0.0
@@ -46,7 +47,9 @@ class Follower:
     def step(self, now: float) -> None:
         """One round. A fault is logged once, and the next round tries again."""
         try:
-            self._read(now)
+            if self.changes.due():
+                self._state = self.source.read()
+                self.changes.was_read()
             self._apply(now)
         except (BotoCoreError, ClientError, HAProxyError, OSError) as error:
             if str(error) != self.trouble:
@@ -56,17 +59,6 @@ class Follower:
             if self.trouble:
                 log.info("recovered")
             self.trouble = ""
-
-    def _read(self, now: float) -> None:
-        if now - self._read_at >= self.structure_every:
-            self._state = self.source.read()
-            self._read_at = now
-            return
-        try:
-            self._state = self.source.with_targets(self._state)
-        except ClientError:  # a target group is gone: everything is read again
-            self._read_at = float("-inf")
-            raise
 
     def _apply(self, now: float) -> None:
         configuration = render.configuration(self._state, self.places)

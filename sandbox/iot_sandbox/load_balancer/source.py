@@ -48,15 +48,6 @@ class Source:
             policies=self._policies_of(followed),
         )
 
-    def with_targets(self, state: s.State) -> s.State:
-        """The same state with current targets, which change most often: one call a group."""
-        return replace(
-            state,
-            target_groups={
-                arn: replace(group, targets=self._targets(arn)) for arn, group in state.target_groups.items()
-            },
-        )
-
     def _load_balancer(self, data: Mapping[str, Any]) -> s.LoadBalancer:
         arn = data["LoadBalancerArn"]
         attributes = self._elbv2.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]

@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ca-bundle", type=Path, help="CAs that may have signed an endpoint's certificate")
     parser.add_argument("--host", default="127.0.0.1", help="address of /healthz and /metrics")
     parser.add_argument("--port", type=int, default=4567, help="port of /healthz and /metrics")
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two reads of the rules")
+    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks for changes")
     parser.add_argument(
         "--secret-cache-seconds",
         type=float,

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from iot_sandbox.rules.aws import Aws, AwsError
 from iot_sandbox.rules.notices import Notices
 from iot_sandbox.rules.rule import Rule, Services
-from iot_sandbox.shared.pace import Pace
+from iot_sandbox.shared.changes import Changes
 from iot_sandbox.shared.sql import SqlError
 from iot_sandbox.shared.sql.message import Message
 
@@ -54,23 +54,23 @@ class Engine:
         return url.startswith(self._confirmed) if self._confirmed else False
 
     async def follow(self, interval: float) -> None:
-        """Reads rules and destinations regularly; while the API does not answer, the last ones stay."""
-        reachable, pace = True, Pace(interval)
+        """Reads rules and destinations when they change; while the API does not answer, the last ones stay."""
+        reachable, changes = True, Changes()
         while True:
-            changed = False
             try:
-                changed = await self.refresh()
+                if await self._services.aws.run(changes.due):
+                    await self.refresh()
+                    changes.was_read()
                 reachable = True
             except AwsError as error:
                 if reachable:
                     log.warning("The IoT API does not answer, the rules stay unchanged: %s", error)
                 reachable = False
-            await asyncio.sleep(pace.pause(changed))
+            await asyncio.sleep(interval)
 
-    async def refresh(self) -> bool:
-        """Reads rules and destinations once and returns whether they changed; raises AwsError."""
+    async def refresh(self) -> None:
+        """Reads rules and destinations once; raises AwsError."""
         definitions, confirmed = await self._services.aws.run(lambda: read(self._services.aws))
-        before = self._confirmed, {name: text for name, (text, _) in self._rules.items()}
         self._confirmed = tuple(confirmed)
         gone = [self._rules.pop(name) for name in list(self._rules) if name not in definitions]
         for name, definition in definitions.items():
@@ -84,7 +84,6 @@ class Engine:
         for _, rule in gone:
             if rule:
                 await rule.close()
-        return before != (self._confirmed, {name: text for name, (text, _) in self._rules.items()})
 
     def _compile(self, definition: Mapping[str, Any]) -> Rule | None:
         name = definition["ruleName"]

@@ -99,8 +99,7 @@ class World:
     listen: int
 
     def settle(self, trouble: str = "") -> None:
-        """One full round of the follower, which meets no trouble but what is named."""
-        self.follower.structure_every = 0
+        """One round of the follower, which meets no trouble but what is named."""
         self.follower.step(time.monotonic())
         assert (trouble in self.follower.trouble) if trouble else not self.follower.trouble
 
@@ -160,6 +159,7 @@ def make_world(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()  # noqa: S310
     for name in ("AWS_PROFILE", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     session = boto3.Session("a", "b", region_name="us-east-2")
     folder = tmp_path / "lb"
     certificates = tmp_path / "acm"
