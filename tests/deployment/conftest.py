@@ -31,8 +31,6 @@ ENDPOINT = "http://10.213.0.1:4566"
 DOMAIN = "ingest.sandbox.test"
 TABLE = "iot-readings"
 
-Run = Callable[..., tuple[int, str]]
-
 
 def needs_chart(name: str, what: str) -> pytest.MarkDecorator:
     """Skip tests of what a chart installs where the sandbox could not fetch the chart."""
@@ -50,22 +48,29 @@ class Recap:
     failed: int
 
 
+Playbook = Callable[..., Recap]
+
+
+def recap(done: subprocess.CompletedProcess[str]) -> Recap:
+    """The end of a run that has ended."""
+    output = done.stdout + done.stderr
+    sums = {key: sum(int(number) for number in re.findall(rf"{key}=(\d+)", output))
+            for key in ("changed", "failed", "unreachable")}
+    return Recap(done.returncode, output, sums["changed"], sums["failed"] + sums["unreachable"])
+
+
 @pytest.fixture(scope="session")
-def playbook() -> Callable[..., Recap]:
+def playbook() -> Playbook:
     """Runs a playbook from the checkout's root."""
 
     def run(*arguments: str, limit: int = 600) -> Recap:
-        done = program.run(*arguments, env=environment(), capture_output=True, timeout=limit)
-        output = done.stdout + done.stderr
-        sums = {key: sum(int(number) for number in re.findall(rf"{key}=(\d+)", output))
-                for key in ("changed", "failed", "unreachable")}
-        return Recap(done.returncode, output, sums["changed"], sums["failed"] + sums["unreachable"])
+        return recap(program.run(*arguments, env=environment(), capture_output=True, timeout=limit))
 
     return run
 
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Playbook:
     """Runs a playbook from a copy of what is committed or would be: the files that git lists, and no build folder."""
     folder = tmp_path_factory.mktemp("checkout")
     listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
@@ -75,10 +80,9 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Run:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
 
-    def run(*arguments: str) -> tuple[int, str]:
-        done = subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment(folder), text=True,
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=900, check=False)  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+    def run(*arguments: str) -> Recap:
+        return recap(subprocess.run(["ansible-playbook", *arguments], cwd=folder, env=environment(folder), text=True,
+                                    stdin=subprocess.DEVNULL, capture_output=True, timeout=900, check=False))
 
     return run
 
@@ -107,6 +111,12 @@ def operator(aws: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("operator")
     with limited(aws, "colleague", policies(folder), folder) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def colleague(elsewhere: Playbook, operator: Operator) -> Playbook:
+    """Runs a playbook as a colleague does: from the copy, with exactly the rights of the generated policies."""
+    return lambda *arguments: elsewhere(*arguments, *operator.options)
 
 
 class Kubectl:

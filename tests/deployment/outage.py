@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.deployment.conftest import Recap
+from tests.deployment.conftest import Playbook, Recap
 from tests.deployment.telemetry import Telemetry, telemetry
 
 Aws = Callable[[str], Any]
 Kubectl = Callable[..., Any]
-Playbook = Callable[..., Recap]
 RECEIVER = ("deployment", "iot-receiver", "-n", "apps")
 
 

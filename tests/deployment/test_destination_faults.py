@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.conftest import DOMAIN, Recap
+from tests.deployment.conftest import DOMAIN, Playbook
 from tests.support.certificates import make_certificate
 from tests.support.paths import STATE
 
 Aws = Callable[[str], Any]
-Playbook = Callable[..., Recap]
 CA = STATE / "ca"
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.conftest import DOMAIN, Kubectl, Recap, needs_chart
+from tests.deployment.conftest import DOMAIN, Kubectl, Playbook, needs_chart
 
-Playbook = Callable[..., Recap]
 Aws = Callable[[str], Any]
 ACTION = {"lambda": {"functionArn": "arn:aws:lambda:us-east-2:123456789012:function:f"}}
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}]}

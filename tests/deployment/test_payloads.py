@@ -15,13 +15,12 @@ import httpx
 import pytest
 import yaml
 
-from tests.deployment.conftest import TABLE, Kubectl, Recap
+from tests.deployment.conftest import TABLE, Kubectl, Playbook
 from tests.deployment.kit import THING, Device
 from tests.deployment.outage import told
 from tests.deployment.telemetry import TOPIC, telemetry
 
 Aws = Callable[[str], Any]
-Playbook = Callable[..., Recap]
 Item = dict[str, dict[str, Any]]
 RUN = uuid.uuid4().hex[:8]
 SECOND = int(time.time())

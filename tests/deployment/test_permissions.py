@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from tests.deployment.colleague import as_user
-from tests.deployment.conftest import ENDPOINT, REGION, Recap
+from tests.deployment.conftest import ENDPOINT, REGION, Playbook
 
 Aws = Callable[[str], Any]
-Playbook = Callable[..., Recap]
 ACCOUNT = "123456789012"
 RULE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/iot-receiver-rule"
 QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:iot-receiver-rule-dead-letters"

@@ -1,15 +1,14 @@
-"""The shared secret is rotated under load by a playbook that is killed at each of its steps."""
+"""The shared secret is rotated under load by a playbook that is killed at each of its steps; a colleague ends it."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.conftest import Kubectl, Playbook
 from tests.deployment.rotation import ROTATION, accepted, kill_at, labels, refused
 from tests.deployment.telemetry import telemetry
 
 Aws = Callable[[str], Any]
-Playbook = Callable[..., Recap]
 RATE = 200  # messages a second
 # Tasks in which a run is killed, and after how many seconds; the next run continues from there. The states met
 # this way: a staged secret, one that is being promoted, and an old one that is still accepted.
@@ -21,7 +20,7 @@ STEPS = {
 
 
 def test_killed_at_every_step_under_load_no_message_is_refused_or_lost(
-    playbook: Playbook, aws: Aws, kubectl: Kubectl, tmp_path: Path
+    playbook: Playbook, colleague: Playbook, aws: Aws, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     if len(labels(aws)) > 1:
         assert playbook(ROTATION).status == 0  # what an earlier run left unfinished
@@ -33,7 +32,7 @@ def test_killed_at_every_step_under_load_no_message_is_refused_or_lost(
         for step, after in STEPS.items():
             kill_at(step, after)
             met |= set(labels(aws).values())
-        done = playbook(ROTATION)
+        done = colleague(ROTATION)
         load.stop()
         assert done.status == 0, done.output[-4000:]
         assert load.missing(30) == []

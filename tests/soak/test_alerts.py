@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 import requests
 
-from tests.deployment.conftest import DOMAIN, Kubectl, Recap, needs_chart
+from tests.deployment.conftest import DOMAIN, Kubectl, Playbook, needs_chart
 from tests.deployment.faulty_dynamodb import faulty_dynamodb
 from tests.deployment.telemetry import telemetry
 from tests.support.paths import STATE
 
 Aws = Callable[[str], Any]
-Playbook = Callable[..., Recap]
 SITE = ("site.yml", "--tags", "receiver")
 IMPATIENT = {"receiver_alert_old_secret_minutes": 1, "receiver_alert_silence_minutes": 1}
 IN_TIME = 120  # seconds from the cause to Alertmanager

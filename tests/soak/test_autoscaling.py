@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.deployment.conftest import Kubectl, Recap, needs_chart
+from tests.deployment.conftest import Kubectl, Playbook, needs_chart
 from tests.deployment.load import Load
 
-Playbook = Callable[..., Recap]
 MOST = 3  # the machine is small
 SITE = ("site.yml", "--tags", "receiver")
 AUTOSCALED = (*SITE, "-e", json.dumps({"receiver_autoscaling": True, "receiver_autoscaling_max_replicas": MOST}))

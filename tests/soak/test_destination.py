@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.conftest import DOMAIN
-from tests.deployment.outage import Aws, Kubectl, Playbook, scale
+from tests.deployment.conftest import DOMAIN, Playbook
+from tests.deployment.outage import Aws, Kubectl, scale
 
 ROLE = ("site.yml", "--tags", "iot_core")
 URL = f"https://{DOMAIN}/ingest"

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import quantiles
@@ -18,12 +18,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.deployment.conftest import Recap
+from tests.deployment.conftest import Playbook
 from tests.deployment.edge import PROGRAM, Aws, arrived, count, cut_power, now, on
 from tests.deployment.telemetry import ENDPOINT, thing
 from tests.support.paths import ROOT, STATE
 
-Playbook = Callable[..., Recap]
 HOST = "edge-1"
 FAULTS = 20
 DOWN_SECONDS = float(os.environ.get("EDGE_LINK_DOWN_SECONDS", "600"))

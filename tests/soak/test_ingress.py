@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.conftest import Kubectl, Playbook
 from tests.deployment.load import Load
 
 Aws = Callable[[str], Any]
-Playbook = Callable[..., Recap]
 SITE = ("site.yml", "--tags", "receiver")
 CHANGED = {
     "receiver_tls_policy": "ELBSecurityPolicy-TLS13-1-3-2021-06",

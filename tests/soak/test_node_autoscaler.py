@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from tests.deployment.colleague import called
-from tests.deployment.conftest import ENDPOINT, Kubectl, Recap
+from tests.deployment.conftest import ENDPOINT, Kubectl, Playbook
 from tests.deployment.load import Load
 from tests.deployment.rights import allowed
 
-Playbook = Callable[..., Recap]
 SITE = ("site.yml", "--tags", "load_balancer_controller,karpenter,receiver")
 VALUES = {"receiver_autoscaling": True, "receiver_autoscaling_max_replicas": 2,
           "load_balancer_controller_replicas": 2, "receiver_deregistration_delay": 30}  # fmt: skip

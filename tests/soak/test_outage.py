@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.deployment.outage import Aws, Kubectl, Playbook, survived
+from tests.deployment.conftest import Playbook
+from tests.deployment.outage import Aws, Kubectl, survived
 
 
 def test_after_a_minute_without_receivers_the_ledgers_are_equal(

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.conftest import Kubectl, Playbook
 from tests.deployment.rotation import ROTATION, accepted, kill_at, labels, mark, refused
 from tests.deployment.telemetry import telemetry
 
 Aws = Callable[[str], Any]
-Playbook = Callable[..., Recap]
 RATE = 200  # messages a second
 BY_REFERENCE = "${get_secret("
 # Tasks in which a run is interrupted, each so many seconds after it began.

@@ -15,13 +15,12 @@ import boto3
 import httpx
 import pytest
 
-from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.conftest import Kubectl, Playbook
 from tests.soak.test_two_deployments import Held, held
 from tests.support.emulated_aws import emulated_aws
 from tests.support.paths import STATE
 from tests.torn_down.account import LOOKS
 
-Playbook = Callable[..., Recap]
 Aws = Callable[[str], Any]
 FIRST, SECOND, NAME = "123456789012", "210987654321", "second"
 CONFIRMED = ("playbooks/teardown.yml", "-e", f"teardown_confirmed={NAME}")

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.conftest import Kubectl, Recap, Run, changed
+from tests.deployment.conftest import Kubectl, Playbook, changed
 from tests.deployment.telemetry import telemetry
 from tests.support.paths import ROOT, STATE
 from tests.torn_down.account import LOOKS
 
-Playbook = Callable[..., Recap]
 Aws = Callable[[str], Any]
 Held = dict[str, set[str]]
 STAGING = ("-e", "deployment_name=staging")
@@ -102,16 +101,16 @@ def test_each_keeps_its_own_readings(aws: Aws, before: Held) -> None:
 
 
 def test_a_second_run_and_a_check_elsewhere_change_nothing(
-    playbook: Playbook, elsewhere: Run, before: Held
+    playbook: Playbook, elsewhere: Playbook, before: Held
 ) -> None:
     recap = playbook("site.yml", *STAGING, limit=900)
     assert (recap.status, recap.changed) == (0, 0), changed(recap.output) or recap.output[-4000:]
     assert_verified(recap.output)
     # The machine's sandbox belongs to the first checkout, which alone may change its parts.
-    status, output = elsewhere("site.yml", *STAGING, "--check", "--skip-tags", "sandbox")
-    assert status == 0, output[-4000:]
+    checked = elsewhere("site.yml", *STAGING, "--check", "--skip-tags", "sandbox")
+    assert checked.status == 0, checked.output[-4000:]
     own = ("device : ", "verify : ")  # verify's key and publisher there
-    assert [task for task in changed(output) if not task.startswith(own)] == []
+    assert [task for task in changed(checked.output) if not task.startswith(own)] == []
 
 
 def test_it_goes_under_the_first_ones_load_and_leaves_nothing(

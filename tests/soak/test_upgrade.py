@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.deployment.conftest import Kubectl, Recap
+from tests.deployment.conftest import Kubectl, Playbook
 
-Playbook = Callable[..., Recap]
 Aws = Callable[[str], Any]
 LABEL = "app.kubernetes.io/part-of"
 THINGS = ("iot-verify", "kit-1", "edge-1", "edge-2")
