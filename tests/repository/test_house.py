@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pathspec import GitIgnoreSpec
 
 from tests.support.paths import ROOT
 
@@ -13,6 +14,14 @@ def test_hooks_are_the_locked_tools() -> None:
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert {repo["repo"] for repo in repos} == {"local"}
     assert {hook["language"] for repo in repos for hook in repo["hooks"]} == {"system"}
+
+
+def test_ansible_lint_leaves_nothing_of_ansibles_out() -> None:
+    left_out = GitIgnoreSpec.from_lines(yaml.safe_load((ROOT / ".ansible-lint").read_text())["exclude_paths"])
+    ansibles = ("collections", "inventory", "playbooks", "roles", "sandbox/roles", "tests")
+    files = [str(path.relative_to(ROOT)) for folder in ansibles for path in (ROOT / folder).rglob("*.yml")]
+    assert len(files) > 300
+    assert [*left_out.match_files(files)] == []
 
 
 def test_removed_variables_are_in_the_changelog() -> None:
