@@ -115,13 +115,17 @@ def python(venv: str) -> str:
     return str(ROOT / place(venv) / "bin" / "python")
 
 
-def pytest(name: str, group: str, venv: str, folder: str, *, beside: tuple[str, ...] = (),
+def pytest(name: str, group: str, venv: str, folder: str, *, without: str = "", beside: tuple[str, ...] = (),
            needs: tuple[str, ...] = (), limit: int = 1800) -> Stage:
-    """A stage that pytest runs in an environment; programs of the environments `beside` take part, too."""
+    """A stage that pytest runs in an environment; programs of the environments `beside` take part, too.
+
+    A folder in it, `without`, is another stage's.
+    """
     venvs = (venv, *beside)
     if venvs != ("controller",):
         needs += ("environments-tests",)
-    command = [python(venv), "-m", "pytest", "-q", "-o", f"cache_dir={LOGS / f'{name}.cache'}"]
+    command = [python(venv), "-m", "pytest", "-q", "-o", f"cache_dir={LOGS / f'{name}.cache'}",
+               *([f"--ignore={without}"] if without else [])]
     again = [*command, f"--junit-xml={LOGS / f'{name}-again.xml'}", "--last-failed", "--last-failed-no-failures=none",
              folder]  # fmt: skip
     return Stage(name, group, [*command, f"--junit-xml={LOGS / f'{name}.xml'}", folder], junit, needs,
@@ -178,7 +182,8 @@ def units() -> dict[str, Stage]:
     """What needs no sandbox, except the programs that its roles install; the long ones first."""
     both = ("sandbox-test",)
     stages = [
-        pytest("collection", "unit", "controller", "tests/collection", beside=both),
+        pytest("aws_iot", "unit", "controller", "tests/collection/aws_iot", beside=both),
+        pytest("collection", "unit", "controller", "tests/collection", without="tests/collection/aws_iot", beside=both),
         pytest("service", "unit", "service-test", "tests/service"),
         pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
         pytest("device", "unit", "device-test", "tests/device"),
@@ -240,7 +245,8 @@ def plan() -> list[Phase]:
     """Everything. Sandbox, deployment's tests and scenarios follow each other and take longest; the rest gives way."""
     apart, beside = scenarios()
     unit = units()
-    early = ("collection", "terraform", "templates", "repository")  # the others need programs of the sandbox's roles
+    # The others need programs of the sandbox's roles.
+    early = ("aws_iot", "collection", "terraform", "templates", "repository")
     return [
         [[environments("environments", "controller")]],
         [
