@@ -204,15 +204,15 @@ def scenarios() -> tuple[Lane, list[Lane]]:
     """Scenarios that do not change the deployment, then lanes of those that change the same part of it."""
     apart = ["terraform", "deployment_facts", "preflight", "helm_release", "receiver_image"]
     way = ["receiver", "shared_secret", "dead_letters", "iot_core", "verify"]  # a reading's
-    cluster = ["kube_prometheus_stack", "karpenter", "readings"]  # the stack's takes back kinds that the others use
-    controller = "load_balancer_controller"  # while it is away, nobody's Service or Ingress is admitted
+    cluster = ["karpenter", "readings"]
+    # One takes back kinds that the others use; while the other is away, nobody's Service or Ingress is admitted.
+    charts = ["kube_prometheus_stack", "load_balancer_controller"]
     roles = sorted(path.parents[2].name for path in ROOT.glob("roles/*/molecule/default/molecule.yml"))
-    others = [role for role in roles if role not in [*apart, *way, *cluster, controller, "status"]]
+    others = [role for role in roles if role not in [*apart, *way, *cluster, *charts, "status"]]
     return ([scenario(role) for role in apart],
-            [*([scenario(role, "deployment") for role in lane] for lane in (way, others)),
-             [scenario(role, "molecule-receiver") for role in cluster],  # the receiver has objects of those kinds, too
-             [scenario(controller, f"molecule-{cluster[-1]}")],
-             [scenario("status", f"molecule-{way[-1]}", f"molecule-{others[-1]}", f"molecule-{controller}")]])
+            [*([scenario(role, "deployment") for role in lane] for lane in (way, cluster, others)),
+             [scenario(role, "molecule-receiver", f"molecule-{cluster[-1]}") for role in charts],
+             [scenario("status", *(f"molecule-{lane[-1]}" for lane in (way, others, charts)))]])
 
 
 def environments(name: str, *venvs: str) -> Stage:
