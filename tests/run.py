@@ -31,7 +31,8 @@ from tests.support.paths import ROOT, STATE
 OWNER = STATE / "owner"
 SUPERVISOR = STATE / "supervisor" / "supervisor.sock"
 FIRST = 3  # stages at a time to which others give way: as many lanes of scenarios do not disturb each other
-WORKERS = 4  # others at a time on two cores, one less beside the first: most wait more than they compute
+BESIDE = 3  # others at a time
+WORKERS = 5  # at a time on two cores where none goes first: most wait more than they compute
 NICENESS = 10  # of the others
 FEW = 5  # failures of a stage that may come from what ran beside it; more are its own
 running: set[subprocess.Popen[str]] = set()
@@ -215,7 +216,7 @@ def main() -> int:
     for phase in phases(options.only, options.part):
         planned = frozenset(stage.name for lane in phase for stage in lane)
         with ThreadPoolExecutor(FIRST + WORKERS) as pool:
-            kinds = [True] * FIRST + [False] * (WORKERS - any(lane[0].first for lane in phase))
+            kinds = [True] * FIRST + [False] * (BESIDE if any(lane[0].first for lane in phase) else WORKERS)
             for of_one in pool.map(partial(carry_out_lanes, phase, planned), kinds):
                 counts += of_one
         if whole:

@@ -183,18 +183,18 @@ def units() -> dict[str, Stage]:
     both = ("sandbox-test",)
     stages = [
         pytest("aws_iot", "unit", "controller", "tests/collection/aws_iot", beside=both),
-        pytest("collection", "unit", "controller", "tests/collection", without="tests/collection/aws_iot", beside=both),
-        pytest("service", "unit", "service-test", "tests/service"),
         pytest("sandbox", "unit", "sandbox-test", "tests/sandbox"),
+        pytest("service", "unit", "service-test", "tests/service"),
+        pytest("collection", "unit", "controller", "tests/collection", without="tests/collection/aws_iot", beside=both),
+        Stage("terraform", "unit", ["tests/terraform/run"], terraform),
         pytest("device", "unit", "device-test", "tests/device"),
         pytest("playbooks", "unit", "controller", "tests/playbooks"),
-        Stage("terraform", "unit", ["tests/terraform/run"], terraform),
         pytest("charts", "unit", "controller", "tests/charts"),
         pytest("readings", "unit", "service-test", "tests/readings"),
         pytest("local_service", "unit", "sandbox-test", "tests/local_service", beside=("controller",)),
-        pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("machine", "unit", "controller", "tests/machine", beside=both),
         pytest("templates", "unit", "controller", "tests/templates"),
+        pytest("monitoring", "unit", "controller", "tests/monitoring"),
         pytest("repository", "unit", "controller", "tests/repository"),
     ]
     return {stage.name: stage for stage in stages}
