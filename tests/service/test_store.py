@@ -186,9 +186,8 @@ async def test_slow_calls_do_not_hold_up_others(shaky: Receiver, faults: Faults)
         while len(faults.calls) <= number:  # noqa: ASYNC110 - the call arrives over HTTP
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.1)
-    started = time.monotonic()
     assert (await shaky.send(message(9))).status == 200
-    assert time.monotonic() - started < 0.25
+    assert not any(task.done() for task in slow)
     assert {(await task).status for task in slow} == {200}
 
 
