@@ -89,6 +89,8 @@ class Application:
             return _send(answer, start_response)
         body = self._by_moto(environ, start_response)
         changes.note_calls(action for _, action, _ in kinds)
+        if environ.get("PATH_INFO", "").startswith("/moto-api/"):  # moto's own, such as reset
+            changes.note()
         return body
 
     def _refused(self, environ: Environ, kinds: Sequence[calls.Kind]) -> Answer | None:

@@ -1,6 +1,6 @@
-"""Counts what may change load balancers, DNS records, rules or devices: GET /sandbox/changes.
+"""Counts the calls that may change load balancers, DNS records, rules or devices: GET /sandbox/changes.
 
-Whoever follows one of these asks for the count, which costs far less than reading all of it.
+A program that follows one of these asks for the count, which costs far less than reading the account.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
-SERVICES = {"elasticloadbalancing", "iot", "route53"}
+SERVICES = {"cloudformation", "elasticloadbalancing", "iot", "route53"}
 READING = ("Describe", "Get", "List", "Search")
 
 _numbers = count(1)
@@ -16,12 +16,12 @@ _last = [0]
 
 
 def note() -> None:
-    """Something changed, or may have changed."""
+    """Count a change that happened or may have happened."""
     _last[0] = next(_numbers)  # in one step, whichever thread it is
 
 
 def note_calls(actions: Iterable[str]) -> None:
-    """A request was answered that carried out these actions (`iot:CreateThing`)."""
+    """Count a request that carried out these actions (`iot:CreateThing`) and may have changed something."""
     for action in actions:
         service, _, operation = action.partition(":")
         if service in SERVICES and not operation.startswith(READING):
@@ -29,5 +29,5 @@ def note_calls(actions: Iterable[str]) -> None:
 
 
 def number() -> int:
-    """How much has changed so far."""
+    """The number of changes so far."""
     return _last[0]

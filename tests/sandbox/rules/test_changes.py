@@ -1,8 +1,11 @@
-"""Whether the account has changed is known without reading it."""
+"""Programs that follow the account learn of changes without reading it."""
 
 from __future__ import annotations
 
+import socket
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from iot_sandbox.shared import changes
@@ -40,6 +43,8 @@ def test_only_what_followers_read_is_a_change(emulator: Emulator, due: Callable[
     emulator.client("elbv2").describe_load_balancers()
     assert due()
     assert not due()
+    urllib.request.urlopen(f"{emulator.url}/moto-api/reset", data=b"").close()  # noqa: S310 - our own URL
+    assert due()
 
 
 def test_a_change_that_comes_while_the_account_is_read_is_read_as_well(
@@ -63,3 +68,20 @@ def test_the_account_is_read_from_time_to_time_or_where_nobody_can_tell(
     nobody = Changes()
     nobody.was_read()
     assert nobody.due()
+
+
+def test_half_an_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(listening: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 50\r\n\r\n{")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
+        pool.submit(answer, listening)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        account = Changes()
+        assert account.due()
+        account.was_read()
+        assert account.due()
