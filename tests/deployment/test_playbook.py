@@ -69,6 +69,12 @@ def test_a_roles_tag_works_alone(runs: dict[str, Future[Recap]], role: str) -> N
     assert recap.changed == 0, changes(recap)
 
 
+def test_roles_of_others_run_no_tasks_by_their_tags(runs: dict[str, Future[Recap]]) -> None:
+    output = runs["status"].result().output
+    always = {"deployment_defaults", "deployment_facts"}
+    assert [role for role in OF_OTHERS if role not in always and f"TASK [{role} : " in output] == []
+
+
 def test_a_run_begins_with_where_it_acts(runs: dict[str, Future[Recap]]) -> None:
     recap = runs["deployment_facts"].result()
     for word in ("123456789012", "us-east-2", "iot-receiver", "ingest.sandbox.test", "sandbox"):

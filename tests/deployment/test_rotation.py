@@ -1,9 +1,13 @@
-"""The shared secret is rotated under load by a playbook that is killed at each of its steps; a colleague ends it."""
+"""The shared secret is rotated under load by a playbook that is killed at each of its steps.
+
+All runs have a colleague's rights, and the last one is from the colleague's checkout.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.deployment.colleague import Operator
 from tests.deployment.conftest import Kubectl, Playbook
 from tests.deployment.rotation import ROTATION, accepted, kill_at, labels, refused
 from tests.deployment.telemetry import telemetry
@@ -20,17 +24,17 @@ STEPS = {
 
 
 def test_killed_at_every_step_under_load_no_message_is_refused_or_lost(
-    playbook: Playbook, colleague: Playbook, aws: Aws, kubectl: Kubectl, tmp_path: Path
+    colleague: Playbook, operator: Operator, aws: Aws, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     if len(labels(aws)) > 1:
-        assert playbook(ROTATION).status == 0  # what an earlier run left unfinished
+        assert colleague(ROTATION).status == 0  # what an earlier run left unfinished
     old, before = labels(aws)["AWSCURRENT"], refused()
     assert labels(aws) == {"AWSCURRENT": old}
     assert accepted(kubectl) == {"current": old}
     with telemetry(aws, tmp_path, RATE) as load:
         met = set()
         for step, after in STEPS.items():
-            kill_at(step, after)
+            kill_at(step, after, *operator.options)
             met |= set(labels(aws).values())
         done = colleague(ROTATION)
         load.stop()
