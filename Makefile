@@ -40,11 +40,11 @@ sandbox-down: root setup ## stop the sandbox and leave nothing of it behind
 	@ansible-playbook playbooks/sandbox_down.yml
 
 .PHONY: sandbox-status
-sandbox-status: ## show the sandbox's parts
+sandbox-status: sandbox-is-up ## show the sandbox's parts
 	@$(SANDBOX) status || test $$? -eq 3
 
 .PHONY: sandbox-logs
-sandbox-logs: ## follow a part's log: make sandbox-logs PART=aws
+sandbox-logs: sandbox-is-up ## follow a part's log: make sandbox-logs PART=aws
 	@test -n '$(PART)' || { echo 'Which part? make sandbox-logs PART=aws; make sandbox-status lists them'; exit 1; }
 	@$(SANDBOX) tail -f $(PART)
 
