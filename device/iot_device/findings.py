@@ -56,6 +56,11 @@ def _columns() -> int:
         return 100
 
 
+def counted(readings: int) -> str:
+    """Return a number of readings in words."""
+    return f"{readings:,} reading{'s' * (readings != 1)}"
+
+
 def span(seconds: float) -> str:
     """Return a length of time in its two largest units."""
     rest = int(abs(seconds))

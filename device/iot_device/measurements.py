@@ -124,9 +124,9 @@ class Measurements(dict[str, Measurement]):
     def check(self, values: Mapping[str, Any]) -> dict[str, Value]:
         """Return the values in the declared order. Raises InvalidError if one is missing, undeclared or invalid."""
         if unknown := sorted(values.keys() - self.keys()):
-            raise InvalidError(f"{', '.join(unknown)[:200]} is not declared: measurements has {', '.join(self)}")
+            raise InvalidError(f"{_are(unknown)} not declared: measurements has {', '.join(self)}")
         if missing := [one.name for one in self.values() if one.required and one.name not in values]:
-            raise InvalidError(f"{', '.join(missing)} is missing")
+            raise InvalidError(f"{_are(missing)} missing")
         if not values:
             raise InvalidError("it has no measurement")
         return {name: one.check(values[name]) for name, one in self.items() if name in values}
@@ -165,6 +165,10 @@ def _measurement(name: str, given: Any) -> Measurement:
     if length is not None and (given.get("type") != "string" or type(length) is not int or length < 1):
         raise InvalidError(f"{name}'s max_length {length!r} must be a whole number above 0, of a string")
     return Measurement(name, **(dict(given) | {one: Decimal(str(value)) for one, value in limits.items()}))
+
+
+def _are(names: list[str]) -> str:
+    return f"{', '.join(names)[:200]} {'is' if len(names) == 1 else 'are'}"
 
 
 def _refuse(name: str) -> None:

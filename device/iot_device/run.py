@@ -9,6 +9,7 @@ from pathlib import Path
 
 from iot_device import certificate, damage, sensors, systemd
 from iot_device.engine import FLUSH_S, HOUSEKEEPING_S, REPEAT_S
+from iot_device.findings import counted
 from iot_device.ledger import Ledger
 from iot_device.reading import Reading
 from iot_device.sensors import Sensor
@@ -108,7 +109,7 @@ class Device:
 
     def _summary(self) -> str:
         link = "connected" if self.connection.connected else f"not connected: {self.connection.refusal or 'trying'}"
-        return f"{self.spool.waiting} readings wait; {link}"
+        return f"{counted(self.spool.waiting)} waiting; {link}"
 
     def _report(self) -> None:
         refusal = self.connection.refusal if not self.connection.connected else self.delivery.fault
@@ -151,8 +152,8 @@ def run(settings: Settings, ledger: Path | None) -> int:
     """Run a device until it is stopped. Returns the exit status."""
     stop = stop_on_signal()
     device = Device(settings, Ledger.at(ledger, append=True))
-    log.info("reading %s every %g s; %d readings wait from before", settings.sensor, settings.interval,
-             device.spool.waiting)  # fmt: skip
+    log.info("reading %s every %g s; %s waiting from before", settings.sensor, settings.interval,
+             counted(device.spool.waiting))  # fmt: skip
     device.run(stop)
     ignore_further()
     return 1 if device.engine.failed else 0

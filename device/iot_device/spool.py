@@ -148,7 +148,7 @@ class Spool:
     def _check_log(self) -> None:
         """Look, before SQLite does, for a log that it would delete without reading all. Raises DamageError."""
         if wal.is_log_alone(self.path):
-            raise _UnreadLogError(f"{self.path.name} is missing or empty beside its log")
+            raise _UnreadLogError(f"{self.path.name} is missing or empty, but its write-ahead log exists")
         if wal.is_log_cut(self.path) and wal.is_log_cut(self.path):  # another process may have begun it anew meanwhile
             raise _UnreadLogError("its log is damaged before its last commit")
 

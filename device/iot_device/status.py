@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from iot_device import certificate, clock, damage
-from iot_device.findings import Finding, show, span
+from iot_device.findings import Finding, counted, show, span
 from iot_device.settings import AS_OWNER, Settings
 from iot_device.spool import ESTIMATED
 from iot_device.state import STALE_S, State, is_running
@@ -91,7 +91,7 @@ def backlog(settings: Settings) -> list[Finding]:
     share = waiting / settings.spool_max_readings
     since = f", the oldest for {span(time.time() - oldest[0] / 1000)}" if oldest else ""
     text = (
-        f"{waiting:,} readings wait{since}; {count.get('acknowledged', 0):,} of {count.get('taken', 0):,} acknowledged"
+        f"{counted(waiting)} waiting{since}; {count.get('acknowledged', 0):,} of {count.get('taken', 0):,} acknowledged"
     )
     text += f"; {share:.0%} full" if share > 0.01 else ""
     findings = [Finding("backlog", "note" if share > 0.5 else "ok", text)]

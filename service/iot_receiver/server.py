@@ -42,7 +42,7 @@ class Protocol(web.RequestHandler):
         """Answer a request that is not HTTP, or whose handler failed."""
         del message  # holds what was sent
         if request.writer.output_size:
-            raise ConnectionError("half of an answer has been sent already")
+            raise ConnectionError("part of the response was already sent")
         if isinstance(exc, LineTooLong):
             status = 414 if exc.args[1] == URL_BYTES else 431
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, ConnectionError):

@@ -37,6 +37,10 @@ def test_all_there() -> None:
     ]
 
 
+def test_a_latency_of_less_than_the_rows_resolution_is_not_none() -> None:
+    assert "p50 under 1 ms  p95 under 1 ms" in table(compare("message_time", [sent(0)], [stored(0, 0)]))
+
+
 def test_numbers_are_compared_by_value() -> None:
     assert compare("message_time", [sent(0)], [stored(0, temperature=Decimal("20.000"))]).whole
 

@@ -206,7 +206,7 @@ def test_a_log_whose_database_is_missing_or_empty_is_not_deleted(
         assert spool.waiting == COUNT - ACKNOWLEDGED - 1
         assert spool.counters()["dropped_torn"] == 0
         spool.close()
-    assert "missing or empty beside its log" in caplog.text
+    assert "missing or empty, but its write-ahead log exists" in caplog.text
 
 
 SCHEMA = (b"payload TEXT", b"CREATE TABLE counters", b"AUTOINCREMENT", b"tablereadings", b"sqlite_sequence(name,seq)")

@@ -65,6 +65,7 @@ def test_what_a_sensor_prints_is_read_exactly(printed: str, values: dict[str, Va
         ('{"temp": 1, "door": 1}', "true or false"),
         ('{"temp": 1, "state": "much too long"}', "at most 8 characters"),
         ('{"temp": 1, "pressure": 1013}', "pressure is not declared: measurements has temp, humidity"),
+        ('{"temp": 1, "wind": 2, "rain": 0}', "rain, wind are not declared: measurements has temp, humidity"),
         ("[" * 100_000, "neither a number nor JSON"),
         ('{"temp": ' + "9" * 10_000 + "}", "neither a number nor JSON"),
     ],

@@ -109,6 +109,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def duration(seconds: float) -> str:
     """Return a duration as it is read."""
+    if seconds < 0.0005:  # rows have whole milliseconds
+        return "under 1 ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 

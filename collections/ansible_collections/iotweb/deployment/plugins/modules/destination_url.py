@@ -148,7 +148,7 @@ def read(url: str) -> SplitResult:
         (parts.hostname or "").encode("idna")  # as the resolver has it
         usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except (UnicodeError, ValueError) as error:
-        raise Fault(f"it is no URL ({error}): set iot_core_destination_url to one such as {EXAMPLE}") from error
+        raise Fault(f"it is not a URL ({error}): set iot_core_destination_url to one such as {EXAMPLE}") from error
     if not usable:
         raise Fault(f"AWS posts to https:// only: set iot_core_destination_url to a URL such as {EXAMPLE}")
     return parts

@@ -201,7 +201,7 @@ def main() -> None:
     except VaultError as error:
         module.fail_json(msg=f"{path}: {error}")
     except zipfile.BadZipFile:
-        module.fail_json(msg=f"{path} is no zip: delete it, and set device_kit_reissue=true to make a new kit.")
+        module.fail_json(msg=f"{path} is not a zip file: delete it, and set device_kit_reissue=true to make a new kit.")
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
     differing = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
