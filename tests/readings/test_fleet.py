@@ -147,6 +147,7 @@ async def test_the_first_thing_of_an_empty_registry_is_soon_listed(
 
 async def test_a_new_device_is_soon_looked_at_again(make_readings: Make) -> None:
     readings = await make_readings(sweep_rate=200)
+    await readings.complete()
     looked = readings.app[keys.FLEET]
     looked.add(["new"])
     await eventually(lambda: looked._devices["new"].state == "never")
