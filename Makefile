@@ -40,11 +40,11 @@ sandbox-down: root setup ## stop the sandbox and leave nothing of it behind
 	@ansible-playbook playbooks/sandbox_down.yml
 
 .PHONY: sandbox-status
-sandbox-status: sandbox-is-up ## show the sandbox's parts
+sandbox-status: some-sandbox-is-up ## show the sandbox's parts
 	@$(SANDBOX) status || test $$? -eq 3
 
 .PHONY: sandbox-logs
-sandbox-logs: sandbox-is-up ## follow a part's log: make sandbox-logs PART=aws
+sandbox-logs: some-sandbox-is-up ## follow a part's log: make sandbox-logs PART=aws
 	@test -n '$(PART)' || { echo 'Which part? make sandbox-logs PART=aws; make sandbox-status lists them'; exit 1; }
 	@$(SANDBOX) tail -f $(PART)
 
@@ -144,9 +144,12 @@ build/venv/try/programs: build/venv/try/installed $(shell find sandbox/iot_sandb
 root:
 	@test "$$(id -u)" -eq 0 || { echo "The sandbox makes namespaces and containers and so needs root: sudo -E make $(MAKECMDGOALS)"; exit 1; }
 
+.PHONY: some-sandbox-is-up
+some-sandbox-is-up:
+	@$(SANDBOX) pid >/dev/null 2>&1 || { echo 'No sandbox is up: make sandbox, then make $(MAKECMDGOALS)$(if $(ROLE), ROLE=$(ROLE))$(if $(PART), PART=$(PART)) again'; exit 1; }
+
 .PHONY: sandbox-is-up
-sandbox-is-up:
-	@$(SANDBOX) pid >/dev/null 2>&1 || { echo 'No sandbox is up: make sandbox, then make $(MAKECMDGOALS)$(if $(ROLE), ROLE=$(ROLE)) again'; exit 1; }
+sandbox-is-up: some-sandbox-is-up
 	@test "$$(cat $(OWNER))" = '$(CURDIR)' || { echo "The sandbox that is up was started from $$(cat $(OWNER)): run this there"; exit 1; }
 
 .PHONY: role
