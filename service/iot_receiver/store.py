@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from iot_receiver import admission
-from iot_receiver.admission import CALM_SECONDS, Concurrency, Pace, Throttle
+from iot_receiver.admission import CALM_SECONDS, Pace, Throttle
+from iot_receiver.concurrency import Concurrency
 from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS, BatchWriter, Key, WriteError
 from iot_receiver.logs import fault
 from iot_receiver.metrics import Metrics
@@ -98,9 +99,7 @@ class Store:
             future.set_result({})
             return future
         self._metrics.queued += len(rows)
-        self._waiting.extend(
-            [_Entry(request, index, (row.device_id, row.time), row) for index, row in enumerate(rows)]
-        )
+        self._waiting.extend([_Entry(request, index, (row.device_id, row.time), row) for index, row in enumerate(rows)])
         place = len(self._requests)
         while place and self._requests[place - 1].deadline > deadline:  # this one was read later after it arrived
             place -= 1
@@ -149,11 +148,13 @@ class Store:
             if delay := self._throttle.delay(now):
                 self._pause(delay)
                 return
-            entries, puts = self._next_batch(now)
+            most = self._concurrency.batch(self._rows_in_flight)
+            entries, puts = self._next_batch(now, most)
             if entries:
                 self._throttle.sent(len(puts), now)
                 self._rows_in_flight += len(puts)
-                call = self._loop.create_task(self._call(entries, puts, len(self._calls) + 1, self._rows_in_flight))
+                share, calls = len(puts) / most, len(self._calls) + 1
+                call = self._loop.create_task(self._call(entries, puts, share, calls, self._rows_in_flight))
                 self._calls[call] = len(puts)
                 self._metrics.writes_in_flight = len(self._calls)
                 call.add_done_callback(self._called)
@@ -181,13 +182,13 @@ class Store:
         if self._waiting:
             self._wake()
 
-    def _next_batch(self, now: float) -> tuple[list[_Entry], dict[Key, bytes]]:
-        """Take entries with at most 25 different keys; those of one key share a write, the last one's."""
+    def _next_batch(self, now: float, most: int) -> tuple[list[_Entry], dict[Key, bytes]]:
+        """Take entries with at most so many different keys; those of one key share a write, the last one's."""
         entries: list[_Entry] = []
         puts: dict[Key, bytes] = {}
         waiting, put = self._waiting, self._put
         in_time = now + min(self._concurrency.seconds, ATTEMPT_TIMEOUT)
-        while waiting and len(puts) < BATCH_ITEMS:
+        while waiting and len(puts) < most:
             entry = waiting[0]
             if entry.alone and entries:
                 break
@@ -204,8 +205,8 @@ class Store:
                 break
         return entries, puts
 
-    async def _call(self, entries: list[_Entry], puts: dict[Key, bytes], calls: int, rows: int) -> None:
-        """Write rows, while so many calls and rows are in flight, these included."""
+    async def _call(self, entries: list[_Entry], puts: dict[Key, bytes], share: float, calls: int, rows: int) -> None:
+        """Write rows, a share of what a call may carry, while so many calls and rows are in flight, these included."""
         metrics = self._metrics
         metrics.batch_items.observe(len(puts))
         metrics.merged += len(entries) - len(puts)
@@ -234,7 +235,7 @@ class Store:
         else:
             now = self._loop.time()
             self._concurrency.called(written.seconds, now - started, calls, rows)
-            self._pace.count(len(puts) - len(left), len(puts) / BATCH_ITEMS, now)
+            self._pace.count(len(puts) - len(left), share, now)
             if left:
                 self._throttle.throttled(self._pace.per_second(now), now)
             self._written(entries, left)
@@ -254,8 +255,8 @@ class Store:
             found = await self._writer.read(late, LOOK_TIMEOUT)
         except WriteError as error:
             self._looks_from = self._loop.time() + LOOK_AGAIN_SECONDS
-            fault("look_failed", "readings that may be stored already could not be looked up", code=error.code,
-                  action="dynamodb:BatchGetItem")
+            detail = "readings that may be stored already could not be looked up"
+            fault("look_failed", detail, code=error.code, action="dynamodb:BatchGetItem")
             return entries
         stored = {key for key, item in found.items() if key in late and is_same_reading(puts[key], item)}
         for key in stored:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from iot_receiver.admission import CALLS_MOST
+from iot_receiver.concurrency import CALLS_MOST
 from iot_receiver.dynamodb import BatchWriter, Key, WriteError, Written
 from iot_receiver.ingest import DEADLINE
 from iot_receiver.measurements import DEFAULT
@@ -82,6 +82,34 @@ class Narrower(Slow):
     """Takes nine full calls a second: what is asked in the first moments decides about the next seconds."""
 
     capacity = 225.0
+
+
+class Slowest(Slow):
+    """A full call takes a quarter of a second: with fewer rows in it, two of them are answered in time."""
+
+    capacity = 100.0
+
+
+class Distant(Slow):
+    """Works off one call after another, and each answer comes 250 ms later."""
+
+    capacity = 4_000.0
+    latency = 0.25
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        self.free = max(self.free, self.loop.time()) + len(puts) / self.capacity
+        await asyncio.sleep(self.free - self.loop.time() + self.latency)
+        return self.store(puts, len(puts))
+
+
+class Slowing(Distant):
+    """Answers at once, and from one second on after 200 ms: as much as in flight before is no longer enough."""
+
+    capacity = 1_200.0
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        self.latency = 0.005 if self.loop.time() < 1 else 0.2
+        return await super().take(puts)
 
 
 class Far(DynamoDB):
@@ -281,7 +309,7 @@ def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times
 
 
 _LASTING = [(Uneven, 2.0, 6.0), (Slow, 2.0, 20.0), (Far, 2.0, 20.0), (Narrow, 2.0, 6.0), (Scattered, 2.0, 6.0)]
-_COLD = [(Narrower, 0.0, 6.0), (Many, 0.0, 6.0), (Small, 0.0, 6.0)]
+_COLD = [(kind, 0.0, 6.0) for kind in (Narrower, Many, Small)] + [(kind, 0.0, 12.0) for kind in (Slowest, Distant)]
 
 
 @pytest.mark.long
@@ -296,6 +324,16 @@ def test_a_lasting_uneven_or_cold_overload_is_held_as_well(
     assert outcome.rate(idle, idle + lasts) >= 0.9 * table.capacity
     assert len(table.rows - outcome.acknowledged) / len(table.rows) <= 0.02
     assert table.asked / len(outcome.acknowledged) <= 2
+    assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
+
+
+@pytest.mark.parametrize("rows", [1, 10])
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_more_is_in_flight_once_dynamodb_takes_longer_to_answer(rows: int, times: float) -> None:
+    table, outcome = run(overload(Slowing, rows, times, 2.0, 12.0))
+    assert outcome.acknowledged <= table.rows
+    assert outcome.rate(8, 14) >= 0.9 * table.capacity
+    assert outcome.rate(16, 18) >= 0.9 * 0.6 * table.capacity
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
 
 
