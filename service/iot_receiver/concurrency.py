@@ -125,4 +125,5 @@ class Concurrency:
 
     def _learn(self, times: float, calls: int, rows: int) -> None:
         self._calls.learn(times * calls)
-        self._rows.learn(times * rows)
+        # that there was little to write is no reason to write less at once
+        self._rows.learn(times * rows if times < 1 else max(times * rows, BATCH_ITEMS))

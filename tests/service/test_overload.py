@@ -337,6 +337,31 @@ def test_more_is_in_flight_once_dynamodb_takes_longer_to_answer(rows: int, times
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
 
 
+class Steady(DynamoDB):
+    """Answers each call after 100 ms."""
+
+    capacity = math.inf
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        await asyncio.sleep(0.1)
+        return self.store(puts, len(puts))
+
+
+async def burst() -> Outcome:
+    """Forty rows, one after another, then 300 at once."""
+    senders = Senders(Store(cast(BatchWriter, Steady()), RowWriter(DEFAULT), Metrics()), 1)
+    for number in range(40):
+        await senders.publish(number)
+    await asyncio.gather(*(senders.publish(number) for number in range(40, 340)))
+    return senders.outcome
+
+
+def test_a_quiet_time_does_not_slow_the_next_burst_down() -> None:
+    outcome = run(burst())
+    assert len(outcome.seconds) == 340
+    assert max(outcome.seconds) < 0.55
+
+
 class Silent(DynamoDB):
     """Answers nobody."""
 
