@@ -14,6 +14,7 @@ LONGEST_SECONDS = 0.36  # little less than ATTEMPT_TIMEOUT, where a call takes l
 UNHINDERED = 1.4  # times what such a call takes: what waits is not much yet
 ALONE = 1.1  # times that, it waits for nothing
 GROWTH = 1.5  # times as much is in flight then, in about the time of a call
+STEP = 1.1  # times as much is at least one call more
 TRIAL = 1.15  # where all calls met the same, to see whether more makes a difference
 TRIAL_SECONDS = 0.32  # with this time left to be wrong
 
@@ -71,7 +72,7 @@ class Concurrency:
     def __init__(self) -> None:
         self.seconds = 0.0  # what a call takes now, smoothed, until its answer has been read
         self._line = Line()
-        self._alone = 0.0  # what a small call takes that is alone, smoothed
+        self._alone = 0.0  # what a small call took that was alone, smoothed; under load none is
         self._calls = Window(CALLS_MOST, 1, 1)
         self._rows = Window(CALLS_MOST * BATCH_ITEMS, ROWS_LEAST, BATCH_ITEMS)
 
@@ -89,7 +90,7 @@ class Concurrency:
 
     @property
     def _whole(self) -> bool:
-        """Whether a call of fewer rows would hardly be answered sooner."""
+        """Whether a call takes long whatever is in it, so that it had better be full."""
         return self._base > CALL_SECONDS / 2
 
     @property
@@ -111,9 +112,8 @@ class Concurrency:
         self._line.add(seconds, calls, rows)
         if calls == 1 and rows <= BATCH_ITEMS / 2:
             self._alone = seconds if not self._alone else 0.75 * self._alone + 0.25 * seconds
-        base = self._base
-        times = max(CALL_SECONDS, min(UNHINDERED * base, LONGEST_SECONDS)) / seconds
-        if seconds < ALONE * base:
+        times = max(CALL_SECONDS, min(UNHINDERED * self._base, LONGEST_SECONDS)) / seconds
+        if seconds < ALONE * (self._line.base if self._line.known else self._base):
             times = max(times, GROWTH)
         elif not self._line.known and seconds < TRIAL_SECONDS:
             times = max(times, TRIAL)
@@ -124,6 +124,7 @@ class Concurrency:
         self._learn(CALL_SECONDS / ATTEMPT_TIMEOUT, calls, rows)
 
     def _learn(self, times: float, calls: int, rows: int) -> None:
-        self._calls.learn(times * calls)
+        # less than a whole call more would be rounded away
+        self._calls.learn(max(times * calls, calls + 0.6) if times >= STEP else times * calls)
         # that there was little to write is no reason to write less at once
-        self._rows.learn(times * rows if times < 1 else max(times * rows, BATCH_ITEMS))
+        self._rows.learn(max(times * rows, min(self._rows.limit, BATCH_ITEMS)) if times >= 1 else times * rows)
