@@ -102,14 +102,28 @@ class Distant(Slow):
         return self.store(puts, len(puts))
 
 
-class Slowing(Distant):
-    """Answers at once, and from one second on after 200 ms: as much as in flight before is no longer enough."""
+class Changing(Distant):
+    """Its latency is another from a time of the loop on."""
 
-    capacity = 1_200.0
+    before, after, at = 0.0, 0.0, 0.0
 
     async def take(self, puts: list[bytes]) -> list[Key]:
-        self.latency = 0.005 if self.loop.time() < 1 else 0.2
+        self.latency = self.before if self.loop.time() < self.at else self.after
         return await super().take(puts)
+
+
+class Slowing(Changing):
+    """Takes longer: as much as was in flight before is no longer enough."""
+
+    capacity = 1_200.0
+    before, after, at = 0.005, 0.2, 1.0
+
+
+class Easing(Changing):
+    """Answers at once, after a quiet time in which a call alone took long."""
+
+    capacity = 400.0
+    before, after, at = 0.3, 0.005, 2.0
 
 
 class Sixty(Slow):
@@ -127,16 +141,6 @@ class Refusing(Distant):
     async def take(self, puts: list[bytes]) -> list[Key]:
         if 4 < self.loop.time() < 5:
             raise WriteError("ConnectionRefusedError")
-        return await super().take(puts)
-
-
-class Easing(Distant):
-    """Answers after 300 ms, and from two seconds on at once: a call alone is no longer what it was."""
-
-    capacity = 400.0
-
-    async def take(self, puts: list[bytes]) -> list[Key]:
-        self.latency = 0.3 if self.loop.time() < 2 else 0.005
         return await super().take(puts)
 
 
@@ -364,6 +368,13 @@ def test_what_is_in_flight_follows_dynamodb(kind: type[DynamoDB], rows: int, tim
     assert outcome.rate(8, 14) >= 0.9 * table.capacity
     assert outcome.rate(16, 18) >= 0.7 * 0.6 * table.capacity  # of forty arrays, whose number varies
     assert sorted(outcome.seconds)[int(0.99 * len(outcome.seconds))] < 0.9
+
+
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_a_call_carries_no_more_than_is_answered_in_time(times: float) -> None:
+    table, outcome = run(overload(Sixty, 1, times, 2.0, 12.0))
+    assert outcome.rate(2, 14) >= 0.9 * table.capacity
+    assert len(table.rows - outcome.acknowledged) / len(table.rows) <= 0.02
 
 
 class Steady(DynamoDB):
