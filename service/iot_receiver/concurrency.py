@@ -76,17 +76,14 @@ class Concurrency:
         self._calls = Window(CALLS_MOST, 1, 1)
         self._rows = Window(CALLS_MOST * BATCH_ITEMS, ROWS_LEAST, BATCH_ITEMS)
 
-    def admits(self, calls: int, rows: int) -> bool:
-        """Say whether another call may be made while so much is in flight."""
+    def room(self, calls: int, rows: int) -> int:
+        """How many rows another call may carry while so much is in flight; 0 when there may be none."""
         limit = max(int(self._rows.limit), BATCH_ITEMS if self._whole else 0)
-        return calls < round(self._calls.limit) and rows < limit
-
-    def batch(self, rows: int) -> int:
-        """How many rows the next call may carry while so many are in flight."""
-        limit = int(self._rows.limit)
+        if calls >= round(self._calls.limit) or rows >= limit:
+            return 0
         if self._whole or limit >= 2 * BATCH_ITEMS:
             return BATCH_ITEMS
-        return min(BATCH_ITEMS, max(1, limit - rows))  # a full call would take too long, or those behind it
+        return min(BATCH_ITEMS, limit - rows)  # a full call would take too long, or those behind it
 
     @property
     def _whole(self) -> bool:

@@ -143,26 +143,26 @@ class Store:
 
     def _pump(self) -> None:
         self._pumping = False
-        while self._waiting and self._may_call():
+        while self._waiting and (room := self._room()):
             now = self._loop.time()
             if delay := self._throttle.delay(now):
                 self._pause(delay)
                 return
-            most = self._concurrency.batch(self._rows_in_flight)
-            entries, puts = self._next_batch(now, most)
+            entries, puts = self._next_batch(now, room)
             if entries:
                 self._throttle.sent(len(puts), now)
                 self._rows_in_flight += len(puts)
-                share, calls = len(puts) / most, len(self._calls) + 1
+                share, calls = len(puts) / room, len(self._calls) + 1
                 call = self._loop.create_task(self._call(entries, puts, share, calls, self._rows_in_flight))
                 self._calls[call] = len(puts)
                 self._metrics.writes_in_flight = len(self._calls)
                 call.add_done_callback(self._called)
 
-    def _may_call(self) -> bool:
+    def _room(self) -> int:
+        """How many rows may go into another call now."""
         calls = len(self._calls)
         few = len(self._waiting) < BATCH_ITEMS and calls >= IN_FLIGHT + len(self._slow)
-        return not few and self._concurrency.admits(calls, self._rows_in_flight)
+        return 0 if few else self._concurrency.room(calls, self._rows_in_flight)
 
     def _pause(self, seconds: float) -> None:
         """Go on after a while; calls wait for it together."""
@@ -182,13 +182,13 @@ class Store:
         if self._waiting:
             self._wake()
 
-    def _next_batch(self, now: float, most: int) -> tuple[list[_Entry], dict[Key, bytes]]:
+    def _next_batch(self, now: float, room: int) -> tuple[list[_Entry], dict[Key, bytes]]:
         """Take entries with at most so many different keys; those of one key share a write, the last one's."""
         entries: list[_Entry] = []
         puts: dict[Key, bytes] = {}
         waiting, put = self._waiting, self._put
         in_time = now + min(self._concurrency.seconds, ATTEMPT_TIMEOUT)
-        while waiting and len(puts) < most:
+        while waiting and len(puts) < room:
             entry = waiting[0]
             if entry.alone and entries:
                 break
