@@ -10,6 +10,9 @@ from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS
 CALLS_MOST = 64  # on a starved processor, most of them are answered and have not been read
 ROWS_LEAST = 5
 CALL_SECONDS = 0.22  # about half of what a call may take: it may wait for others, but has to be answered
+LESS = 0.8  # times that after calls that were not answered in time all the same
+LEAST_SECONDS = 0.1
+MORE_SECONDS = 0.0004  # than that with each call that was: so one or two of a hundred fail
 LONGEST_SECONDS = 0.36  # little less than ATTEMPT_TIMEOUT, where a call takes long that has nothing to wait for
 UNHINDERED = 1.4  # times what such a call takes: what waits is not much yet
 ALONE = 1.1  # times that, it waits for nothing
@@ -71,6 +74,8 @@ class Concurrency:
 
     def __init__(self) -> None:
         self.seconds = 0.0  # what a call takes now, smoothed, until its answer has been read
+        self._wanted = CALL_SECONDS  # that a call takes
+        self._results = 0  # calls since that became less
         self._line = Line()
         self._alone = 0.0  # what a small call took that was alone, smoothed; under load none is
         self._calls = Window(CALLS_MOST, 1, 1)
@@ -88,12 +93,17 @@ class Concurrency:
     @property
     def _whole(self) -> bool:
         """Whether a call takes long whatever is in it, so that it had better be full."""
-        return self._base > CALL_SECONDS / 2
+        return self._told > CALL_SECONDS / 2
 
     @property
     def _base(self) -> float:
         """What a call takes that has nothing to wait for."""
         return max(self._alone, self._line.base)
+
+    @property
+    def _told(self) -> float:
+        """The same by the last calls alone, where they differ enough to tell."""
+        return self._line.base if self._line.known else self._base
 
     def acceptable(self) -> float:
         """How many rows DynamoDB takes for sure, whatever its pace was: a starved processor makes that look low."""
@@ -109,8 +119,10 @@ class Concurrency:
         self._line.add(seconds, calls, rows)
         if calls == 1 and rows <= BATCH_ITEMS / 2:
             self._alone = seconds if not self._alone else 0.75 * self._alone + 0.25 * seconds
-        times = max(CALL_SECONDS, min(UNHINDERED * self._base, LONGEST_SECONDS)) / seconds
-        if seconds < ALONE * (self._line.base if self._line.known else self._base):
+        self._wanted = min(CALL_SECONDS, self._wanted + MORE_SECONDS)
+        self._results += 1
+        times = max(self._wanted, min(UNHINDERED * self._base, LONGEST_SECONDS)) / seconds
+        if seconds < ALONE * self._told:
             times = max(times, GROWTH)
         elif not self._line.known and seconds < TRIAL_SECONDS:
             times = max(times, TRIAL)
@@ -118,6 +130,10 @@ class Concurrency:
 
     def failed(self, calls: int, rows: int) -> None:
         """Learn from a call that was not answered in time."""
+        self._results += 1
+        if self._results > calls:  # otherwise it is one of those that failed together
+            self._results = 0
+            self._wanted = max(LEAST_SECONDS, LESS * self._wanted)
         self._learn(CALL_SECONDS / ATTEMPT_TIMEOUT, calls, rows)
 
     def _learn(self, times: float, calls: int, rows: int) -> None:

@@ -92,6 +92,12 @@ class Slowest(Slow):
     capacity = 100.0
 
 
+class Slower(Slow):
+    """Here an array of ten alone takes more than half of what a call may take, and is no reason for full calls."""
+
+    capacity = 90.0
+
+
 class Distant(Slow):
     """Works off one call after another, and each answer comes 250 ms later."""
 
@@ -201,6 +207,25 @@ class Many(Uneven):
         super().__init__()
         self.workers = asyncio.Semaphore(10)
         self.median = 0.135
+
+
+class Tailed(Slow):
+    """One of twenty answers comes 200 ms later than the others."""
+
+    capacity = 400.0
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        self.latency = self.seed.choices([0.001, 0.2], [19, 1])[0]
+        return await super().take(puts)
+
+
+class TailedWorkers(Workers):
+    """One of seven answers comes 200 ms later than the others."""
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        left = await super().take(puts)
+        await asyncio.sleep(self.seed.choices([0.0, 0.2], [6, 1])[0])
+        return left
 
 
 class Throttled(DynamoDB):
@@ -346,6 +371,7 @@ def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times
 
 
 _LASTING = [(Uneven, 2.0, 6.0), (Slow, 2.0, 20.0), (Far, 2.0, 20.0), (Narrow, 2.0, 6.0), (Scattered, 2.0, 6.0)]
+_LASTING += [(Tailed, 2.0, 12.0), (TailedWorkers, 2.0, 12.0), (Slower, 2.0, 20.0)]
 _COLD = [(kind, 0.0, 6.0) for kind in (Narrower, Many, Small)] + [(kind, 0.0, 12.0) for kind in (Slowest, Distant)]
 
 
