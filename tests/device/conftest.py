@@ -11,10 +11,20 @@ from iot_device.settings import Settings
 
 from tests.device.a_broker import Broker
 from tests.device.a_scripted_broker import ScriptedBroker
+from tests.device.harness import started
 from tests.support.certificates import make_certificate
 
 # A shell has its background jobs ignore it, and what they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, name="ended")
+def _ended() -> Iterator[None]:
+    """End what a test that failed has left running."""
+    yield
+    while started:
+        with started.pop() as process:
+            process.kill()
 
 
 @pytest.fixture(scope="session", name="identities")

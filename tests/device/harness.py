@@ -113,11 +113,16 @@ def flags(settings: Settings) -> list[str]:
     ]
 
 
+started: "list[subprocess.Popen[str]]" = []  # by the test that runs
+
+
 def start(*arguments: str, program: Sequence[str] = ("-m", "iot_device")) -> "subprocess.Popen[str]":
     """Start iot-device as a shell would."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "device"), "NO_COLOR": "1"}
     command = [sys.executable, *program, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    started.append(process)
+    return process
 
 
 def ask(*arguments: str) -> tuple[int, str]:
