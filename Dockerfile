@@ -22,5 +22,5 @@ COPY --from=build /opt/iot-receiver /opt/iot-receiver
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # Nothing is written: the root file system can be read-only.
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 8081
 ENTRYPOINT ["/opt/iot-receiver/bin/iot-receiver"]

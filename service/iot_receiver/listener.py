@@ -1,96 +1,199 @@
 """Accepts connections; while there is no time for all of them, whoever has come last is served first.
 
 uvloop itself accepts one connection in each turn of its loop, the oldest. On a starved processor that one's sender gave
-up long ago, or will give up before its answer; the newest has waited least. A connection that waits costs next to
-nothing, and one that is served takes the processor from the others: so none is added while a request takes long. Health
-checks and scrapes do not wait among messages: a receiver that fails them is restarted, or taken out of service.
+up long ago, or will give up before its answer; the newest has waited least. Each connection that is accepted takes the
+processor from the others. So what can't be served at once stays in the kernel, in one queue for each tenth of a second,
+and a queue whose senders have all given up is closed as a whole.
 """
 
+import array
 import asyncio
 import math
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from iot_receiver.logs import fault
-from iot_receiver.sockets import age
+from iot_receiver.sockets import age, backlog
 
-BACKLOG = 4_096
-WAITING_MOST = 8_192
+BACKLOG = 4_096  # of a queue
+WAITING_MOST = 16_384  # about 64 MiB of the node's memory, 256 if each has all of what the kernel buffers
+BACKLOG_CROWDED = 512  # while more wait; the kernel drops what is beyond, and its sender connects again a second later
+QUEUE_SECONDS = 0.1  # that connections of one queue are apart
 GIVEN_UP_SECONDS = 3.0  # IoT Core's own limit for all of its tries
+GIVEN_UP_MOST = 32  # connections closed in a turn of the loop
 TURNS = 8  # a request takes at least so many turns of the loop from its first byte to its answer
 TURNS_SECONDS = 0.2  # while they take longer, no connection is added
 PAUSE_SECONDS = 1.0  # after a connection could not be accepted, as asyncio's own server
 
+SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h
+BPF_RETURN = 0x06  # BPF_RET | BPF_K of linux/bpf_common.h
+
+
+class Queues:
+    """Listening sockets of one address, the newest of which gets all new connections (SO_REUSEPORT, socket(7)).
+
+    Attributes:
+        address: where they listen.
+        newest: the one that was added last.
+    """
+
+    def __init__(self, host: str, port: int, receive_bytes: int) -> None:
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=self._family) as alone:  # fails where another process listens
+            self.address = alone.getsockname()
+        self._receive_bytes = receive_bytes
+        self._numbered: list[socket.socket] = []  # as the kernel numbers them
+        self._next: socket.socket | None = None  # has the last number, so that the newest keeps its own
+        self.newest = self._opened()
+
+    def __len__(self) -> int:
+        return len(self._numbered) - (self._next is not None)
+
+    def add(self, most: int) -> None:
+        """Begin another one, for so many connections at most.
+
+        Raises:
+            OSError: when the kernel has no room for it; everything is as before.
+        """
+        queue, self._next = self._next or self._opened(), None
+        try:
+            queue.listen(most)
+            self._choose(queue)
+        except OSError:
+            self.close(queue)
+            raise
+        self.newest = queue
+        with suppress(OSError):
+            self._next = self._opened()
+
+    def close(self, queue: socket.socket) -> None:
+        """Close one, with all connections that are in it."""
+        last = self._numbered.pop()
+        if last is not queue:  # it gets the number of the one that is closed, before those connections end
+            self._numbered[self._numbered.index(queue)] = last
+        queue.close()
+        if last is self.newest and last is not queue:
+            with suppress(OSError):  # new connections are spread over all then, until the next is begun
+                self._choose(last)
+
+    def end(self) -> None:
+        """Close all."""
+        while self._numbered:
+            self._numbered.pop().close()
+
+    def _opened(self) -> socket.socket:
+        queue = socket.create_server(self.address, family=self._family, backlog=BACKLOG, reuse_port=True)
+        queue.setblocking(False)
+        queue.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_bytes)  # accepted sockets inherit it
+        self._numbered.append(queue)
+        return queue
+
+    def _choose(self, queue: socket.socket) -> None:
+        """Have the kernel choose it, by a program of one instruction that returns its number."""
+        program = array.array("B", struct.pack("HBBI", BPF_RETURN, 0, 0, self._numbered.index(queue)))
+        argument = struct.pack("HP", 1, program.buffer_info()[0])  # struct sock_fprog of linux/filter.h
+        queue.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, argument)
+
 
 class Listener:
-    """Serves connections of a listening socket, in each turn of the loop one of either kind."""
+    """Serves the connections of an address, one in each turn of the loop."""
 
-    def __init__(self, listening: socket.socket, protocol: Callable[[socket.socket], asyncio.Protocol]) -> None:
-        self.listening = listening
+    def __init__(self, queues: Queues, protocol: Callable[[socket.socket], asyncio.Protocol]) -> None:
         self.opening: set[asyncio.Task[None]] = set()  # connections that get their protocol
+        self.queues = queues
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
-        self._accepted: list[tuple[float, socket.socket]] = []  # since when
-        self._waiting: deque[tuple[float, socket.socket]] = deque()
-        self._asking: deque[tuple[float, socket.socket]] = deque()  # those of health checks and scrapes
+        self._older: deque[tuple[float, socket.socket]] = deque()  # since when
+        self._empty = 0.0  # when the newest queue was, the last time
         self._turns: deque[float] = deque(maxlen=TURNS + 1)
-        self._serving = False
+        self._serving = self._looking = self.closed = False
         self._listen()
 
     def close(self) -> None:
         """Accept no more; who has connected already is served."""
-        self._accept()
-        self._sort()
-        for crowd in (self._asking, self._waiting):
-            while crowd:
-                self._open(crowd.pop()[1])
-        self._loop.remove_reader(self.listening)
-        self.listening.close()
+        self.closed = True
+        self._loop.remove_reader(self.queues.newest)
+        try:
+            for queue in self._newest_first():
+                while connection := _accepted(queue):
+                    self._open(connection)
+        except OSError as error:
+            fault("not_accepted", "connections could not be accepted", error=error)
+        self.queues.end()
 
     def _listen(self) -> None:
-        if self.listening.fileno() >= 0:
-            self._loop.add_reader(self.listening, self._accept)
+        if not self.closed:
+            self._loop.add_reader(self.queues.newest, self._ready)
 
-    def _accept(self) -> None:
-        now = self._loop.time()
-        while len(self._accepted) + len(self._waiting) + len(self._asking) < WAITING_MOST:
-            try:
-                connection, _ = self.listening.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                break
-            except OSError as error:
-                fault("not_accepted", "a connection could not be accepted", error=error)
-                self._loop.remove_reader(self.listening)
-                self._loop.call_later(PAUSE_SECONDS, self._listen)
-                break
-            self._accepted.append((now, connection))
+    def _ready(self) -> None:
         if not self._serving:
             self._serving = True
+            self._empty = self._loop.time()
             self._loop.call_soon(self._serve)
-
-    def _sort(self) -> None:
-        """Part health checks and scrapes from messages; in the time since they were accepted, their bytes arrive."""
-        for since, connection in self._accepted:
-            (self._asking if _asks(connection) else self._waiting).append((since, connection))
-        self._accepted.clear()
 
     def _serve(self) -> None:
-        """Serve the newest whose sender still waits, and close those that nobody can still wait for."""
+        if self.closed:
+            return
         now = self._loop.time()
-        self._sort()
         self._turns.append(now)
-        for crowd, time_left in ((self._asking, True), (self._waiting, now - self._turns[0] < TURNS_SECONDS)):
-            while crowd and crowd[0][0] < now - GIVEN_UP_SECONDS:
-                crowd.popleft()[1].close()
-            while time_left and crowd and not self._open(crowd.pop()[1]):
-                pass
-        self._serving = bool(self._waiting or self._asking)
+        try:
+            if now - self._turns[0] < TURNS_SECONDS:
+                self._serving = self._serve_newest(now)
+            if now - self._empty > QUEUE_SECONDS:
+                self._begin_queue(now)
+            while self._older and self._older[0][0] < now - GIVEN_UP_SECONDS:  # nobody can still wait there
+                self.queues.close(self._older.popleft()[1])
+        except OSError as error:
+            fault("not_accepted", "a connection could not be accepted", error=error)
+            self._loop.remove_reader(self.queues.newest)
+            self._loop.call_later(PAUSE_SECONDS, self._listen)
+            self._serving = False
         if self._serving:
             self._loop.call_soon(self._serve)
-        else:
-            self._turns.clear()
+            return
+        self._turns.clear()
+        if self._older and not self._looking:  # whose handshake was under way may still come to be in one
+            self._looking = True
+            self._loop.call_later(QUEUE_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        self._ready()
+
+    def _newest_first(self) -> list[socket.socket]:
+        return [self.queues.newest, *(queue for _, queue in reversed(self._older))]
+
+    def _serve_newest(self, now: float) -> bool:
+        """Serve a connection of the newest queue that has one; False when none waits."""
+        given_up = 0
+        for queue in self._newest_first():
+            while connection := _accepted(queue):
+                if self._open(connection):
+                    return True
+                given_up += 1
+                if given_up == GIVEN_UP_MOST:
+                    return True
+            if queue is self.queues.newest:
+                self._empty = now
+        return False
+
+    def _begin_queue(self, now: float) -> None:
+        """Leave those who wait where they are, and begin another queue for whoever comes now."""
+        former = self.queues.newest
+        crowded = sum(backlog(queue) for _, queue in self._older) > WAITING_MOST
+        self._empty = now
+        try:
+            self.queues.add(BACKLOG_CROWDED if crowded else BACKLOG)
+        except OSError as error:
+            fault("queue_missing", "connections wait longer, as the kernel has no room for another queue", error=error)
+            return
+        self._loop.remove_reader(former)
+        self._loop.add_reader(self.queues.newest, self._ready)
+        self._older.append((now, former))
 
     def _open(self, connection: socket.socket) -> bool:
         if age(connection) == math.inf:
@@ -108,9 +211,8 @@ class Listener:
             connection.close()
 
 
-def _asks(connection: socket.socket) -> bool:
-    """Whether its first request has arrived and is a GET or HEAD."""
+def _accepted(queue: socket.socket) -> socket.socket | None:
     try:
-        return connection.recv(4, socket.MSG_PEEK | socket.MSG_DONTWAIT) in {b"GET ", b"HEAD"}
-    except OSError:  # nothing has arrived yet
-        return False
+        return queue.accept()[0]
+    except (BlockingIOError, ConnectionAbortedError):
+        return None

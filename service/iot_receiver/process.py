@@ -17,7 +17,7 @@ from iot_receiver.app import init_app
 from iot_receiver.environment import SettingsError
 from iot_receiver.logs import configure, event
 from iot_receiver.secrets import SecretsError
-from iot_receiver.server import listen
+from iot_receiver.server import listen, listen_for_checks
 from iot_receiver.settings import Settings
 
 CLOSING_SECONDS = 5.0  # for connections in use to end with an answer instead of being cut
@@ -32,13 +32,13 @@ def receive() -> int:
         settings = Settings.from_environment(os.environ)
         configure(settings.log_level)
         app = init_app(settings)
+        give_large_blocks_back()
+        allow_connections()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(app))
     except (SettingsError, SecretsError) as error:
         sys.stderr.write(f"iot-receiver can't start:\n{error}\n")
         return 2
-    give_large_blocks_back()
-    allow_connections()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(app))
     return 0
 
 
@@ -56,13 +56,25 @@ def allow_connections() -> None:
 
 
 async def serve(app: web.Application) -> None:
-    """Serve until SIGTERM, then until the load balancer has deregistered the target, then finish."""
+    """Serve until SIGTERM, then until the load balancer has deregistered the target, then finish.
+
+    Raises:
+        SettingsError: when it can't listen where it should.
+    """
     settings, lifecycle = app[keys.SETTINGS], app[keys.LIFECYCLE]
     loop = asyncio.get_running_loop()
     runner = web.AppRunner(app, shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     server = cast(web.Server, runner.server)
-    listener = await listen(server, settings.host, settings.port, settings.keepalive)
+    checks = None
+    try:
+        if settings.health_port:
+            checks = await listen_for_checks(server, settings.host, settings.health_port, settings.keepalive)
+        listener = listen(server, settings.host, settings.port, settings.keepalive)
+    except OSError as error:
+        await runner.cleanup()
+        names = "RECEIVER_HOST, RECEIVER_PORT and RECEIVER_HEALTH_PORT"
+        raise SettingsError([f"{names} have to name free ports of this host: {error}"]) from error
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifecycle.stop)
     event("started", "the receiver listens", port=settings.port, table=settings.table_name)
@@ -73,6 +85,8 @@ async def serve(app: web.Application) -> None:
 
     lifecycle.closing = True
     listener.close()
+    if checks:
+        checks.close()
     deadline = loop.time() + CLOSING_SECONDS
     while (server.connections or listener.opening) and loop.time() < deadline:  # noqa: ASYNC110 - neither has an event
         await asyncio.sleep(0.05)

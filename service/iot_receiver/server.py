@@ -3,6 +3,7 @@
 import asyncio
 import math
 import socket
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from logging import Logger
@@ -11,7 +12,7 @@ from typing import Any, cast
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
-from iot_receiver.listener import BACKLOG, Listener
+from iot_receiver.listener import Listener, Queues
 from iot_receiver.logs import fault
 from iot_receiver.problems import problem
 from iot_receiver.sockets import age
@@ -32,7 +33,7 @@ class Protocol(web.RequestHandler):
 
     __slots__ = ("connection",)
 
-    def __init__(self, manager: web.Server, connection: socket.socket, **options: Any) -> None:
+    def __init__(self, manager: web.Server, connection: socket.socket | None, **options: Any) -> None:
         super().__init__(manager, **options)
         self.connection = connection  # uvloop's own stand-in for it makes a new one for each call
 
@@ -60,13 +61,21 @@ _DETAILS = {
 }
 
 
-async def listen(server: web.Server, host: str, port: int, keepalive: float) -> Listener:
+def listen(server: web.Server, host: str, port: int, keepalive: float) -> Listener:
     """Accept connections for an application's server."""
-    loop = asyncio.get_running_loop()
-    connection = partial(
+    return Listener(Queues(host, port, SOCKET_BYTES), _protocol(server, keepalive))
+
+
+async def listen_for_checks(server: web.Server, host: str, port: int, keepalive: float) -> asyncio.Server:
+    """Accept connections that never wait among those of messages."""
+    return await asyncio.get_running_loop().create_server(partial(_protocol(server, keepalive), None), host, port)
+
+
+def _protocol(server: web.Server, keepalive: float) -> Callable[[socket.socket | None], Protocol]:
+    return partial(
         Protocol,
         server,
-        loop=loop,
+        loop=asyncio.get_running_loop(),
         access_log=cast(Logger, None),  # costs as much as the handler; None is what switches it off
         keepalive_timeout=keepalive,
         auto_decompress=False,  # encoded bodies are refused, so none is unpacked
@@ -75,19 +84,14 @@ async def listen(server: web.Server, host: str, port: int, keepalive: float) -> 
         max_headers=HEADERS,
         read_bufsize=READ_AHEAD,
     )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    listening.setblocking(False)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)  # accepted sockets inherit it
-    return Listener(listening, connection)
 
 
 def waited(request: web.BaseRequest) -> float:
     """Seconds since the last bytes of a request arrived; infinite when its sender has given up."""
     if request.transport is None:
         return math.inf
-    protocol = request.protocol
-    return age(protocol.connection if isinstance(protocol, Protocol) else request.transport.get_extra_info("socket"))
+    connection = request.protocol.connection if isinstance(request.protocol, Protocol) else None
+    return age(connection or request.transport.get_extra_info("socket"))
 
 
 async def expected(request: web.Request) -> web.Response | None:

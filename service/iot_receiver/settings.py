@@ -65,6 +65,7 @@ class Settings(StoreSettings):
         rule_dead_letter_queue_url: SQS queue of the rule's error action; what waits there is only counted.
         metrics_public: show every metric to callers that came through the load balancer.
         host, port: where to listen.
+        health_port: where paths are answered without a wait among messages, for health checks and scrapes.
         deregistration_delay: seconds to go on serving after SIGTERM, until no load balancer sends any more.
         keepalive: seconds an idle connection stays open; above the load balancer's idle timeout, because
             IoT Core does not retry a request whose connection was closed.
@@ -78,6 +79,7 @@ class Settings(StoreSettings):
     metrics_public: bool = False
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached on its own address
     port: int = 8080
+    health_port: int | None = None
     deregistration_delay: float = 30.0
     keepalive: float = 75.0
     log_level: str = "INFO"
@@ -99,6 +101,7 @@ class Settings(StoreSettings):
             metrics_public=read("RECEIVER_METRICS_PUBLIC", boolean, "false"),
             host=read("RECEIVER_HOST", address, "0.0.0.0"),  # noqa: S104
             port=read("RECEIVER_PORT", whole(1, 65_535), "8080"),
+            health_port=read("RECEIVER_HEALTH_PORT", whole(0, 65_535), "0") or None,
             deregistration_delay=read("RECEIVER_DEREGISTRATION_DELAY_SECONDS", seconds(0, 3_600), "30"),
             keepalive=read("RECEIVER_KEEPALIVE_SECONDS", seconds(1, 4_000), "75"),
             log_level=read("RECEIVER_LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),

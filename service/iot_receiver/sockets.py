@@ -7,6 +7,7 @@ import sys
 # struct tcp_info of linux/tcp.h
 _STATE = 0
 _CLOSED = {7, 8}  # TCP_CLOSE and TCP_CLOSE_WAIT of net/tcp_states.h
+_UNACKED = slice(24, 28)
 _LAST_DATA_SENT, _LAST_DATA_RECEIVED = slice(44, 48), slice(52, 56)  # ms ago
 
 
@@ -31,3 +32,8 @@ def answered_within(connection: socket.socket) -> float:
     """Seconds from the last bytes sent to the last bytes received, whenever this process came to read them."""
     info = _info(connection)
     return max(0.0, _seconds(info, _LAST_DATA_SENT) - _seconds(info, _LAST_DATA_RECEIVED))
+
+
+def backlog(listening: socket.socket) -> int:
+    """How many connections wait to be accepted: what TCP_INFO has of a listening socket where others have segments."""
+    return int.from_bytes(_info(listening)[_UNACKED], sys.byteorder)

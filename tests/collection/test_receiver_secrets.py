@@ -16,6 +16,8 @@ from ansible_collections.iotweb.deployment.plugins.modules.receiver_secrets impo
     starting,
 )
 
+from tests.templates.render import variable
+
 OLD, NEW = "0123456789ab", "ba9876543210"
 METRICS = f"""\
 # TYPE iot_receiver_secret_uses_total counter
@@ -31,6 +33,10 @@ iot_receiver_up 1
 
 def pod(uses: int = 0, *taken: str) -> Pod:
     return Pod(frozenset(taken), {OLD: uses})
+
+
+def test_metrics_are_asked_for_where_no_message_waits() -> None:
+    assert variable("receiver", "__receiver_health_port") == receiver_secrets.PORT
 
 
 def test_metrics_are_read_by_fingerprint_whatever_a_secret_is_called() -> None:

@@ -129,7 +129,7 @@ def test_every_pod_of_the_service_is_scraped_as_openmetrics() -> None:
     assert spec["scrapeProtocols"][0] == "OpenMetricsText1.0.0"
     [endpoint] = spec["endpoints"]
     assert (endpoint["port"], endpoint["path"], endpoint["interval"], endpoint["scrapeTimeout"]) == (
-        "http", "/metrics", "3s", "3s")
+        "health", "/metrics", "3s", "3s")
 
 
 def test_wanted_receivers_are_those_of_the_variables() -> None:

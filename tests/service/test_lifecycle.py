@@ -123,16 +123,25 @@ async def test_a_process_that_can_not_start_says_why(tmp_path: Path) -> None:
     assert code == 2
     assert "RECEIVER_TABLE_NAME is not set" in said
     assert "AWS_REGION is not set" in said
-    code, said = await start(
-        {
-            "AWS_REGION": "us-east-2",
-            "RECEIVER_AWS_ACCOUNT_ID": "123456789012",
-            "RECEIVER_TABLE_NAME": "telemetry",
-            "RECEIVER_SECRETS_DIR": str(tmp_path),
-        }
-    )
+    environment = {
+        "AWS_REGION": "us-east-2",
+        "RECEIVER_AWS_ACCOUNT_ID": "123456789012",
+        "RECEIVER_TABLE_NAME": "telemetry",
+        "RECEIVER_SECRETS_DIR": str(tmp_path),
+    }
+    code, said = await start(environment)
     assert code == 2
     assert "holds no secret" in said
+    (tmp_path / "current").write_text("secret")
+    environment |= {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "RECEIVER_HOST": "127.0.0.1"}
+    environment["AWS_ENDPOINT_URL_DYNAMODB"] = "http://127.0.0.1:9"
+    for taken in ("RECEIVER_PORT", "RECEIVER_HEALTH_PORT"):
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+            port = str(server.sockets[0].getsockname()[1])
+            code, said = await start({**environment, "RECEIVER_PORT": str(free_port()), taken: port})
+        assert code == 2
+        assert "have to name free ports of this host: [Errno 98]" in said
+        assert "Traceback" not in said
 
 
 class Load:

@@ -4,10 +4,12 @@ import asyncio
 import errno
 import json
 import math
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,8 +17,8 @@ import uvloop
 from aiohttp import web
 from iot_receiver import keys
 from iot_receiver import listener as listener_module
-from iot_receiver.listener import Listener
-from iot_receiver.server import HEADER_BYTES, HEADERS, URL_BYTES, listen, waited
+from iot_receiver.listener import Listener, Queues
+from iot_receiver.server import HEADER_BYTES, HEADERS, SOCKET_BYTES, URL_BYTES, listen, listen_for_checks, waited
 
 from tests.service.harness import SECRET, Receiver, Table
 
@@ -30,8 +32,8 @@ async def port(receiver: Receiver) -> AsyncIterator[int]:
     runner = receiver.client.server.runner
     assert isinstance(runner, web.AppRunner)
     assert runner.server is not None
-    listener = await listen(runner.server, "127.0.0.1", 0, 75)
-    yield listener.listening.getsockname()[1]
+    listener = listen(runner.server, "127.0.0.1", 0, 75)
+    yield listener.queues.address[1]
     listener.close()
 
 
@@ -145,8 +147,8 @@ def test_senders_that_have_given_up_are_recognised() -> None:
         return web.Response()
 
     async def serve() -> None:
-        listener = await listen(web.Server(handle), "127.0.0.1", 0, 75)
-        port = listener.listening.getsockname()[1]
+        listener = listen(web.Server(handle), "127.0.0.1", 0, 75)
+        port = listener.queues.address[1]
         with socket.create_connection(("127.0.0.1", port)) as sender:
             sender.sendall(post())
         assert (await answer(port, post()))[0] == 200
@@ -170,17 +172,17 @@ async def listening() -> AsyncIterator[tuple[Listener, list[str]]]:
         asked.append(request.path)
         return web.Response()
 
-    listener = await listen(web.Server(handle), "127.0.0.1", 0, 75)
+    listener = listen(web.Server(handle), "127.0.0.1", 0, 75)
     yield listener, asked
-    if listener.listening.fileno() >= 0:
+    if not listener.closed:
         listener.close()
 
 
-def waiting(listener: Listener, count: int, method: bytes = b"POST") -> list[socket.socket]:
+def waiting(listener: Listener, count: int, path: bytes = b"") -> list[socket.socket]:
     """Connections with a request each, while the loop has no time."""
-    connections = [socket.create_connection(listener.listening.getsockname(), timeout=10) for _ in range(count)]
+    connections = [socket.create_connection(listener.queues.address, timeout=10) for _ in range(count)]
     for number, connection in enumerate(connections):
-        connection.sendall(post(path=b"/%d" % number).replace(b"POST", method))
+        connection.sendall(post(path=b"/%s%d" % (path, number)))
     return connections
 
 
@@ -200,11 +202,19 @@ def run_each(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             runner.run(work())
 
 
-def test_the_newest_connection_is_served_first() -> None:
+def test_the_newest_connections_are_served_first(monkeypatch: pytest.MonkeyPatch) -> None:
     async def serve() -> None:
         async with listening() as (listener, asked):
-            assert await answers(waiting(listener, 20)) == [b"HTTP/1.1 200"] * 20
-        assert asked == [f"/{number}" for number in reversed(range(20))]
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)  # while requests take long, none is added
+            connections = []
+            for path in (b"a", b"b", b"c"):
+                connections += waiting(listener, 3, path)
+                await asyncio.sleep(1.5 * listener_module.QUEUE_SECONDS)
+            assert asked == []
+            monkeypatch.undo()
+            assert await answers(connections) == [b"HTTP/1.1 200"] * 9
+            assert asked == [f"/{path}{number}" for path in "cba" for number in range(3)]
+            assert await answers(waiting(listener, 5)) == [b"HTTP/1.1 200"] * 5
 
     run_each(serve)
 
@@ -212,7 +222,8 @@ def test_the_newest_connection_is_served_first() -> None:
 def test_connections_that_wait_for_longer_than_any_sender_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def serve() -> None:
         async with listening() as (listener, asked):
-            monkeypatch.setattr(listener_module, "GIVEN_UP_SECONDS", -1.0)
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
+            monkeypatch.setattr(listener_module, "GIVEN_UP_SECONDS", 0.2)
             assert b"HTTP" not in b"".join(await answers(waiting(listener, 3)))
             monkeypatch.undo()
             assert await answers(waiting(listener, 1)) == [b"HTTP/1.1 200"]
@@ -221,16 +232,140 @@ def test_connections_that_wait_for_longer_than_any_sender_are_closed(monkeypatch
     run_each(serve)
 
 
-def test_while_requests_take_long_no_connection_is_added_except_health_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_overload_one_queue_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was about to connect to an older one while that was emptied is served, too."""
+
+    async def serve() -> None:
+        async with listening() as (listener, asked):
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
+            monkeypatch.setattr(listener_module, "GIVEN_UP_SECONDS", 0.5)
+            connections = waiting(listener, 2)
+            await asyncio.sleep(0.25)
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.2)
+            assert await answers(connections) == [b"HTTP/1.1 200"] * 2
+            assert len(listener.queues) > 1
+            await asyncio.sleep(0.8)
+            assert len(listener.queues) == 1
+            assert await answers(waiting(listener, 2, b"later")) == [b"HTTP/1.1 200"] * 2
+        assert asked == ["/0", "/1", "/later0", "/later1"]
+
+    run_each(serve)
+
+
+def test_new_connections_are_in_the_newest_queue_whichever_are_closed() -> None:
+    chance = random.Random(5)  # noqa: S311 - to be the same each time
+    queues = Queues("127.0.0.1", 0, SOCKET_BYTES)
+    older: list[socket.socket] = []
+    for _ in range(60):
+        if older and chance.random() < 0.45:
+            queues.close(older.pop(chance.randrange(len(older))))
+        else:
+            older.append(queues.newest)
+            queues.add(5)
+        for _ in range(3):
+            with socket.create_connection(queues.address), queues.newest.accept()[0]:
+                pass
+    queues.end()
+
+
+def test_new_connections_are_in_the_newest_queue_while_others_are_closed() -> None:
+    """Which takes a while, as each connection in it has to be ended."""
+    queues = Queues("127.0.0.1", 0, SOCKET_BYTES)
+    with ExitStack() as senders, ThreadPoolExecutor() as pool:
+        older = []
+        for _ in range(3):
+            for _ in range(300):
+                senders.enter_context(socket.create_connection(queues.address))
+            older.append(queues.newest)
+            queues.add(4_096)
+        for queue in older:
+            closing = pool.submit(queues.close, queue)
+            came = 0
+            while not (came and closing.done()):
+                senders.enter_context(socket.create_connection(queues.address))
+                came += 1
+            for _ in range(came):
+                senders.enter_context(queues.newest.accept()[0])
+            queues.add(4_096)
+    queues.end()
+
+
+def test_where_no_queue_can_be_begun_connections_wait_in_the_one_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on nodes whose memory for such programs is used up (net.core.bpf_jit_limit)."""
+
+    def used_up(*_: object) -> None:
+        raise OSError(524, "unknown error 524")
+
+    async def serve() -> None:
+        async with listening() as (listener, _):
+            monkeypatch.setattr(Queues, "_choose", used_up)
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
+            connections = waiting(listener, 3)
+            await asyncio.sleep(2.5 * listener_module.QUEUE_SECONDS)
+            assert len(listener.queues) == 1
+            monkeypatch.undo()
+            assert await answers(connections + waiting(listener, 3)) == [b"HTTP/1.1 200"] * 6
+
+    run_each(serve)
+
+
+def test_those_who_have_given_up_do_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve() -> None:
+        async with listening() as (listener, asked):
+            monkeypatch.setattr(listener_module, "GIVEN_UP_MOST", 4)
+            connections = waiting(listener, 41)
+            for connection in connections[:40]:
+                connection.close()
+            turns = 0
+            while not asked:
+                turns += 1
+                await asyncio.sleep(0)
+            assert turns > 10
+            assert await answers(connections[40:]) == [b"HTTP/1.1 200"]
+
+    run_each(serve)
+
+
+def test_connections_beyond_what_the_kernel_may_keep_are_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is refused asks again at once, which makes an overload worse."""
+
+    async def serve() -> None:
+        async with listening() as (listener, _):
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
+            monkeypatch.setattr(listener_module, "WAITING_MOST", 1)
+            monkeypatch.setattr(listener_module, "BACKLOG_CROWDED", 1)
+            connections = waiting(listener, 3)
+            await asyncio.sleep(2.5 * listener_module.QUEUE_SECONDS)
+            waits = [socket.create_connection(listener.queues.address) for _ in range(2)]
+            with pytest.raises(TimeoutError):
+                socket.create_connection(listener.queues.address, timeout=0.2)
+            for connection in connections + waits:
+                connection.close()
+
+    run_each(serve)
+
+
+def test_an_address_in_use_is_refused() -> None:
+    queues = Queues("127.0.0.1", 0, SOCKET_BYTES)
+    with pytest.raises(OSError, match="in use"):
+        Queues("127.0.0.1", queues.address[1], SOCKET_BYTES)
+    queues.end()
+
+
+def test_health_checks_do_not_wait_among_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def alive(_: web.BaseRequest) -> web.Response:
+        return web.Response()
+
     async def serve() -> None:
         async with listening() as (listener, asked):
             monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
             messages = waiting(listener, 3)
-            checks = waiting(listener, 2, b"GET")
-            assert await answers(checks) == [b"HTTP/1.1 200"] * 2
-            assert asked == ["/1", "/0"]
+            checks = await listen_for_checks(web.Server(alive), "127.0.0.1", 0, 75)
+            assert (await answer(checks.sockets[0].getsockname()[1], post(path=b"/livez")))[0] == 200
+            assert asked == []
             monkeypatch.undo()
             assert await answers(messages) == [b"HTTP/1.1 200"] * 3
+            checks.close()
 
     run_each(serve)
 
@@ -248,42 +383,36 @@ def test_whoever_has_connected_before_the_end_is_served() -> None:
     run_each(serve)
 
 
-class Crowded(socket.socket):
-    """A listening socket of a process that has no file descriptor left for a first connection."""
+def test_without_file_descriptors_the_end_is_reached_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: socket.socket) -> tuple[socket.socket, Any]:
+        raise OSError(errno.EMFILE, "too many open files")
 
-    full = True
+    async def serve() -> None:
+        async with listening() as (listener, _):
+            connections = waiting(listener, 2)
+            monkeypatch.setattr(socket.socket, "accept", full)
+            listener.close()
+            monkeypatch.undo()
+            assert b"HTTP" not in b"".join(await answers(connections))
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        if self.full:
-            self.full = False
-            raise OSError(errno.EMFILE, "too many open files")
-        return super().accept()
-
-
-class Protocol(asyncio.Protocol):
-    """Closes each connection that it gets."""
-
-    def __init__(self) -> None:
-        self.got = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.got.set()
-        transport.close()
+    run_each(serve)
 
 
 def test_a_connection_that_can_not_be_accepted_is_accepted_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept, errors = socket.socket.accept, list[OSError]()
+
+    def crowded(queue: socket.socket) -> tuple[socket.socket, Any]:
+        if errors:
+            raise errors.pop()
+        return accept(queue)
+
     monkeypatch.setattr(listener_module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(socket.socket, "accept", crowded)
 
     async def serve() -> None:
-        protocol = Protocol()
-        with Crowded() as listening_socket:
-            listening_socket.bind(("127.0.0.1", 0))
-            listening_socket.listen()
-            listening_socket.setblocking(False)
-            listener = Listener(listening_socket, lambda _: protocol)
-            with socket.create_connection(listening_socket.getsockname()):
-                await asyncio.wait_for(protocol.got.wait(), 10)
-            assert not listening_socket.full
-            listener.close()
+        async with listening() as (listener, _):
+            errors.append(OSError(errno.EMFILE, "too many open files"))
+            assert await answers(waiting(listener, 2)) == [b"HTTP/1.1 200"] * 2
+        assert not errors
 
     run_each(serve)

@@ -33,6 +33,7 @@ def test_defaults(tmp_path: Path) -> None:
         metrics_public=False,
         host="0.0.0.0",  # noqa: S104 - a pod is reached on its own address
         port=8080,
+        health_port=None,
         deregistration_delay=30.0,
         keepalive=75.0,
         log_level="INFO",
@@ -51,6 +52,7 @@ def test_everything_set(tmp_path: Path) -> None:
             RECEIVER_RETENTION_DAYS="7",
             RECEIVER_METRICS_PUBLIC="yes",
             RECEIVER_PORT="9090",
+            RECEIVER_HEALTH_PORT="9091",
             RECEIVER_DEREGISTRATION_DELAY_SECONDS="0.5",
             RECEIVER_KEEPALIVE_SECONDS="120",
             RECEIVER_LOG_LEVEL="DEBUG",
@@ -62,6 +64,7 @@ def test_everything_set(tmp_path: Path) -> None:
     assert (settings.rule_dead_letter_queue_url or "").endswith("/rule-letters")
     assert settings.metrics_public is True
     assert settings.retention_days == 7
+    assert (settings.port, settings.health_port) == (9090, 9091)
     assert (settings.deregistration_delay, settings.keepalive) == (0.5, 120)
 
 

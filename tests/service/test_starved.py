@@ -125,13 +125,13 @@ class Senders:
             await asyncio.sleep(began + (number + 1) / rate - time.monotonic())
         return await asyncio.gather(*tasks)
 
-    async def checks(self, seconds: float) -> list[int]:
+    async def checks(self, port: int, seconds: float) -> list[int]:
         """Statuses of health checks, each over a connection of its own, as the kubelet's; 0: none in two seconds."""
         statuses = []
         async with ClientSession(timeout=ClientTimeout(2), connector=TCPConnector(force_close=True)) as session:
             for _ in range(int(2 * seconds)):
                 try:
-                    async with session.get(f"{self.url}/livez") as response:
+                    async with session.get(f"http://127.0.0.1:{port}/livez") as response:
                         statuses.append(response.status)
                 except (ClientError, TimeoutError):
                     statuses.append(0)
@@ -144,17 +144,17 @@ async def test_overload_of_a_starved_processor_does_not_outlast_itself(
     aws: None, secrets_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The part that is answered is far below what is measured on an idle machine: others take from this one, too."""
-    port = free_port()
+    port, health_port = free_port(), free_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")
     async with (
         await asyncio.start_server(DynamoDB(), "127.0.0.1", port),
-        receiver_process(secrets_dir, "telemetry", {}) as receiver,
+        receiver_process(secrets_dir, "telemetry", {"RECEIVER_HEALTH_PORT": str(health_port)}) as receiver,
         starved(receiver.process),
         ClientSession(headers=HEADERS, connector=TCPConnector(limit=0)) as session,
     ):
         senders = Senders(receiver, session)
         capacity = await senders.most(3)
-        overload, checks = await asyncio.gather(senders.at(2 * capacity, 5), senders.checks(5))
+        overload, checks = await asyncio.gather(senders.at(2 * capacity, 5), senders.checks(health_port, 5))
         calm = await senders.at(0.3 * capacity, 4)
     assert sum(overload) > 0.4 * capacity * 5
     assert checks.count(200) >= len(checks) - 1  # the kubelet restarts what fails three

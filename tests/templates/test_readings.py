@@ -66,7 +66,8 @@ def test_it_shows_the_deployments_table_and_measurements() -> None:
     told = environment(measurements=declared, receiver_namespace="telemetry", readings_live_rate="20")
     assert told["READINGS_TABLE_NAME"] == PLACE["infrastructure_table_name"]
     assert json.loads(told["READINGS_MEASUREMENTS"]) == declared
-    assert told["READINGS_RECEIVER_METRICS_URL"] == "http://iot-receiver.telemetry/metrics"
+    assert told["READINGS_RECEIVER_METRICS_URL"] == "http://iot-receiver.telemetry:8081/metrics"
+    assert variable("receiver", "__receiver_health_port") == 8081
     assert told["READINGS_HIDDEN_THINGS"] == "iot-verify"
     assert told["READINGS_LIVE_QUERIES_PER_SECOND"] == "20"
 

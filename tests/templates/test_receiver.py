@@ -75,6 +75,18 @@ def test_ingress_listens_for_https_alone() -> None:
     assert "TLS13-1-2" in annotations()["ssl-policy"]
 
 
+def test_health_checks_and_scrapes_do_not_wait_among_messages() -> None:
+    [container] = receiver("deployment")["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports["health"] != ports["http"]
+    assert environment()["RECEIVER_HEALTH_PORT"] == annotations()["healthcheck-port"] == str(ports["health"])
+    assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")} == {"health"}
+    served = {port["targetPort"]: port["port"] for port in receiver("service")["spec"]["ports"]}
+    assert served == {"http": 80, "health": ports["health"]}
+    [admitted] = receiver("network_policy")["spec"]["ingress"]
+    assert {port["port"] for port in admitted["ports"]} == set(ports)
+
+
 def test_callers_addresses_are_appended() -> None:
     assert "routing.http.xff_header_processing.mode=append" in annotations()["load-balancer-attributes"].split(",")
 

@@ -97,7 +97,7 @@ except ImportError:
 else:
     HAS_KUBERNETES, KUBERNETES_ERROR = True, ""
 
-PORT = 8080
+PORT = 8081
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: receiver\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
 METRICS_S = 5  # that a pod may take to answer
 STARTING_S = 120  # for so long a scheduled pod may be about to start with the secrets of before
