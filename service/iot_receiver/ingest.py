@@ -29,7 +29,7 @@ BODIES_BYTES = 16 << 20  # of all bodies together, in a pod of 256 MiB: what is 
 SMALL = 8_192  # bytes that are read at once, whatever they are
 SLICE_SECONDS = 0.005
 DEADLINE = 0.9  # seconds, so that IoT Core's three tries fit its timeout of 3 s
-STARVED_SECONDS = 0.05  # a request waits so long to be read only where the processor is short
+STARVED_SECONDS = 0.12  # a request waits so long to be read only where the processor is short
 LISTED = 50  # results in an answer: IoT Core gives up on answers above 16 KiB
 
 
@@ -88,11 +88,17 @@ class Ingest:
                 self._metrics.unavailable += 1  # or more: its content is unknown
             return unread.response
         waiting = waited(request)
+        response = await self._answer(body, waiting)
+        if waiting > STARVED_SECONDS:
+            response.force_close()  # fewer connections to read from: those that are left are read in time
+        return response
+
+    async def _answer(self, body: bytes, waiting: float) -> web.Response:
         deadline = asyncio.get_running_loop().time() + DEADLINE - waiting
         late = waiting > DEADLINE - admission.STORING_SECONDS
         if late or self._app[keys.STORE].overloaded(deadline):  # before anything is spent on the body
             self._metrics.unavailable += 1
-            return _refused("the receiver is overloaded", waiting)
+            return unavailable("the receiver is overloaded")
         try:
             results = await self._parsed(body)
         except BodyError as error:
@@ -102,10 +108,10 @@ class Ingest:
             return await self._settle(body, results, deadline)
         except Overloaded:
             self._metrics.unavailable += len(results)
-            return _refused("the receiver is overloaded", waiting)
+            return unavailable("the receiver is overloaded")
         except (Unavailable, NotQueued):
             self._metrics.unavailable += len(results)
-            return _refused("not everything could be stored in time", waiting)
+            return unavailable("not everything could be stored in time")
 
     async def _parsed(self, body: bytes) -> list[Row | Rejection]:
         """Read a body; others are served in between when it takes long.
@@ -185,14 +191,6 @@ class Ingest:
 def _result(rejection: Rejection) -> dict[str, Any]:
     element, place = rejection.source.element, rejection.source.place
     return {"index": element, **({} if place is None else {"place": place}), "reason": rejection.reason}
-
-
-def _refused(detail: str, waited: float) -> web.Response:
-    """503 to a request that had waited so many seconds to be read."""
-    response = unavailable(detail)
-    if waited > STARVED_SECONDS:
-        response.force_close()  # fewer connections to read from: those that are left are read in time
-    return response
 
 
 def _stored(count: int) -> web.Response:

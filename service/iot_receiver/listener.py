@@ -3,7 +3,7 @@
 uvloop itself accepts one connection in each turn of its loop, the oldest. On a starved processor that one's sender gave
 up long ago, or will give up before its answer; the newest has waited least. Each connection that is accepted takes the
 processor from the others. So what can't be served at once stays in the kernel, in one queue for each tenth of a second,
-and a queue whose senders have all given up is closed as a whole.
+and a queue whose senders have all given up is closed as a whole, when there is time for that.
 """
 
 import array
@@ -20,13 +20,14 @@ from iot_receiver.logs import fault
 from iot_receiver.sockets import age, backlog
 
 BACKLOG = 4_096  # of a queue
-WAITING_MOST = 16_384  # about 64 MiB of the node's memory, 256 if each has all of what the kernel buffers
+WAITING_MOST = 32_768  # about 128 MiB of the node's memory, 512 if each has all of what the kernel buffers
 BACKLOG_CROWDED = 512  # while more wait; the kernel drops what is beyond, and its sender connects again a second later
 QUEUE_SECONDS = 0.1  # that connections of one queue are apart
 GIVEN_UP_SECONDS = 3.0  # IoT Core's own limit for all of its tries
+KEPT_SECONDS = 10.0  # that a queue is left alone at most: an eighth of an overload's time goes into closing
 GIVEN_UP_MOST = 32  # connections closed in a turn of the loop
 TURNS = 8  # a request takes at least so many turns of the loop from its first byte to its answer
-TURNS_SECONDS = 0.2  # while they take longer, no connection is added
+TURNS_SECONDS = 0.1  # while they take longer, no connection is added: with more of them each costs more
 PAUSE_SECONDS = 1.0  # after a connection could not be accepted, as asyncio's own server
 
 SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h
@@ -110,7 +111,7 @@ class Listener:
         self._older: deque[tuple[float, socket.socket]] = deque()  # since when
         self._empty = 0.0  # when the newest queue was, the last time
         self._turns: deque[float] = deque(maxlen=TURNS + 1)
-        self._serving = self._looking = self.closed = False
+        self._serving = self._looking = self._crowded = self.closed = False
         self._listen()
 
     def close(self) -> None:
@@ -145,8 +146,7 @@ class Listener:
                 self._serving = self._serve_newest(now)
             if now - self._empty > QUEUE_SECONDS:
                 self._begin_queue(now)
-            while self._older and self._older[0][0] < now - GIVEN_UP_SECONDS:  # nobody can still wait there
-                self.queues.close(self._older.popleft()[1])
+            self._close_given_up(now)
         except OSError as error:
             fault("not_accepted", "a connection could not be accepted", error=error)
             self._loop.remove_reader(self.queues.newest)
@@ -164,13 +164,13 @@ class Listener:
         self._looking = False
         self._ready()
 
-    def _newest_first(self) -> list[socket.socket]:
-        return [self.queues.newest, *(queue for _, queue in reversed(self._older))]
+    def _newest_first(self, since: float = 0.0) -> list[socket.socket]:
+        return [self.queues.newest, *(queue for left, queue in reversed(self._older) if left > since)]
 
     def _serve_newest(self, now: float) -> bool:
         """Serve a connection of the newest queue that has one; False when none waits."""
         given_up = 0
-        for queue in self._newest_first():
+        for queue in self._newest_first(now - GIVEN_UP_SECONDS):
             while connection := _accepted(queue):
                 if self._open(connection):
                     return True
@@ -184,16 +184,23 @@ class Listener:
     def _begin_queue(self, now: float) -> None:
         """Leave those who wait where they are, and begin another queue for whoever comes now."""
         former = self.queues.newest
-        crowded = sum(backlog(queue) for _, queue in self._older) > WAITING_MOST
+        self._crowded = sum(backlog(queue) for _, queue in self._older) > WAITING_MOST
         self._empty = now
         try:
-            self.queues.add(BACKLOG_CROWDED if crowded else BACKLOG)
+            self.queues.add(BACKLOG_CROWDED if self._crowded else BACKLOG)
         except OSError as error:
             fault("queue_missing", "connections wait longer, as the kernel has no room for another queue", error=error)
             return
         self._loop.remove_reader(former)
         self._loop.add_reader(self.queues.newest, self._ready)
         self._older.append((now, former))
+
+    def _close_given_up(self, now: float) -> None:
+        """Close the oldest queue when nobody can still wait there, unless there is better to do and room to keep it."""
+        if self._older:
+            kept = now - self._older[0][0]
+            if kept > GIVEN_UP_SECONDS and (not self._serving or self._crowded or kept > KEPT_SECONDS):
+                self.queues.close(self._older.popleft()[1])
 
     def _open(self, connection: socket.socket) -> bool:
         if age(connection) == math.inf:

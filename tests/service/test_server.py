@@ -123,18 +123,20 @@ async def test_what_waited_too_long_to_be_read_is_not_stored(port: int, table: T
     assert table.rows() == []
 
 
-@pytest.mark.parametrize("waits", [0.0, 0.1])
-async def test_where_requests_wait_to_be_read_an_overload_closes_connections(
-    port: int, receiver: Receiver, waits: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("waits", [0.0, 0.2])
+@pytest.mark.parametrize("overloaded", [False, True])
+async def test_where_requests_wait_to_be_read_connections_are_closed(
+    port: int, receiver: Receiver, waits: float, overloaded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is kept sends the next one at once, which costs as much as a reading that could be stored."""
-    monkeypatch.setattr(receiver.app[keys.STORE], "overloaded", lambda *_: True)
-    monkeypatch.setattr("iot_receiver.ingest.STARVED_SECONDS", 0.05 if waits else math.inf)
+    """Whoever is kept sends the next one at once, and of many connections each costs more."""
+    if overloaded:
+        monkeypatch.setattr(receiver.app[keys.STORE], "overloaded", lambda *_: True)
+    monkeypatch.setattr("iot_receiver.ingest.STARVED_SECONDS", 0.12 if waits else math.inf)
     with socket.create_connection(("127.0.0.1", port)) as sender:
         sender.sendall(post())
         time.sleep(waits)  # noqa: ASYNC251 - nothing is read meanwhile
         text = await asyncio.to_thread(sender.recv, 4_096)
-    assert text.startswith(b"HTTP/1.1 503 ")
+    assert text.startswith(b"HTTP/1.1 503 " if overloaded else b"HTTP/1.1 200 ")
     assert (b"connection: close" in text.lower()) == bool(waits)
 
 
@@ -219,14 +221,38 @@ def test_the_newest_connections_are_served_first(monkeypatch: pytest.MonkeyPatch
     run_each(serve)
 
 
-def test_connections_that_wait_for_longer_than_any_sender_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("most", "kept"), [(listener_module.WAITING_MOST, 0.6), (0, 60.0)])
+def test_connections_that_wait_for_longer_than_any_sender_are_closed(
+    monkeypatch: pytest.MonkeyPatch, most: int, kept: float
+) -> None:
+    """While others are to be served, only when there is no room for them or after a longer time."""
+
     async def serve() -> None:
         async with listening() as (listener, asked):
             monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
             monkeypatch.setattr(listener_module, "GIVEN_UP_SECONDS", 0.2)
+            monkeypatch.setattr(listener_module, "KEPT_SECONDS", kept)
+            monkeypatch.setattr(listener_module, "WAITING_MOST", most)
+            began = time.monotonic()
             assert b"HTTP" not in b"".join(await answers(waiting(listener, 3)))
+            assert (time.monotonic() - began > 0.6) == (kept == 0.6)
             monkeypatch.undo()
             assert await answers(waiting(listener, 1)) == [b"HTTP/1.1 200"]
+        assert asked == ["/0"]
+
+    run_each(serve)
+
+
+def test_those_who_waited_too_long_are_closed_once_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve() -> None:
+        async with listening() as (listener, asked):
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.0)
+            monkeypatch.setattr(listener_module, "GIVEN_UP_SECONDS", 0.2)
+            late = waiting(listener, 3, b"late")
+            await asyncio.sleep(0.5)
+            monkeypatch.setattr(listener_module, "TURNS_SECONDS", 0.2)
+            assert await answers(waiting(listener, 1)) == [b"HTTP/1.1 200"]
+            assert b"HTTP" not in b"".join(await answers(late))
         assert asked == ["/0"]
 
     run_each(serve)
