@@ -12,7 +12,7 @@ import math
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -20,11 +20,12 @@ from iot_receiver.logs import fault
 from iot_receiver.sockets import age, backlog
 
 BACKLOG = 4_096  # of a queue
-WAITING_MOST = 32_768  # about 128 MiB of the node's memory, 512 if each has all of what the kernel buffers
+WAITING_MOST = 16_384  # about 64 MiB of the node's memory, 256 if each has all of what the kernel buffers
 BACKLOG_CROWDED = 512  # while more wait; the kernel drops what is beyond, and its sender connects again a second later
-QUEUE_SECONDS = 0.1  # that connections of one queue are apart
+QUEUE_SECONDS = 0.1  # between the first and the last connection of a queue
 GIVEN_UP_SECONDS = 3.0  # IoT Core's own limit for all of its tries
-KEPT_SECONDS = 10.0  # that a queue is left alone at most: an eighth of an overload's time goes into closing
+KEPT_MOST = 32_768  # connections, those included whose senders have given up
+KEPT_SECONDS = 10.0  # closing a queue can wait so long: it takes up to an eighth of an overload's processor time
 GIVEN_UP_MOST = 32  # connections closed in a turn of the loop
 TURNS = 8  # a request takes at least so many turns of the loop from its first byte to its answer
 TURNS_SECONDS = 0.1  # while they take longer, no connection is added: with more of them each costs more
@@ -48,11 +49,10 @@ class Queues:
             self.address = alone.getsockname()
         self._receive_bytes = receive_bytes
         self._numbered: list[socket.socket] = []  # as the kernel numbers them
-        self._next: socket.socket | None = None  # has the last number, so that the newest keeps its own
-        self.newest = self._opened()
+        self.newest = self._opened(BACKLOG)
 
-    def __len__(self) -> int:
-        return len(self._numbered) - (self._next is not None)
+    def __iter__(self) -> Iterator[socket.socket]:
+        return iter(self._numbered)
 
     def add(self, most: int) -> None:
         """Begin another one, for so many connections at most.
@@ -60,34 +60,31 @@ class Queues:
         Raises:
             OSError: when the kernel has no room for it; everything is as before.
         """
-        queue, self._next = self._next or self._opened(), None
+        queue = self._opened(most)
         try:
-            queue.listen(most)
             self._choose(queue)
         except OSError:
             self.close(queue)
             raise
         self.newest = queue
-        with suppress(OSError):
-            self._next = self._opened()
 
     def close(self, queue: socket.socket) -> None:
         """Close one, with all connections that are in it."""
         last = self._numbered.pop()
         if last is not queue:  # it gets the number of the one that is closed, before those connections end
             self._numbered[self._numbered.index(queue)] = last
+            if last is self.newest:
+                with suppress(OSError):  # new connections are spread over all then, until the next is begun
+                    self._choose(last)
         queue.close()
-        if last is self.newest and last is not queue:
-            with suppress(OSError):  # new connections are spread over all then, until the next is begun
-                self._choose(last)
 
     def end(self) -> None:
         """Close all."""
         while self._numbered:
             self._numbered.pop().close()
 
-    def _opened(self) -> socket.socket:
-        queue = socket.create_server(self.address, family=self._family, backlog=BACKLOG, reuse_port=True)
+    def _opened(self, most: int) -> socket.socket:
+        queue = socket.create_server(self.address, family=self._family, backlog=most, reuse_port=True)
         queue.setblocking(False)
         queue.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_bytes)  # accepted sockets inherit it
         self._numbered.append(queue)
@@ -119,7 +116,7 @@ class Listener:
         self.closed = True
         self._loop.remove_reader(self.queues.newest)
         try:
-            for queue in self._newest_first():
+            for queue in self._newest_first(self._loop.time()):
                 while connection := _accepted(queue):
                     self._open(connection)
         except OSError as error:
@@ -146,31 +143,38 @@ class Listener:
                 self._serving = self._serve_newest(now)
             if now - self._empty > QUEUE_SECONDS:
                 self._begin_queue(now)
-            self._close_given_up(now)
         except OSError as error:
             fault("not_accepted", "a connection could not be accepted", error=error)
             self._loop.remove_reader(self.queues.newest)
-            self._loop.call_later(PAUSE_SECONDS, self._listen)
+            self._look_again(PAUSE_SECONDS)
             self._serving = False
+        self._close_given_up(now)
         if self._serving:
             self._loop.call_soon(self._serve)
             return
         self._turns.clear()
-        if self._older and not self._looking:  # whose handshake was under way may still come to be in one
+        if self._older:  # whose handshake was under way may still come to be in one
+            self._look_again(QUEUE_SECONDS)
+
+    def _look_again(self, seconds: float) -> None:
+        if not self._looking:
             self._looking = True
-            self._loop.call_later(QUEUE_SECONDS, self._look)
+            self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
         self._looking = False
+        self._listen()
         self._ready()
 
-    def _newest_first(self, since: float = 0.0) -> list[socket.socket]:
-        return [self.queues.newest, *(queue for left, queue in reversed(self._older) if left > since)]
+    def _newest_first(self, now: float) -> list[socket.socket]:
+        """Those in which a sender can still wait."""
+        wait = (queue for since, queue in reversed(self._older) if now - since <= GIVEN_UP_SECONDS)
+        return [self.queues.newest, *wait]
 
     def _serve_newest(self, now: float) -> bool:
         """Serve a connection of the newest queue that has one; False when none waits."""
         given_up = 0
-        for queue in self._newest_first(now - GIVEN_UP_SECONDS):
+        for queue in self._newest_first(now):
             while connection := _accepted(queue):
                 if self._open(connection):
                     return True
@@ -183,11 +187,14 @@ class Listener:
 
     def _begin_queue(self, now: float) -> None:
         """Leave those who wait where they are, and begin another queue for whoever comes now."""
-        former = self.queues.newest
-        self._crowded = sum(backlog(queue) for _, queue in self._older) > WAITING_MOST
         self._empty = now
+        former = self.queues.newest
+        if not backlog(former):
+            return
+        waiting = sum(map(backlog, self._newest_first(now)))
+        self._crowded = sum(map(backlog, self.queues)) > KEPT_MOST
         try:
-            self.queues.add(BACKLOG_CROWDED if self._crowded else BACKLOG)
+            self.queues.add(BACKLOG_CROWDED if waiting > WAITING_MOST else BACKLOG)
         except OSError as error:
             fault("queue_missing", "connections wait longer, as the kernel has no room for another queue", error=error)
             return
@@ -196,7 +203,7 @@ class Listener:
         self._older.append((now, former))
 
     def _close_given_up(self, now: float) -> None:
-        """Close the oldest queue when nobody can still wait there, unless there is better to do and room to keep it."""
+        """Close the oldest queue if nobody can still wait there, unless there is better to do and room to keep it."""
         if self._older:
             kept = now - self._older[0][0]
             if kept > GIVEN_UP_SECONDS and (not self._serving or self._crowded or kept > KEPT_SECONDS):
