@@ -247,7 +247,7 @@ def test_connections_that_wait_for_longer_than_any_sender_are_closed(
             monkeypatch.setattr(listener_module, "KEPT_MOST", most)
             began = time.monotonic()
             assert b"HTTP" not in b"".join(await answers(waiting(listener, 3)))
-            assert (time.monotonic() - began > 0.6) == (kept == 0.6)
+            assert most == 0 or time.monotonic() - began > kept
             monkeypatch.undo()
             assert await answers(waiting(listener, 1)) == [b"HTTP/1.1 200"]
         assert asked == ["/0"]
