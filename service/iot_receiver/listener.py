@@ -166,10 +166,13 @@ class Listener:
         self._listen()
         self._ready()
 
-    def _newest_first(self, now: float) -> list[socket.socket]:
+    def _newest_first(self, now: float) -> Iterator[socket.socket]:
         """Those in which a sender can still wait."""
-        wait = (queue for since, queue in reversed(self._older) if now - since <= GIVEN_UP_SECONDS)
-        return [self.queues.newest, *wait]
+        yield self.queues.newest
+        for since, queue in reversed(self._older):
+            if now - since > GIVEN_UP_SECONDS:
+                return
+            yield queue
 
     def _serve_newest(self, now: float) -> bool:
         """Serve a connection of the newest queue that has one; False when none waits."""
