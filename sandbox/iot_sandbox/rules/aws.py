@@ -20,6 +20,8 @@ from iot_sandbox.shared.policies import Decision, decide, trusts
 SERVICE = "iot.amazonaws.com"
 ROLE_SECONDS = 60
 """How long a role's trust, policies and credentials are cached; IoT Core keeps them for minutes."""
+REFUSED_SECONDS = 1
+"""How long a role's refusal stands: what was fixed works at once."""
 
 Result = TypeVar("Result")
 
@@ -32,7 +34,7 @@ class AwsError(Exception):
 class _Role:
     session: boto3.Session
     documents: Sequence[str]
-    until: float
+    read: float
 
 
 class Aws:
@@ -61,29 +63,31 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """A client with the engine's own credentials; thread-safe, as boto3's clients are."""
-        return self._client(service, None, self._session, float("inf"))
+        return self._client(service, None, self._session, 0.0)
 
     def client_as(self, role_arn: str, service: str, action: str, resource: str) -> Any:
         """A client under a role, blocking; raises AwsError unless it trusts IoT and allows the action."""
-        role = self._role(role_arn)
-        if decide(role.documents, action, resource, {}) is not Decision.ALLOWED:
-            raise AwsError(
-                f"User: {role_arn} is not authorized to perform: {action} on resource: {resource}"
-                " because no identity-based policy allows it"
-            )
-        return self._client(service, role_arn, role.session, role.until)
+        for seconds in (ROLE_SECONDS, REFUSED_SECONDS):
+            role = self._role(role_arn, seconds)
+            if decide(role.documents, action, resource, {}) is Decision.ALLOWED:
+                return self._client(service, role_arn, role.session, role.read)
+        raise AwsError(
+            f"User: {role_arn} is not authorized to perform: {action} on resource: {resource}"
+            " because no identity-based policy allows it"
+        )
 
-    def _client(self, service: str, role_arn: str | None, session: boto3.Session, until: float) -> Any:
+    def _client(self, service: str, role_arn: str | None, session: boto3.Session, read: float) -> Any:
         with self._lock:
-            client, valid_until = self._clients.get((service, role_arn), (None, 0.0))
-            if client is None or valid_until < until:
+            client, former = self._clients.get((service, role_arn), (None, 0.0))
+            if client is None or former < read:
                 client = session.client(service, config=self._config)  # type: ignore[call-overload]
-                self._clients[service, role_arn] = client, until
+                self._clients[service, role_arn] = client, read
             return client
 
-    def _role(self, role_arn: str) -> _Role:
+    def _role(self, role_arn: str, seconds: float) -> _Role:
+        """A role as it was so many seconds ago at most."""
         role = self._roles.get(role_arn)
-        if role is None or role.until < time.monotonic():
+        if role is None or time.monotonic() - role.read > seconds:
             role = self._roles[role_arn] = self._assume(role_arn)
         return role
 
@@ -103,7 +107,7 @@ class Aws:
         session = boto3.Session(
             keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=self.region
         )
-        return _Role(session, documents, time.monotonic() + ROLE_SECONDS)
+        return _Role(session, documents, time.monotonic())
 
 
 def _documents(iam: Any, role: str) -> Iterable[str]:

@@ -46,9 +46,9 @@ class Emulator:
         """A role that a service may assume; its ARN."""
         iam = self.client("iam")
         trust = {"Effect": "Allow", "Principal": {"Service": trusts}, "Action": "sts:AssumeRole"}
-        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_document(trust))["Role"]["Arn"]
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
         if statements:
-            iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=_document(*statements))
+            iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))
         return arn
 
     def queue(self, name: str) -> tuple[str, str]:
@@ -87,5 +87,5 @@ READ_SECRET = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
 """What get_secret() needs of its role."""
 
 
-def _document(*statements: Mapping[str, Any]) -> str:
+def document(*statements: Mapping[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})

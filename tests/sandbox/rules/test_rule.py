@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from iot_sandbox.rules.actions.sender import Sender
-from iot_sandbox.rules.aws import Aws
+from iot_sandbox.rules.aws import REFUSED_SECONDS, Aws
 from iot_sandbox.rules.metrics import Metrics
 from iot_sandbox.rules.rule import Rule, Services
 from iot_sandbox.rules.secrets import Secrets
 from iot_sandbox.shared.sql.message import Message
 
-from tests.sandbox.broker.emulator import ACCOUNT, READ_SECRET, REGION, Emulator, allow
+from tests.sandbox.broker.emulator import ACCOUNT, READ_SECRET, REGION, Emulator, allow, document
 from tests.sandbox.rules.endpoint import Answer, Endpoint
 from tests.support.certificates import Authority
 
@@ -360,6 +360,18 @@ async def test_an_error_action_that_fails_is_counted(bench: Bench) -> None:
     bench.role = bench.emulator.role(f"other-{uuid.uuid4().hex[:6]}")
     await bench.rule(**bench.http()).run(message())
     assert bench.counted()["ErrorActionFailure"] == 1
+
+
+async def test_a_role_that_was_fixed_is_used_at_once(bench: Bench) -> None:
+    bench.role = bench.emulator.role(f"fixed-{uuid.uuid4().hex[:6]}")
+    rule = bench.rule(error=False, sqs={"queueUrl": bench.queue, "roleArn": bench.role})
+    await rule.run(message())
+    text = document(allow("sqs:SendMessage", bench.queue_arn))
+    bench.emulator.client("iam").put_role_policy(RoleName=bench.role.rpartition("/")[2], PolicyName="own",
+                                                 PolicyDocument=text)
+    await asyncio.sleep(REFUSED_SECONDS + 0.1)
+    await rule.run(message())
+    assert bench.counted("sqs") == {"Failure": 1, "Success": 1}
 
 
 async def test_sqs_and_republish(bench: Bench) -> None:
