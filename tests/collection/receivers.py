@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,7 +40,8 @@ class Receiver:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority / "server.crt", authority / "server.key")
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.url = f"https://127.0.0.1:{self.server.server_port}/ingest"
+        # Ports are given again: no other test's destination may have the URL.
+        self.url = f"https://127.0.0.1:{self.server.server_port}/{uuid.uuid4().hex[:8]}/ingest"
 
 
 @contextmanager
