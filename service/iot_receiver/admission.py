@@ -6,7 +6,9 @@ stored well before its deadline? Under throttling, everybody's rows share one pa
 
 from collections import deque
 
-STORING_SECONDS = 0.3  # that an accepted row must still have for the call that stores it: most of ATTEMPT_TIMEOUT
+from iot_receiver.dynamodb import BATCH_ITEMS
+
+STORING_SECONDS = 0.3  # that an accepted row must still have for the call that stores it
 THROTTLED_WAIT_SECONDS = 0.3  # while rows are tried several times, a pause before each
 CALM_SECONDS = 0.25  # while no row waits for longer, any number is accepted: it is a burst, not an overload
 WINDOW_SECONDS = 1.0  # of the measured pace
@@ -18,6 +20,7 @@ ROOM = 1.5  # times as many rows are accepted then
 PACE_LEAST = 100.0  # rows a second
 PACE_ASKED = 1.5  # of what DynamoDB takes: a throttled partition must not slow the others down more and more
 PACE_GROWTH = 1.5  # each second without a throttle
+CALL_SECONDS = 0.03  # of the pace in one call: a table that is asked seldom may keep too little for all of its rows
 SLOWED_SECONDS = 0.2  # calls in flight are throttled together: once for all of them
 FORGOTTEN_SECONDS = 10.0
 
@@ -76,6 +79,10 @@ class Throttle:
     def delay(self, now: float) -> float:
         """Seconds until the next call may be made."""
         return max(0.0, self._ready - now)
+
+    def room(self, now: float) -> int:
+        """How many rows a call may carry."""
+        return int(min(BATCH_ITEMS, max(1.0, CALL_SECONDS * self._current(now))))
 
     def sent(self, rows: int, now: float) -> None:
         """Take the time that a call's rows need."""

@@ -5,15 +5,19 @@ does not say that too much is in flight: DynamoDB may take as long for a single 
 delivers more. So the times of the last calls are compared with how much was in flight beside each.
 """
 
-from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS
+from iot_receiver.dynamodb import BATCH_ITEMS
 
 CALLS_MOST = 64  # on a starved processor, most of them are answered and have not been read
 ROWS_LEAST = 5
-CALL_SECONDS = 0.22  # about half of what a call may take: it may wait for others, but has to be answered
+CALL_SECONDS = 0.22  # less than half of what a call may take: it may wait for others, but has to be answered
+REPEAT_SECONDS = 0.5  # after which a call without an answer is made again, with enough time left for that
+REPEAT_TIMES = 1.7  # what a call takes that has nothing to wait for, where that is more
+REPEAT_MOST_SECONDS = 0.8
+FAILED = 0.55  # times as much is in flight after a call without an answer
 LESS = 0.8  # times that after calls that were not answered in time all the same
 LEAST_SECONDS = 0.1
 MORE_SECONDS = 0.0004  # than that with each call that was: so one or two of a hundred fail
-LONGEST_SECONDS = 0.36  # little less than ATTEMPT_TIMEOUT, where a call takes long that has nothing to wait for
+LONGEST_SECONDS = 0.36  # where a call takes long that has nothing to wait for
 UNHINDERED = 1.4  # times what such a call takes: what waits is not much yet
 ALONE = 1.1  # times that, it waits for nothing
 GROWTH = 1.5  # times as much is in flight then, in about the time of a call
@@ -109,14 +113,16 @@ class Concurrency:
         """How many rows DynamoDB takes for sure, whatever its pace was: a starved processor makes that look low."""
         return self._rows.limit
 
+    def repeat_after(self) -> float:
+        """After how many seconds a call without an answer is to be made again."""
+        return max(REPEAT_SECONDS, min(REPEAT_TIMES * self._line.base, REPEAT_MOST_SECONDS))
+
     def called(self, seconds: float, passed: float, calls: int, rows: int) -> None:
         """Learn from a call that DynamoDB answered in so many seconds, whereas so many had passed until that was read.
 
         So much was in flight when it was made, itself included.
         """
-        self.seconds = passed if not self.seconds else 0.8 * self.seconds + 0.2 * passed
-        seconds = max(seconds, 0.001)  # the kernel's clock counts no less
-        self._line.add(seconds, calls, rows)
+        seconds = self._took(seconds, passed, calls, rows)
         if calls == 1 and rows <= BATCH_ITEMS / 2:
             self._alone = seconds if not self._alone else 0.75 * self._alone + 0.25 * seconds
         self._wanted = min(CALL_SECONDS, self._wanted + MORE_SECONDS)
@@ -128,13 +134,23 @@ class Concurrency:
             times = max(times, TRIAL)
         self._learn(times, calls, rows)
 
+    def called_late(self, seconds: float, passed: float, calls: int, rows: int) -> None:
+        """Learn from a call that was answered after it had failed: how long calls take, as it has counted already."""
+        self._took(seconds, passed, calls, rows)
+
     def failed(self, calls: int, rows: int) -> None:
         """Learn from a call that was not answered in time."""
         self._results += 1
         if self._results > calls:  # otherwise it is one of those that failed together
             self._results = 0
             self._wanted = max(LEAST_SECONDS, LESS * self._wanted)
-        self._learn(CALL_SECONDS / ATTEMPT_TIMEOUT, calls, rows)
+        self._learn(FAILED, calls, rows)
+
+    def _took(self, seconds: float, passed: float, calls: int, rows: int) -> float:
+        self.seconds = passed if not self.seconds else 0.8 * self.seconds + 0.2 * passed
+        seconds = max(seconds, 0.001)  # the kernel's clock counts no less
+        self._line.add(seconds, calls, rows)
+        return seconds
 
     def _learn(self, times: float, calls: int, rows: int) -> None:
         # less than a whole call more would be rounded away

@@ -22,7 +22,7 @@ from iot_receiver.signature import Signer
 
 BATCH_ITEMS = 25  # BatchWriteItem's limit
 CONNECT_TIMEOUT = 0.3  # seconds
-ATTEMPT_TIMEOUT = 0.4  # seconds
+REACH_TIMEOUT = 0.4  # seconds
 
 # DynamoDB developer guide, "Error handling": throttles may be sent again, these others never succeed.
 THROTTLES = frozenset(
@@ -149,7 +149,7 @@ class BatchWriter:
         pause = 0.02  # seconds
         while True:
             try:
-                await self.write([], ATTEMPT_TIMEOUT)
+                await self.write([], REACH_TIMEOUT)
             except WriteError as error:
                 if error.answered:  # that there is nothing to write
                     return
@@ -164,7 +164,7 @@ class BatchWriter:
         """Write at most 25 items with different keys, each given as a PutRequest in JSON.
 
         Args:
-            timeout: seconds, never more than ATTEMPT_TIMEOUT.
+            timeout: seconds.
 
         Raises:
             WriteError: when it is unknown whether any was written.

@@ -2,25 +2,31 @@
 
 A call is made as soon as there is a row and few calls are in flight, or enough rows for a full call; rows that
 arrive meanwhile make up the next. So a lone row never waits for others, and a crowd fills its calls.
+
+A call that is not answered for a while is made again, as its connection may be dead. But it may be DynamoDB that is
+slow: so it stays open until nobody waits for it any more, and whichever is answered first counts.
 """
 
 import asyncio
 import random
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
 from iot_receiver import admission
 from iot_receiver.admission import CALM_SECONDS, Pace, Throttle
 from iot_receiver.concurrency import Concurrency
-from iot_receiver.dynamodb import ATTEMPT_TIMEOUT, BATCH_ITEMS, BatchWriter, Key, WriteError
+from iot_receiver.dynamodb import BATCH_ITEMS, BatchWriter, Key, WriteError, Written
 from iot_receiver.logs import fault
 from iot_receiver.metrics import Metrics
 from iot_receiver.rows import Row, RowWriter, is_same_reading
 
 IN_FLIGHT = 2  # calls in flight before the next has to be a full one: more would only make them emptier
 SLOW_SECONDS = 0.1  # a call in flight for longer no longer counts
+ANSWERS_SECONDS = 0.001  # for answers that have arrived: a starved loop comes to its timers before its sockets
+WRITE_MOST_SECONDS = 0.7  # that a call is expected to take, however long the last ones took
 QUEUE_ITEMS = 10_000  # about 15 MiB, whatever the expected wait
 BACKOFF_SECONDS = 0.05  # at most: under throttling, the shared pace is what slows down
 DEADLINE_TICK = 0.04
@@ -57,6 +63,27 @@ class _Entry(msgspec.Struct, eq=False):
     key: Key
     row: Row  # encoded as it goes into a call: thousands at once would block the loop
     alone: bool = False  # in a call of its own, to find which item of a batch is refused
+    repeated: bool = False  # it waits for another call, while the first may still be answered
+    settled: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.settled or self.request.future.done()
+
+
+class _Call(msgspec.Struct, eq=False):
+    """A call in flight."""
+
+    entries: list[_Entry]
+    puts: dict[Key, bytes]
+    share: float  # of the rows that it might carry
+    calls: int  # in flight when it was made, itself included
+    rows: int  # in those
+    size: int  # rows of its own
+    started: float
+    timer: asyncio.TimerHandle | None = None
+    repeated: bool = False  # others write its rows, too
 
 
 class Store:
@@ -69,8 +96,9 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Entry] = deque()
         self._requests: deque[_Request] = deque()  # by deadline
-        self._calls: dict[asyncio.Task[None], int] = {}  # rows of each
-        self._slow: set[object] = set()  # calls in flight for longer than SLOW_SECONDS
+        self._calls: dict[_Call, asyncio.Task[None]] = {}
+        self._repeated: set[asyncio.Task[None]] = set()  # calls without an answer, no longer counted as in flight
+        self._slow: set[_Call] = set()  # calls in flight for longer than SLOW_SECONDS
         self._pace = Pace()
         self._concurrency = Concurrency()
         self._throttle = Throttle()
@@ -133,7 +161,7 @@ class Store:
     async def drain(self) -> None:
         """Wait until every row is settled or late."""
         await asyncio.gather(*(request.future for request in self._requests), return_exceptions=True)
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        await asyncio.gather(*self._calls.values(), return_exceptions=True)
 
     def _wake(self) -> None:
         if not self._pumping:
@@ -148,15 +176,16 @@ class Store:
             if delay := self._throttle.delay(now):
                 self._pause(delay)
                 return
+            room = min(room, self._throttle.room(now))
             entries, puts = self._next_batch(now, room)
             if entries:
-                self._throttle.sent(len(puts), now)
-                self._rows_in_flight += len(puts)
-                share, calls = len(puts) / room, len(self._calls) + 1
-                call = self._loop.create_task(self._call(entries, puts, share, calls, self._rows_in_flight))
-                self._calls[call] = len(puts)
+                size = len(puts)
+                self._throttle.sent(size, now)
+                self._rows_in_flight += size
+                call = _Call(entries, puts, size / room, len(self._calls) + 1, self._rows_in_flight, size, now)
+                self._calls[call] = task = self._loop.create_task(self._call(call))
                 self._metrics.writes_in_flight = len(self._calls)
-                call.add_done_callback(self._called)
+                task.add_done_callback(partial(self._called, call))
 
     def _room(self) -> int:
         """How many rows may go into another call now."""
@@ -174,29 +203,36 @@ class Store:
         self._paused = False
         self._wake()
 
-    def _called(self, call: asyncio.Task[None]) -> None:
-        self._rows_in_flight -= self._calls.pop(call)
-        self._metrics.writes_in_flight = len(self._calls)
-        if not call.cancelled() and (error := call.exception()) is not None:
+    def _called(self, call: _Call, task: asyncio.Task[None]) -> None:
+        self._take_off(call)
+        if not task.cancelled() and (error := task.exception()) is not None:
             fault("write_broken", "a write failed in a way it should not", error=error)
         if self._waiting:
             self._wake()
+
+    def _take_off(self, call: _Call) -> asyncio.Task[None] | None:
+        task = self._calls.pop(call, None)
+        if task:
+            self._rows_in_flight -= call.size
+            self._metrics.writes_in_flight = len(self._calls)
+        self._slow.discard(call)
+        return task
 
     def _next_batch(self, now: float, room: int) -> tuple[list[_Entry], dict[Key, bytes]]:
         """Take entries with at most so many different keys; those of one key share a write, the last one's."""
         entries: list[_Entry] = []
         puts: dict[Key, bytes] = {}
         waiting, put = self._waiting, self._put
-        in_time = now + min(self._concurrency.seconds, ATTEMPT_TIMEOUT)
+        in_time = now + min(self._concurrency.seconds, WRITE_MOST_SECONDS)
         while waiting and len(puts) < room:
             entry = waiting[0]
             if entry.alone and entries:
                 break
             waiting.popleft()
-            request = entry.request
-            if not request.future.done() and request.deadline < in_time:
-                request.future.set_exception(Unavailable())  # it would be written, and nobody would wait for it
-            if request.future.done():
+            late = entry.request.deadline < in_time
+            if late and not entry.over and not entry.repeated:
+                entry.request.future.set_exception(Unavailable())  # it would be written, and nobody would wait for it
+            if late or entry.over:
                 self._metrics.queued -= 1
                 continue
             entries.append(entry)
@@ -205,44 +241,56 @@ class Store:
                 break
         return entries, puts
 
-    async def _call(self, entries: list[_Entry], puts: dict[Key, bytes], share: float, calls: int, rows: int) -> None:
-        """Write rows, a share of what a call may carry, while so many calls and rows are in flight, these included."""
-        metrics = self._metrics
-        metrics.batch_items.observe(len(puts))
-        metrics.merged += len(entries) - len(puts)
-        if (late := {entry.key for entry in entries if entry.row.late}) and not self._waiting:
-            entries = await self._without_stored(entries, puts, late)
-            if not entries:
-                return
-        left_time = max([entry.request.deadline for entry in entries]) - self._loop.time()
-        timeout = max(0.01, min(ATTEMPT_TIMEOUT, left_time))
-        slow = self._loop.call_later(SLOW_SECONDS, self._grew_slow, batch_id := object())
-        started = self._loop.time()
+    async def _call(self, call: _Call) -> None:
+        """Write rows, unless they are settled by others, which had to write them, too."""
         try:
-            written = await self._writer.write(list(puts.values()), timeout)
-            left = set(written.left)
-            if not puts.keys() >= left:
-                raise WriteError("BrokenAnswer")  # it speaks of rows that were not in the call  # noqa: TRY301 - as any other
+            written = await self._write(call)
         except WriteError as error:
-            if error.throttled:
-                self._throttle.throttled(self._pace.per_second(self._loop.time()), self._loop.time())
-            elif not error.refused:
-                self._concurrency.failed(calls, rows)
-            self._failed(entries, error)
+            if not call.repeated:
+                self._failed(call, error)
         except BaseException:
-            self._again(entries)
+            if not call.repeated:
+                self._again(call.entries)
             raise
         else:
-            now = self._loop.time()
-            self._concurrency.called(written.seconds, now - started, calls, rows)
-            self._pace.count(len(puts) - len(left), share, now)
-            if left:
-                self._throttle.throttled(self._pace.per_second(now), now)
-            self._written(entries, left)
+            self._answered(call, written)
         finally:
-            metrics.write_seconds.observe(self._loop.time() - started)
-            slow.cancel()
-            self._slow.discard(batch_id)
+            self._metrics.write_seconds.observe(self._loop.time() - call.started)
+            if call.timer:
+                call.timer.cancel()
+
+    async def _write(self, call: _Call) -> Written:
+        metrics, puts = self._metrics, call.puts
+        metrics.batch_items.observe(len(puts))
+        metrics.merged += len(call.entries) - len(puts)
+        if (late := {entry.key for entry in call.entries if entry.row.late}) and not self._waiting:
+            call.entries = await self._without_stored(call.entries, puts, late)
+            if not call.entries:
+                return Written([], 0.0)
+        call.started = self._loop.time()
+        call.timer = self._loop.call_later(SLOW_SECONDS, self._grew_slow, call)
+        left_time = max([entry.request.deadline for entry in call.entries]) - call.started
+        written = await self._writer.write(list(puts.values()), max(0.01, left_time))
+        if not puts.keys() >= set(written.left):
+            raise WriteError("BrokenAnswer")  # it speaks of rows that were not in the call
+        return written
+
+    def _answered(self, call: _Call, written: Written) -> None:
+        if not call.entries:
+            return
+        now, left = self._loop.time(), set(written.left)
+        if call.repeated:
+            self._concurrency.called_late(written.seconds, now - call.started, call.calls, call.rows)
+            self._store([entry for entry in call.entries if entry.key not in left])
+            return
+        self._concurrency.called(written.seconds, now - call.started, call.calls, call.rows)
+        self._pace.count(len(call.puts) - len(left), call.share, now)
+        if left:
+            self._throttle.throttled(self._pace.per_second(now), now)
+        again = [entry for entry in call.entries if entry.key in left]
+        self._settle([entry for entry in call.entries if entry.key not in left])
+        self._metrics.unprocessed += len(again)
+        self._again(again)
 
     async def _without_stored(self, entries: list[_Entry], puts: dict[Key, bytes], late: set[Key]) -> list[_Entry]:
         """Settle late readings that the table has: written again, their row would get a new receipt and ttl.
@@ -265,27 +313,36 @@ class Store:
         self._settle([entry for entry in entries if entry.key in stored])
         return [entry for entry in entries if entry.key not in stored]
 
-    def _grew_slow(self, batch_id: object) -> None:
-        self._slow.add(batch_id)
+    def _grew_slow(self, call: _Call) -> None:
+        self._slow.add(call)
+        seconds = self._concurrency.repeat_after() - SLOW_SECONDS
+        call.timer = self._loop.call_later(seconds, self._look_once_more, call)
         if self._waiting:
             self._wake()
 
-    def _written(self, entries: list[_Entry], left: set[Key]) -> None:
-        if not left:
-            self._settle(entries)
-            return
-        again = [entry for entry in entries if entry.key in left]
-        self._settle([entry for entry in entries if entry.key not in left])
-        self._metrics.unprocessed += len(again)
-        self._again(again)
+    def _look_once_more(self, call: _Call) -> None:
+        call.timer = self._loop.call_later(ANSWERS_SECONDS, self._repeat, call)
 
-    def _failed(self, entries: list[_Entry], error: WriteError) -> None:
-        metrics = self._metrics
+    def _repeat(self, call: _Call) -> None:
+        """Have the rows of a call without an answer written by other calls, too."""
+        call.repeated = True
+        for entry in call.entries:
+            entry.repeated = True
+        if task := self._take_off(call):
+            self._repeated.add(task)
+            task.add_done_callback(self._repeated.discard)
+        self._failed(call, WriteError("Timeout"))
+
+    def _failed(self, call: _Call, error: WriteError) -> None:
+        metrics, entries = self._metrics, call.entries
         metrics.write_failures[error.code] = metrics.write_failures.get(error.code, 0) + 1
         if error.throttled:
             metrics.throttled += 1
+            now = self._loop.time()
+            self._throttle.throttled(self._pace.per_second(now), now)
             self._again(entries)
         elif not error.refused:
+            self._concurrency.failed(call.calls, call.rows)
             action = "dynamodb:BatchWriteItem"
             fault("write_failed", "a call to DynamoDB failed and is made again", code=error.code, action=action)
             self._again(entries)
@@ -299,7 +356,13 @@ class Store:
 
     def _settle(self, entries: Sequence[_Entry], refusal: str | None = None) -> None:
         self._metrics.queued -= len(entries)
+        self._store(entries, refusal)
+
+    def _store(self, entries: Sequence[_Entry], refusal: str | None = None) -> None:
         for entry in entries:
+            if entry.settled:
+                continue
+            entry.settled = True
             request = entry.request
             if refusal is not None:
                 request.refusals[entry.index] = refusal
@@ -309,9 +372,9 @@ class Store:
 
     def _again(self, entries: list[_Entry]) -> None:
         """Put entries back in front of the queue after a pause that is never the same."""
-        given_up = [entry for entry in entries if entry.request.future.done()]
-        self._metrics.queued -= len(given_up)
-        entries = [entry for entry in entries if not entry.request.future.done()]
+        over = [entry for entry in entries if entry.over]
+        self._metrics.queued -= len(over)
+        entries = [entry for entry in entries if not entry.over]
         if not entries:
             return
         self._metrics.retried += len(entries)
@@ -329,7 +392,7 @@ class Store:
             future = requests.popleft().future
             if not future.done():
                 future.set_exception(Unavailable())
-        while self._waiting and self._waiting[0].request.future.done():
+        while self._waiting and self._waiting[0].over:
             self._waiting.popleft()
             self._metrics.queued -= 1
         self._ticking = bool(requests)

@@ -10,7 +10,7 @@ from typing import Any
 
 import botocore.session
 import pytest
-from iot_receiver import dead_letters, dynamodb, ingest
+from iot_receiver import concurrency, dead_letters, dynamodb, ingest
 from iot_receiver import store as store_module
 from iot_receiver.app import init_app
 from iot_receiver.settings import Settings
@@ -112,8 +112,8 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(module, "CONNECT_TIMEOUT", 10.0)
     monkeypatch.setattr(dead_letters, "READ_TIMEOUT", 10.0)
     if "faults" not in request.fixturenames:  # those are about single calls, too
-        monkeypatch.setattr(dynamodb, "ATTEMPT_TIMEOUT", 10.0)
-        monkeypatch.setattr(store_module, "ATTEMPT_TIMEOUT", 10.0)
+        monkeypatch.setattr(dynamodb, "REACH_TIMEOUT", 10.0)
+        monkeypatch.setattr(concurrency, "REPEAT_SECONDS", 10.0)
 
 
 @pytest.fixture(autouse=True, scope="module")

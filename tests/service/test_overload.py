@@ -158,6 +158,13 @@ class Far(DynamoDB):
         return self.store(puts, len(puts))
 
 
+class Farther(Far):
+    """Answers each call after 600 ms: later than a lost one is made again, and in time."""
+
+    latency = 0.6
+    capacity = 32 * 25 / latency
+
+
 class Unread(Far):
     """Takes no time; but a processor that is starved by the overload reads each answer 300 ms late."""
 
@@ -219,6 +226,14 @@ class Tailed(Slow):
         return await super().take(puts)
 
 
+class LongTailed(Slow):
+    """One of ten answers comes 300 ms later than the others."""
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        self.latency = self.seed.choices([0.01, 0.3], [9, 1])[0]
+        return await super().take(puts)
+
+
 class TailedWorkers(Workers):
     """One of seven answers comes 200 ms later than the others."""
 
@@ -263,6 +278,21 @@ class Small(Scattered):
     """A few write units, of which little is kept for later."""
 
     capacity = 250.0
+
+
+class Shallow(Throttled):
+    """Never has enough for a full call, and refuses as a whole what is beyond."""
+
+    capacity = 250.0
+
+    async def take(self, puts: list[bytes]) -> list[Key]:
+        await asyncio.sleep(0.005)
+        self.refill()
+        self.tokens = min(self.tokens, 0.05 * self.capacity)
+        if len(puts) > self.tokens:
+            raise WriteError("ThrottlingException")
+        self.tokens -= len(puts)
+        return self.store(puts, len(puts))
 
 
 class BySecond(Throttled):
@@ -371,7 +401,7 @@ def test_overload_does_not_outlast_itself(kind: type[DynamoDB], rows: int, times
 
 
 _LASTING = [(Uneven, 2.0, 6.0), (Slow, 2.0, 20.0), (Far, 2.0, 20.0), (Narrow, 2.0, 6.0), (Scattered, 2.0, 6.0)]
-_LASTING += [(Tailed, 2.0, 12.0), (TailedWorkers, 2.0, 12.0), (Slower, 2.0, 20.0)]
+_LASTING += [(Tailed, 2.0, 12.0), (LongTailed, 2.0, 12.0), (TailedWorkers, 2.0, 12.0), (Slower, 2.0, 20.0)]
 _COLD = [(kind, 0.0, 6.0) for kind in (Narrower, Many, Small)] + [(kind, 0.0, 12.0) for kind in (Slowest, Distant)]
 
 
@@ -406,6 +436,25 @@ def test_a_call_carries_no_more_than_is_answered_in_time(times: float) -> None:
     table, outcome = run(overload(Sixty, 1, times, 2.0, 12.0))
     assert outcome.rate(2, 14) >= 0.9 * table.capacity
     assert outcome.unacknowledged(table) <= 0.02
+
+
+@pytest.mark.parametrize("rows", [1, 10])
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_an_answer_counts_as_long_as_somebody_waits(rows: int, times: float) -> None:
+    table, outcome = run(overload(Farther, rows, times, 2.0, 12.0))
+    assert outcome.rate(8, 14) >= 0.9 * table.capacity
+    assert outcome.unacknowledged(table) <= 0.02
+    assert table.asked / len(outcome.acknowledged) <= 1.2
+    assert outcome.slow() < 0.9
+
+
+@pytest.mark.parametrize("rows", [1, 10])
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_a_throttled_call_carries_no_more_than_the_table_takes(rows: int, times: float) -> None:
+    table, outcome = run(overload(Shallow, rows, times, 2.0))
+    assert outcome.rate(2, 8) >= 0.75 * table.capacity  # each call that is refused as a whole wastes some of it
+    assert outcome.rate(10, 12) >= 0.7 * 0.6 * table.capacity  # of thirty arrays, whose number varies
+    assert table.asked / len(outcome.acknowledged) <= 2
 
 
 class Near(Far):

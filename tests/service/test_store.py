@@ -25,7 +25,7 @@ TROUBLES: dict[str, Answer] = {
     "nested answer": answers(200, '{"UnprocessedItems":{},"a":' + "[" * 10_000 + "]" * 10_000 + "}"),
     "nested fault": answers(400, '{"a":' + "[" * 10_000 + "]" * 10_000 + "}"),
     "reset": reset,
-    "too slow": late(0.45),
+    "too slow": late(1.5),
     "no permission yet": error("AccessDeniedException"),
 }
 
@@ -70,6 +70,14 @@ async def test_trouble_that_stays_is_503_in_time(
     assert 0.85 < took < 1.1
     faults.script = []
     assert (await shaky.send(message(1))).status == 200
+
+
+async def test_an_answer_counts_as_long_as_somebody_waits(deadline: float, shaky: Receiver, faults: Faults) -> None:
+    faults.script = [late(0.65)] * 1_000
+    started = time.monotonic()
+    assert (await shaky.send(message(1))).status == 200
+    assert time.monotonic() - started > 0.6
+    assert len(faults.rows) == 1
 
 
 async def test_a_missing_permission_is_named(shaky: Receiver, faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
