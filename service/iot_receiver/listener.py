@@ -143,7 +143,7 @@ class Listener:
                 self._serving = self._serve_newest(now)
             if now - self._empty > QUEUE_SECONDS:
                 self._begin_queue(now)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next one is accepted
             fault("not_accepted", "a connection could not be accepted", error=error)
             self._loop.remove_reader(self.queues.newest)
             self._look_again(PAUSE_SECONDS)

@@ -441,8 +441,11 @@ def test_without_file_descriptors_the_end_is_reached_all_the_same(monkeypatch: p
     run_each(serve)
 
 
-def test_a_connection_that_can_not_be_accepted_is_accepted_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    accept, errors = socket.socket.accept, list[OSError]()
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many open files"), ValueError("nobody expects this")])
+def test_a_connection_that_can_not_be_accepted_is_accepted_later(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, errors = socket.socket.accept, list[Exception]()
 
     def crowded(queue: socket.socket) -> tuple[socket.socket, Any]:
         if errors:
@@ -454,7 +457,7 @@ def test_a_connection_that_can_not_be_accepted_is_accepted_later(monkeypatch: py
 
     async def serve() -> None:
         async with listening() as (listener, _):
-            errors.append(OSError(errno.EMFILE, "too many open files"))
+            errors.append(error)
             assert await answers(waiting(listener, 2)) == [b"HTTP/1.1 200"] * 2
         assert not errors
 
