@@ -14,9 +14,6 @@ REPEAT_SECONDS = 0.5  # after which a call without an answer is made again, with
 REPEAT_TIMES = 1.7  # what a call takes that has nothing to wait for, where that is more
 REPEAT_MOST_SECONDS = 0.8
 FAILED = 0.55  # times as much is in flight after a call without an answer
-LESS = 0.8  # times that after calls that were not answered in time all the same
-LEAST_SECONDS = 0.1
-MORE_SECONDS = 0.0004  # than that with each call that was: so one or two of a hundred fail
 LONGEST_SECONDS = 0.36  # where a call takes long that has nothing to wait for
 UNHINDERED = 1.4  # times what such a call takes: what waits is not much yet
 ALONE = 1.1  # times that, it waits for nothing
@@ -78,8 +75,6 @@ class Concurrency:
 
     def __init__(self) -> None:
         self.seconds = 0.0  # what a call takes now, smoothed, until its answer has been read
-        self._wanted = CALL_SECONDS  # that a call takes
-        self._results = 0  # calls since that became less
         self._line = Line()
         self._alone = 0.0  # what a small call took that was alone, smoothed; under load none is
         self._calls = Window(CALLS_MOST, 1, 1)
@@ -115,7 +110,7 @@ class Concurrency:
 
     def repeat_after(self) -> float:
         """After how many seconds a call without an answer is to be made again."""
-        return max(REPEAT_SECONDS, min(REPEAT_TIMES * self._line.base, REPEAT_MOST_SECONDS))
+        return max(REPEAT_SECONDS, min(REPEAT_TIMES * self._told, REPEAT_MOST_SECONDS))
 
     def called(self, seconds: float, passed: float, calls: int, rows: int) -> None:
         """Learn from a call that DynamoDB answered in so many seconds, whereas so many had passed until that was read.
@@ -123,11 +118,7 @@ class Concurrency:
         So much was in flight when it was made, itself included.
         """
         seconds = self._took(seconds, passed, calls, rows)
-        if calls == 1 and rows <= BATCH_ITEMS / 2:
-            self._alone = seconds if not self._alone else 0.75 * self._alone + 0.25 * seconds
-        self._wanted = min(CALL_SECONDS, self._wanted + MORE_SECONDS)
-        self._results += 1
-        times = max(self._wanted, min(UNHINDERED * self._base, LONGEST_SECONDS)) / seconds
+        times = max(CALL_SECONDS, min(UNHINDERED * self._base, LONGEST_SECONDS)) / seconds
         if seconds < ALONE * self._told:
             times = max(times, GROWTH)
         elif not self._line.known and seconds < TRIAL_SECONDS:
@@ -140,16 +131,14 @@ class Concurrency:
 
     def failed(self, calls: int, rows: int) -> None:
         """Learn from a call that was not answered in time."""
-        self._results += 1
-        if self._results > calls:  # otherwise it is one of those that failed together
-            self._results = 0
-            self._wanted = max(LEAST_SECONDS, LESS * self._wanted)
         self._learn(FAILED, calls, rows)
 
     def _took(self, seconds: float, passed: float, calls: int, rows: int) -> float:
         self.seconds = passed if not self.seconds else 0.8 * self.seconds + 0.2 * passed
         seconds = max(seconds, 0.001)  # the kernel's clock counts no less
         self._line.add(seconds, calls, rows)
+        if calls == 1 and rows <= BATCH_ITEMS / 2:
+            self._alone = seconds if not self._alone else 0.75 * self._alone + 0.25 * seconds
         return seconds
 
     def _learn(self, times: float, calls: int, rows: int) -> None:

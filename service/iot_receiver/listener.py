@@ -119,7 +119,7 @@ class Listener:
             for queue in self._newest_first(self._loop.time()):
                 while connection := _accepted(queue):
                     self._open(connection)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the end is reached
             fault("not_accepted", "connections could not be accepted", error=error)
         self.queues.end()
 
@@ -201,9 +201,9 @@ class Listener:
         except OSError as error:
             fault("queue_missing", "connections wait longer, as the kernel has no room for another queue", error=error)
             return
+        self._older.append((now, former))
         self._loop.remove_reader(former)
         self._loop.add_reader(self.queues.newest, self._ready)
-        self._older.append((now, former))
 
     def _close_given_up(self, now: float) -> None:
         """Close the oldest queue if nobody can still wait there, unless there is better to do and room to keep it."""
