@@ -20,7 +20,7 @@ ROOM = 1.5  # times as many rows are accepted then
 PACE_LEAST = 100.0  # rows a second
 PACE_ASKED = 1.5  # of what DynamoDB takes: a throttled partition must not slow the others down more and more
 PACE_GROWTH = 1.5  # each second without a throttle
-CALL_SECONDS = 0.03  # of the pace in one call: a table that is asked seldom may keep too little for all of its rows
+PACED_CALL_SECONDS = 0.03  # of the pace in one call: a table that is asked seldom may keep too little for more
 SLOWED_SECONDS = 0.2  # calls in flight are throttled together: once for all of them
 FORGOTTEN_SECONDS = 10.0
 
@@ -82,7 +82,7 @@ class Throttle:
 
     def room(self, now: float) -> int:
         """How many rows a call may carry."""
-        return int(min(BATCH_ITEMS, max(1.0, CALL_SECONDS * self._current(now))))
+        return int(min(BATCH_ITEMS, max(1.0, PACED_CALL_SECONDS * self._current(now))))
 
     def sent(self, rows: int, now: float) -> None:
         """Take the time that a call's rows need."""

@@ -112,12 +112,22 @@ class Concurrency:
         """After how many seconds a call without an answer is to be made again."""
         return max(REPEAT_SECONDS, min(REPEAT_TIMES * self._told, REPEAT_MOST_SECONDS))
 
-    def called(self, seconds: float, passed: float, calls: int, rows: int) -> None:
-        """Learn from a call that DynamoDB answered in so many seconds, whereas so many had passed until that was read.
+    def took(self, seconds: float, passed: float, calls: int, rows: int) -> float:
+        """Learn how long calls take, also from one that is answered after it has failed; returns its seconds.
 
-        So much was in flight when it was made, itself included.
+        DynamoDB answered in so many seconds, whereas so many had passed until that was read. So much was in flight when
+        the call was made, itself included.
         """
-        seconds = self._took(seconds, passed, calls, rows)
+        self.seconds = passed if not self.seconds else 0.8 * self.seconds + 0.2 * passed
+        seconds = max(seconds, 0.001)  # the kernel's clock counts no less
+        self._line.add(seconds, calls, rows)
+        if calls == 1 and rows <= BATCH_ITEMS / 2:
+            self._alone = seconds if not self._alone else 0.75 * self._alone + 0.25 * seconds
+        return seconds
+
+    def called(self, seconds: float, passed: float, calls: int, rows: int) -> None:
+        """Learn from a call that was answered, with what `took` is given, how much may be in flight."""
+        seconds = self.took(seconds, passed, calls, rows)
         times = max(CALL_SECONDS, min(UNHINDERED * self._base, LONGEST_SECONDS)) / seconds
         if seconds < ALONE * self._told:
             times = max(times, GROWTH)
@@ -125,21 +135,9 @@ class Concurrency:
             times = max(times, TRIAL)
         self._learn(times, calls, rows)
 
-    def called_late(self, seconds: float, passed: float, calls: int, rows: int) -> None:
-        """Learn from a call that was answered after it had failed: how long calls take, as it has counted already."""
-        self._took(seconds, passed, calls, rows)
-
     def failed(self, calls: int, rows: int) -> None:
         """Learn from a call that was not answered in time."""
         self._learn(FAILED, calls, rows)
-
-    def _took(self, seconds: float, passed: float, calls: int, rows: int) -> float:
-        self.seconds = passed if not self.seconds else 0.8 * self.seconds + 0.2 * passed
-        seconds = max(seconds, 0.001)  # the kernel's clock counts no less
-        self._line.add(seconds, calls, rows)
-        if calls == 1 and rows <= BATCH_ITEMS / 2:
-            self._alone = seconds if not self._alone else 0.75 * self._alone + 0.25 * seconds
-        return seconds
 
     def _learn(self, times: float, calls: int, rows: int) -> None:
         # less than a whole call more would be rounded away

@@ -253,40 +253,42 @@ class Store:
                 self._again(call.entries)
             raise
         else:
-            self._answered(call, written)
+            if written:
+                self._answered(call, written)
         finally:
             self._metrics.write_seconds.observe(self._loop.time() - call.started)
             if call.timer:
                 call.timer.cancel()
 
-    async def _write(self, call: _Call) -> Written:
+    async def _write(self, call: _Call) -> Written | None:
+        """What DynamoDB answers; None when the table has all of the rows already."""
         metrics, puts = self._metrics, call.puts
         metrics.batch_items.observe(len(puts))
         metrics.merged += len(call.entries) - len(puts)
         if (late := {entry.key for entry in call.entries if entry.row.late}) and not self._waiting:
             call.entries = await self._without_stored(call.entries, puts, late)
             if not call.entries:
-                return Written([], 0.0)
+                return None
         call.started = self._loop.time()
         call.timer = self._loop.call_later(SLOW_SECONDS, self._grew_slow, call)
         left_time = max([entry.request.deadline for entry in call.entries]) - call.started
         written = await self._writer.write(list(puts.values()), max(0.01, left_time))
-        if not puts.keys() >= set(written.left):
+        if written.left and not puts.keys() >= set(written.left):
             raise WriteError("BrokenAnswer")  # it speaks of rows that were not in the call
         return written
 
     def _answered(self, call: _Call, written: Written) -> None:
-        if not call.entries:
-            return
         now, left = self._loop.time(), set(written.left)
         if call.repeated:
-            self._concurrency.called_late(written.seconds, now - call.started, call.calls, call.rows)
+            self._concurrency.took(written.seconds, now - call.started, call.calls, call.rows)
             self._store([entry for entry in call.entries if entry.key not in left])
             return
         self._concurrency.called(written.seconds, now - call.started, call.calls, call.rows)
         self._pace.count(len(call.puts) - len(left), call.share, now)
-        if left:
-            self._throttle.throttled(self._pace.per_second(now), now)
+        if not left:
+            self._settle(call.entries)
+            return
+        self._throttle.throttled(self._pace.per_second(now), now)
         again = [entry for entry in call.entries if entry.key in left]
         self._settle([entry for entry in call.entries if entry.key not in left])
         self._metrics.unprocessed += len(again)

@@ -192,46 +192,46 @@ class Workers(DynamoDB):
 class Uneven(Workers):
     """Six calls at a time, whose times differ by half an order of magnitude: the fastest says little of the others."""
 
-    capacity = 6 * 25 / (0.04 * math.exp(0.5**2 / 2))
+    median, sigma = 0.04, 0.5
+    capacity = 6 * 25 / (median * math.exp(sigma**2 / 2))
 
     def __init__(self) -> None:
         super().__init__()
         self.workers = asyncio.Semaphore(6)
-        self.median = 0.04
 
     async def take(self, puts: list[bytes]) -> list[Key]:
         async with self.workers:
-            await asyncio.sleep(self.median * self.seed.lognormvariate(0, 0.5))
+            await asyncio.sleep(self.median * self.seed.lognormvariate(0, self.sigma))
             return self.store(puts, len(puts))
 
 
 class Many(Uneven):
     """Ten calls at a time, whose times come close to what a call may take."""
 
-    capacity = 10 * 25 / (0.135 * math.exp(0.5**2 / 2))
+    median = 0.135
+    capacity = 10 * 25 / (median * math.exp(Uneven.sigma**2 / 2))
 
     def __init__(self) -> None:
         super().__init__()
         self.workers = asyncio.Semaphore(10)
-        self.median = 0.135
 
 
 class Tailed(Slow):
     """One of twenty answers comes 200 ms later than the others."""
 
     capacity = 400.0
+    latencies, shares = (0.001, 0.2), (19, 1)
 
     async def take(self, puts: list[bytes]) -> list[Key]:
-        self.latency = self.seed.choices([0.001, 0.2], [19, 1])[0]
+        self.latency = self.seed.choices(self.latencies, self.shares)[0]
         return await super().take(puts)
 
 
-class LongTailed(Slow):
+class LongTailed(Tailed):
     """One of ten answers comes 300 ms later than the others."""
 
-    async def take(self, puts: list[bytes]) -> list[Key]:
-        self.latency = self.seed.choices([0.01, 0.3], [9, 1])[0]
-        return await super().take(puts)
+    capacity = CAPACITY
+    latencies, shares = (0.01, 0.3), (9, 1)
 
 
 class TailedWorkers(Workers):
@@ -465,12 +465,8 @@ def test_a_lone_rows_late_answer_tells_how_long_calls_take() -> None:
 class Noisy(Uneven):
     """Takes 200 ms, and one call of fifteen more than half a second."""
 
-    capacity = 6 * 25 / (0.2 * math.exp(0.6**2 / 2))
-
-    async def take(self, puts: list[bytes]) -> list[Key]:
-        async with self.workers:
-            await asyncio.sleep(0.2 * self.seed.lognormvariate(0, 0.6))
-            return self.store(puts, len(puts))
+    median, sigma = 0.2, 0.6
+    capacity = 6 * 25 / (median * math.exp(sigma**2 / 2))
 
 
 @pytest.mark.long
